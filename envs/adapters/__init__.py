@@ -1,0 +1,1 @@
+"""Adapters: each turns a task of one simulator into a bare `envs.episodes.Task`."""

@@ -1,0 +1,95 @@
+"""Brax: rigid-body locomotion and control on any of its physics backends."""
+
+import functools
+import inspect
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from brax import envs as brax_envs
+from jaxtyping import Array, Float, Key
+
+from envs import resets
+from envs.adapters import spaces
+from envs.adapters.drawing import draw_mujoco
+from envs.episodes import Task, Transition
+from envs.registry import check_choice, check_options
+
+BACKENDS = ("generalized", "positional", "spring", "mjx")
+DEFAULT_MAX_EPISODE_STEPS = 1000
+
+
+def default_backend(task: str) -> str:
+    """Returns the backend that a task runs on unless told otherwise.
+
+    `mjx` is MuJoCo's own physics, what published results on these bodies mean, and on bodies with contacts no slower
+    than the others. The pendulums have no contacts: there `spring` moves the same way and is faster. The swimmer's
+    medium exists in `generalized` only.
+    """
+    special = {"inverted_pendulum": "spring", "inverted_double_pendulum": "spring", "swimmer": "generalized"}
+    return special.get(task, "mjx")
+
+
+def load(task: str, *, backend: str | None = None, **options: Any) -> Task:
+    """Loads a Brax environment without any of its wrappers.
+
+    Args:
+        task: One of Brax's environments, such as `"ant"`.
+        backend: `generalized`, `positional`, `spring` or `mjx`; by default `default_backend(task)`.
+        **options: Arguments of the environment's class, such as `terminate_when_unhealthy`.
+
+    Raises:
+        ValueError: If the backend or an option does not exist.
+    """
+    name = f"brax:{task}"
+    if backend is None:
+        backend = default_backend(task)
+    check_choice("backend", backend, BACKENDS)
+    check_options(name, options, _options(task))
+    simulator = brax_envs.get_environment(task, backend=backend, **options)
+
+    # Brax's step reads the physics and the info of the state it is given; the rest it overwrites.
+    blank = jax.tree.map(
+        lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(simulator.reset, jax.random.key(0))
+    )
+
+    def reset(key: Key[Array, ""]) -> tuple[Any, Any]:
+        start = simulator.reset(key)
+        return (start.pipeline_state, start.info), start.obs
+
+    def step(state: Any, action: Float[Array, " actions"], key: Key[Array, ""]) -> Transition:
+        pipeline_state, info = state
+        # Brax writes its metrics into the dict it is given.
+        before = blank.replace(pipeline_state=pipeline_state, info=dict(info), metrics=dict(blank.metrics))
+        after = simulator.step(before, action)
+        return Transition(
+            state=(after.pipeline_state, after.info),
+            observation=after.obs,
+            reward=jnp.asarray(after.reward, jnp.float32),
+            terminated=jnp.asarray(after.done, bool),
+            truncated=jnp.zeros((), bool),
+            info=dict(after.metrics),
+        )
+
+    return Task(
+        name=name,
+        observation_space=spaces.unbounded(blank.obs),
+        action_space=gymnasium.spaces.Box(-1.0, 1.0, (simulator.action_size,), np.float32),
+        reset=reset,
+        step=step,
+        max_episode_steps=DEFAULT_MAX_EPISODE_STEPS,
+        draw=functools.partial(_draw, simulator) if hasattr(simulator, "sys") else None,
+        renew=resets.in_chunks,
+    )
+
+
+def _draw(simulator: Any, states: Any, width: int, height: int) -> np.ndarray:
+    physics, _ = states
+    return draw_mujoco(simulator.sys.mj_model, physics.q, physics.qd, width, height)
+
+
+def _options(task: str) -> list[str]:
+    own = inspect.signature(brax_envs._envs[task].__init__).parameters.values()
+    return [p.name for p in own if p.kind is not p.VAR_KEYWORD and p.name not in ("self", "backend")] + ["n_frames"]

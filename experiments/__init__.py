@@ -1,0 +1,1 @@
+"""Experiments: wiring of environments, learners and loops into runs; the console command ``rlx``."""

@@ -1,0 +1,46 @@
+"""What every algorithm shares: the shape of a learner and of the data that it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+
+class Transition(NamedTuple):
+    """One step of interaction; leading axes are free (``[time, env]`` in a rollout).
+
+    Attributes:
+      observation: what was acted on.
+      action: what the environment received.
+      reward: reward of the step.
+      terminated: the task ended here: nothing follows, bootstrap with 0.
+      truncated: the episode was cut here: bootstrap with the value of ``next_observation``.
+      next_observation: what the step reached, *before* any reset.
+      extras: what ``act`` noted about its choice (log-probability, raw action …).
+    """
+
+    observation: PyTree
+    action: Array
+    reward: Float[Array, "*batch"]
+    terminated: Bool[Array, "*batch"]
+    truncated: Bool[Array, "*batch"]
+    next_observation: PyTree
+    extras: dict[str, Array]
+
+
+class Learner(NamedTuple):
+    """An algorithm as data plus pure functions.
+
+    Attributes:
+      init: ``(key, example) -> state``; ``example`` is a ``Transition`` with the leading axis ``[env]``.
+      act: ``(state, observation, key) -> (action, extras)``, the exploring policy on ``[env, ...]``.
+      mode: ``(state, observation) -> action``, the deterministic policy.
+      update: ``(state, batch, key) -> (state, metrics)``; for on-policy algorithms ``batch`` is a ``[time, env]`` rollout.
+    """
+
+    init: Callable[[PRNGKeyArray, Transition], PyTree]
+    act: Callable[[PyTree, PyTree, PRNGKeyArray], tuple[Array, dict[str, Array]]]
+    mode: Callable[[PyTree, PyTree], Array]
+    update: Callable[[PyTree, Transition, PRNGKeyArray], tuple[PyTree, dict[str, Array]]]

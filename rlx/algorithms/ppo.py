@@ -1,0 +1,340 @@
+"""Proximal policy optimization, with every choice a slot.
+
+References:
+  Schulman, Wolski, Dhariwal, Radford, Klimov (2017). Proximal Policy Optimization Algorithms. arXiv:1707.06347.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from rlx import controllers, diagnostics, returns
+from rlx.algorithms.bootstrap import rollout_values
+from rlx.algorithms.learner import Learner, Transition
+from rlx.losses import policy as policy_losses
+from rlx.losses import value as value_losses
+from rlx.policies import Network
+
+
+class PPOState(NamedTuple):
+    """Everything that PPO learns.
+
+    Attributes:
+      params: ``{"torso", "policy", "critic"}`` parameters (``torso`` is empty without one).
+      optimizer_state: state of the optimizer.
+      observation_moments: running mean and variance of observations, or None.
+      return_scale: running scale of the discounted return, or None.
+      kl_controller: state of the adaptive KL coefficient, or None.
+      step: gradient steps taken.
+    """
+
+    params: dict[str, PyTree]
+    optimizer_state: PyTree
+    observation_moments: PyTree
+    return_scale: PyTree
+    kl_controller: PyTree
+    step: Int[Array, ""]
+
+
+class Minibatch(NamedTuple):
+    """What a surrogate, a value loss and a regularizer see; arrays have one leading axis ``[sample]``.
+
+    Attributes:
+      observation: normalized observations.
+      action: *raw* actions (before squashing).
+      behavior_log_prob: log-probability under the policy that acted.
+      behavior_value: value estimate when the batch was collected.
+      advantage: normalized advantage.
+      target: value target.
+      log_prob: log-probability under the policy in training (carries the gradient).
+      value: value estimate in training (carries the gradient).
+      entropy: entropy of the policy in training (carries the gradient).
+      distribution: the ``ActionDistribution`` in training.
+      step: gradient steps taken so far (for schedules).
+    """
+
+    observation: PyTree
+    action: Array
+    behavior_log_prob: Float[Array, " sample"]
+    behavior_value: Float[Array, " sample"]
+    advantage: Float[Array, " sample"]
+    target: Float[Array, " sample"]
+    log_prob: Float[Array, " sample"] | None = None
+    value: Float[Array, " sample"] | None = None
+    entropy: Float[Array, " sample"] | None = None
+    distribution: Any = None
+    step: Int[Array, ""] | None = None
+
+
+PerSample = Callable[[Minibatch], Float[Array, " sample"]]
+
+
+def clipped_surrogate(clip: float | Callable = 0.2) -> PerSample:
+    """The clipped surrogate of PPO; ``clip`` is a number or a schedule of the gradient step."""
+
+    def surrogate(batch: Minibatch) -> Float[Array, " sample"]:
+        epsilon = clip(batch.step) if callable(clip) else clip
+        return policy_losses.clipped_surrogate(
+            batch.log_prob, batch.behavior_log_prob, batch.advantage, clip_low=epsilon, clip_high=epsilon
+        )
+
+    return surrogate
+
+
+def squared_value_loss(batch: Minibatch) -> Float[Array, " sample"]:
+    """½(V − G)²."""
+    return value_losses.squared_error(batch.value, batch.target)
+
+
+def clipped_value_loss(clip: float = 0.2) -> PerSample:
+    """The clipped value loss of PPO's reference implementation."""
+    return lambda batch: value_losses.clipped_value(
+        batch.value, batch.behavior_value, batch.target, clip=clip
+    )
+
+
+def negative_entropy(batch: Minibatch) -> Float[Array, " sample"]:
+    """−H[π(·|s)]: with a positive coefficient, the entropy bonus."""
+    return -batch.entropy
+
+
+def behavior_kl(batch: Minibatch) -> Float[Array, " sample"]:
+    """KL(behavior ‖ policy) by the unbiased, non-negative estimate r − 1 − log r, r = π/behavior."""
+    log_ratio = batch.log_prob - batch.behavior_log_prob
+    return jnp.expm1(log_ratio) - log_ratio
+
+
+def learner(
+    policy: Network,
+    critic: Network,
+    optimizer: optax.GradientTransformation,
+    *,
+    torso: Network | None = None,
+    discount: float = 0.99,
+    lambda_: float = 0.95,
+    update_epochs: int = 4,
+    num_minibatches: int = 8,
+    surrogate: PerSample | None = None,
+    value_loss: PerSample = squared_value_loss,
+    value_coefficient: float = 0.5,
+    regularizers: Mapping[str, tuple[float, PerSample]] = MappingProxyType({}),
+    advantage_estimator: Callable[..., Array] = returns.gae,
+    normalize_advantage: str = "minibatch",
+    normalize_observation: bool = True,
+    normalize_reward: bool = False,
+    reward_scale: float = 1.0,
+    target_kl: float | None = None,
+    adaptive_kl: controllers.Controller | None = None,
+    initial_kl_coefficient: float = 1.0,
+) -> Learner:
+    """PPO as a ``Learner``.
+
+    The objective, each term named in the metrics, is::
+
+        mean(surrogate) + value_coefficient · mean(value_loss) + Σ coefficient · mean(regularizer)
+
+    Every number may be a traced array, so a sweep is a ``vmap`` over them; sizes, counts and names are static.
+
+    Args:
+      policy: ``init``/``apply`` of the policy; ``apply`` returns an ``ActionDistribution``.
+      critic: ``init``/``apply`` of the value function.
+      optimizer: transformation of the gradient of ``{"torso", "policy", "critic"}``; gradient clipping and
+        schedules belong into it.
+      torso: features shared by policy and critic; both then see features instead of observations.
+      discount: γ.
+      lambda_: λ of the advantage estimator.
+      update_epochs: passes over the rollout (static).
+      num_minibatches: minibatches of each pass; divides ``time · env`` (static).
+      surrogate: per-sample policy loss; the default is ``clipped_surrogate(0.2)``.
+      value_loss: per-sample value loss.
+      value_coefficient: weight of the value loss.
+      regularizers: name -> (coefficient, per-sample penalty), for example ``{"entropy": (0.01, negative_entropy)}``.
+      advantage_estimator: called as ``rlx.returns.gae`` is.
+      normalize_advantage: ``"minibatch"``, ``"batch"`` or ``"none"`` (static).
+      normalize_observation: by running moments. An update uses the moments that acted, so that the ratio of the first
+        step is exactly one, and takes in the new observations at its end.
+      normalize_reward: divide rewards by the running standard deviation of the discounted return.
+      reward_scale: multiplies rewards after that.
+      target_kl: stop the gradient steps of an update once the mean approximate KL of a minibatch exceeds 1.5 times this.
+      adaptive_kl: a controller (``rlx.controllers.adaptive_kl``) that sets the coefficient of a KL penalty.
+      initial_kl_coefficient: where that coefficient starts.
+
+    Returns:
+      A ``Learner`` whose state is a ``PPOState``.
+
+    Raises:
+      ValueError: an unknown ``normalize_advantage``; counts below one; minibatches that do not divide the batch.
+    """
+    if normalize_advantage not in ("minibatch", "batch", "none"):
+        raise ValueError(f"normalize_advantage must be minibatch, batch or none; got {normalize_advantage!r}")
+    for name, count in (("update_epochs", update_epochs), ("num_minibatches", num_minibatches)):
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+    surrogate = clipped_surrogate() if surrogate is None else surrogate
+    moments = controllers.running_moments()
+    return_scale = controllers.running_return_scale(discount=discount)
+
+    def normalized(state: PPOState, observation: PyTree) -> PyTree:
+        if not normalize_observation:
+            return observation
+        return controllers.normalize(state.observation_moments, observation)
+
+    def features(params: PyTree, observation: PyTree) -> PyTree:
+        return observation if torso is None else torso.apply(params["torso"], observation)
+
+    def action_distribution(state: PPOState, observation: PyTree):
+        x = features(state.params, normalized(state, observation))
+        return policy.apply(state.params["policy"], x)
+
+    def init(key: PRNGKeyArray, example: Transition) -> PPOState:
+        torso_key, policy_key, critic_key = jax.random.split(key, 3)
+        one = jax.tree.map(lambda x: x[0], example.observation)
+        params = {"torso": {} if torso is None else torso.init(torso_key, one)}
+        x = features(params, one)
+        params |= {"policy": policy.init(policy_key, x), "critic": critic.init(critic_key, x)}
+        return PPOState(
+            params=params,
+            optimizer_state=optimizer.init(params),
+            observation_moments=moments.init(one) if normalize_observation else None,
+            return_scale=return_scale.init(example.reward) if normalize_reward else None,
+            kl_controller=adaptive_kl.init(initial_kl_coefficient) if adaptive_kl is not None else None,
+            step=jnp.zeros((), jnp.int32),
+        )
+
+    def act(state: PPOState, observation: PyTree, key: PRNGKeyArray):
+        distribution = action_distribution(state, observation)
+        raw = distribution.sample(key)
+        return distribution.action(raw), {"raw_action": raw, "log_prob": distribution.log_prob(raw)}
+
+    def mode(state: PPOState, observation: PyTree) -> Array:
+        distribution = action_distribution(state, observation)
+        return distribution.action(distribution.mode())
+
+    def objective(params: PyTree, batch: Minibatch, kl_coefficient: Array | None, key: PRNGKeyArray):
+        x = features(params, batch.observation)
+        distribution = policy.apply(params["policy"], x)
+        batch = batch._replace(
+            log_prob=distribution.log_prob(batch.action),
+            value=critic.apply(params["critic"], x),
+            entropy=distribution.entropy(key),
+            distribution=distribution,
+        )
+        terms = {"policy_loss": jnp.mean(surrogate(batch))}
+        terms["value_loss"] = value_coefficient * jnp.mean(value_loss(batch))
+        for name, (coefficient, regularizer) in regularizers.items():
+            terms[f"{name}_loss"] = coefficient * jnp.mean(regularizer(batch))
+        if kl_coefficient is not None:
+            terms["kl_loss"] = kl_coefficient * jnp.mean(behavior_kl(batch))
+        log_ratio = batch.log_prob - batch.behavior_log_prob
+        measures = {
+            "entropy": jnp.mean(batch.entropy),
+            "approximate_kl": jnp.mean(behavior_kl(batch)),
+            "ratio_max": jnp.exp(jnp.max(log_ratio)),
+            "clip_fraction": diagnostics.clip_fraction(batch.log_prob, batch.behavior_log_prob),
+        }
+        return sum(terms.values()), {**terms, **measures}
+
+    def gradient_step(state: PPOState, batch: Minibatch, kl_coefficient, key: PRNGKeyArray):
+        if normalize_advantage == "minibatch":
+            batch = batch._replace(advantage=_standardize(batch.advantage))
+        gradient, metrics = jax.grad(objective, has_aux=True)(
+            state.params, batch._replace(step=state.step), kl_coefficient, key
+        )
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
+        metrics["gradient_norm"] = optax.global_norm(gradient)
+        return state._replace(
+            params=optax.apply_updates(state.params, updates),
+            optimizer_state=optimizer_state,
+            step=state.step + 1,
+        ), metrics
+
+    def update(state: PPOState, batch: Transition, key: PRNGKeyArray):
+        time, env = batch.reward.shape
+        size = time * env
+        if size % num_minibatches:
+            raise ValueError(
+                f"num_minibatches must divide the {time} x {env} = {size} samples of a rollout, got {num_minibatches}"
+            )
+        observation = normalized(state, batch.observation)
+        reward, scale_state = batch.reward, state.return_scale
+        if normalize_reward:
+            done = batch.terminated | batch.truncated
+            reward, scale_state = return_scale.update(scale_state, reward, done)
+
+        value, next_value = rollout_values(
+            lambda x: critic.apply(state.params["critic"], features(state.params, x)),
+            observation,
+            normalized(state, batch.next_observation),
+            batch.terminated,
+            batch.truncated,
+        )
+        advantage = advantage_estimator(
+            reward_scale * reward,
+            discount * (1.0 - batch.terminated),
+            value,
+            next_value,
+            lambda_=lambda_,
+            truncation=batch.truncated,
+        )
+        target = advantage + value
+        explained_variance = diagnostics.explained_variance(value, target)
+        if normalize_advantage == "batch":
+            advantage = _standardize(advantage)
+
+        samples = jax.tree.map(
+            lambda x: x.reshape(size, *x.shape[2:]),
+            Minibatch(
+                observation, batch.extras["raw_action"], batch.extras["log_prob"], value, advantage, target
+            ),
+        )
+        kl_coefficient = None if adaptive_kl is None else state.kl_controller.coefficient
+
+        def minibatch_step(carry, inputs):
+            state, active = carry
+            index, key = inputs
+            minibatch = jax.tree.map(lambda x: jnp.take(x, index, axis=0), samples)
+            new_state, metrics = gradient_step(state, minibatch, kl_coefficient, key)
+            if target_kl is not None:
+                active &= metrics["approximate_kl"] <= 1.5 * target_kl
+                new_state = jax.tree.map(lambda new, old: jnp.where(active, new, old), new_state, state)
+                metrics["update_fraction"] = active.astype(jnp.float32)
+            return (new_state, active), metrics
+
+        shuffle_key, entropy_key = jax.random.split(key)
+        index = jax.vmap(lambda k: jax.random.permutation(k, size))(
+            jax.random.split(shuffle_key, update_epochs)
+        )
+        num_steps = update_epochs * num_minibatches
+        inputs = (index.reshape(num_steps, -1), jax.random.split(entropy_key, num_steps))
+        (state, _), metrics = jax.lax.scan(minibatch_step, (state, jnp.array(True)), inputs)
+
+        # `ratio_max` warns of a single sample that runs away, which a mean would hide.
+        ratio_max = jnp.max(metrics.pop("ratio_max"))
+        metrics = jax.tree.map(jnp.mean, metrics) | {
+            "explained_variance": explained_variance,
+            "ratio_max": ratio_max,
+        }
+        learning_rate = optax.tree_utils.tree_get(state.optimizer_state, "learning_rate")
+        if learning_rate is not None:
+            metrics["learning_rate"] = learning_rate
+        if adaptive_kl is not None:
+            kl_coefficient, kl_state = adaptive_kl.update(state.kl_controller, metrics["approximate_kl"])
+            state = state._replace(kl_controller=kl_state)
+            metrics["kl_coefficient"] = kl_coefficient
+        if normalize_observation:
+            _, observation_moments = moments.update(state.observation_moments, batch.observation)
+            state = state._replace(observation_moments=observation_moments)
+        return state._replace(return_scale=scale_state), metrics
+
+    return Learner(init=init, act=act, mode=mode, update=update)
+
+
+def _standardize(x: Array) -> Array:
+    return (x - jnp.mean(x)) / (jnp.std(x) + 1e-8)

@@ -1,0 +1,396 @@
+"""Coefficients and statistics with a state.
+
+A controller is a pair `init(...) -> state`, `update(state, ...) -> (output, state)` of pure functions; its
+state is a NamedTuple of arrays that scans, vmaps and checkpoints like any other pytree.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, PyTree
+
+from rlx.types import Controller, Scalar, check_choice, check_mask, floating, like
+
+
+class MomentsState(NamedTuple):
+    """Count, mean and population variance of everything seen; mean and variance have the structure of the
+    example.
+
+    The variance is kept rather than the sum of squares: it stays of the size of the data, so that a count
+    that float32 can no longer increase turns the statistics into a very long moving average and not into a
+    drift.
+    """
+
+    count: Float[Array, ""]
+    mean: PyTree[Float[Array, "..."]]
+    variance: PyTree[Float[Array, "..."]]
+
+
+def running_moments(*, clip: Scalar = 10.0, epsilon: Scalar = 1e-8) -> Controller:
+    """Running mean and variance of a stream of batches, and the batch normalized by them.
+
+    With n new elements of mean μ_n and variance σ_n², w = n / (count + n) and δ = μ_n − μ:
+    μ ← μ + w·δ,  σ² ← (1 − w)·σ² + w·σ_n² + w·(1 − w)·δ². One pass over all data gives the same result up to
+    rounding. Before the first batch μ = 0 and σ² = 1, so that `normalize` only clips.
+
+    Args:
+        clip: largest absolute normalized value.
+        epsilon: added to the variance.
+
+    Returns:
+        A controller: `init(example)` takes one unbatched element, an array or a pytree of arrays, and gives a
+        `MomentsState`; `update(state, x, *, where=None)` takes elements with any leading batch axes, `where`
+        a boolean mask of the shape of those axes, and gives (`normalize(new_state, x)`, new_state).
+        Statistics are float32, or float64 for float64 examples.
+
+    Raises:
+        ValueError: from init and update, for arrays that are not floating, or not of the example's shape.
+
+    References:
+        Chan, Golub and LeVeque, 1983, "Algorithms for Computing the Sample Variance".
+    """
+
+    def init(example: PyTree) -> MomentsState:
+        def zeros(x: Array) -> Array:
+            (x,) = floating(example=x)
+            return jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32))
+
+        mean = jax.tree.map(zeros, example)
+        return MomentsState(
+            count=jnp.zeros((), jnp.float32), mean=mean, variance=jax.tree.map(jnp.ones_like, mean)
+        )
+
+    def update(state: MomentsState, x: PyTree, *, where: Array | None = None) -> tuple[PyTree, MomentsState]:
+        state = update_moments(state, x, where=where)
+        normalized = normalize(state, x, clip=clip, epsilon=epsilon)
+        if where is None:
+            return normalized, state
+        return jax.tree.map(lambda y: jnp.where(_trailing(where, y.ndim), y, 0), normalized), state
+
+    return Controller(init, update)
+
+
+def _trailing(mask: Array, ndim: int) -> Array:
+    """The mask with trailing axes of 1, to meet an array whose leading axes it is of."""
+    return mask.reshape(mask.shape + (1,) * (ndim - mask.ndim))
+
+
+def update_moments(state: MomentsState, x: PyTree, *, where: Array | None = None) -> MomentsState:
+    """Mean and variance of all elements seen before and of a new batch.
+
+    μ ← μ + w·δ,  σ² ← (1 − w)·σ² + w·σ_n² + w·(1 − w)·δ², with w = n / (count + n) and δ = μ_n − μ.
+
+    Args:
+        state: a `MomentsState`, from `running_moments().init(example)`.
+        x: elements with the structure of the example and any leading batch axes, the same for all leaves.
+        where: boolean mask of the shape of the batch axes, True where an element counts.
+
+    Returns:
+        The new state, without gradient.
+
+    Raises:
+        ValueError: for arrays that are not floating, or not of the example's shape behind the batch axes.
+
+    References:
+        Chan, Golub and LeVeque, 1983, "Algorithms for Computing the Sample Variance".
+    """
+    check_mask(where)
+    state, x = lax.stop_gradient((state, x))
+    leaves, structure = jax.tree.flatten(x)
+    means, variances = structure.flatten_up_to(state.mean), structure.flatten_up_to(state.variance)
+    batch = _batch_shape(leaves, means)
+    mask = jnp.broadcast_to(True if where is None else where, batch)
+    n = jnp.sum(mask, dtype=state.count.dtype)
+    weight = n / jnp.maximum(state.count + n, 1)
+
+    def combine(x: Array, mean: Array, variance: Array) -> tuple[Array, Array]:
+        axes = tuple(range(len(batch)))
+        counts = _trailing(mask, x.ndim)
+        size, w = jnp.maximum(n, 1).astype(mean.dtype), weight.astype(mean.dtype)
+        # Distances from the old mean: a sum of raw values would lose the digits that make up the variance.
+        distance = jnp.where(counts, x.astype(mean.dtype) - mean, 0)
+        delta = jnp.sum(distance, axes) / size
+        spread = jnp.sum(jnp.where(counts, jnp.square(distance - delta), 0), axes) / size
+        return mean + w * delta, (1 - w) * variance + w * (spread + (1 - w) * jnp.square(delta))
+
+    pairs = [combine(*leaf) for leaf in zip(leaves, means, variances, strict=True)]
+    return MomentsState(
+        count=state.count + n,
+        mean=structure.unflatten([mean for mean, _ in pairs]),
+        variance=structure.unflatten([variance for _, variance in pairs]),
+    )
+
+
+def _batch_shape(leaves: list[Array], means: list[Array]) -> tuple[int, ...]:
+    """The leading axes that all leaves have beyond the example's."""
+    batches = set()
+    for x, mean in zip(leaves, means, strict=True):
+        floating(x=x)
+        split = x.ndim - mean.ndim
+        if split < 0 or x.shape[split:] != mean.shape:
+            raise ValueError(f"x has shape {x.shape}; its last axes must be the example's shape {mean.shape}")
+        batches.add(x.shape[:split])
+    if len(batches) != 1:
+        raise ValueError(
+            f"all leaves of x must have the same batch axes in front of the example's, got {batches}"
+        )
+    return batches.pop()
+
+
+def normalize(state: MomentsState, x: PyTree, *, clip: Scalar = 10.0, epsilon: Scalar = 1e-8) -> PyTree:
+    """Elements in units of the running standard deviation around the running mean, clipped.
+
+    y = clip((x − μ) / √(σ² + epsilon), −clip, clip).
+
+    Args:
+        state: a `MomentsState`; a constant.
+        x: elements with the structure of the example and any leading batch axes; carries the gradient.
+        clip: largest absolute result; `jnp.inf` for none.
+        epsilon: added to the variance.
+
+    Returns:
+        Normalized elements of the same structure, shapes and dtypes.
+
+    Raises:
+        ValueError: for arrays that are not floating.
+
+    References:
+        Engstrom et al., 2020, "Implementation Matters in Deep Policy Gradients", arXiv:2005.12729.
+    """
+
+    def leaf(x: Array, mean: Array, variance: Array) -> Array:
+        (x,) = floating(x=x)
+        bound, offset = like(mean, clip, epsilon)
+        return jnp.clip((x - mean) * lax.rsqrt(variance + offset), -bound, bound).astype(x.dtype)
+
+    return jax.tree.map(leaf, x, *lax.stop_gradient((state.mean, state.variance)))
+
+
+def denormalize(state: MomentsState, x: PyTree, *, epsilon: Scalar = 1e-8) -> PyTree:
+    """Inverse of `normalize` inside its clip.
+
+    x = μ + y·√(σ² + epsilon).
+
+    Args:
+        state: a `MomentsState`; a constant.
+        x: normalized elements with the structure of the example and any leading batch axes; carries the
+            gradient.
+        epsilon: as in `normalize`.
+
+    Returns:
+        Elements in their own units, of the same structure, shapes and dtypes.
+
+    Raises:
+        ValueError: for arrays that are not floating.
+
+    References:
+        Engstrom et al., 2020, "Implementation Matters in Deep Policy Gradients", arXiv:2005.12729.
+    """
+
+    def leaf(x: Array, mean: Array, variance: Array) -> Array:
+        (x,) = floating(x=x)
+        (offset,) = like(mean, epsilon)
+        return (mean + x * jnp.sqrt(variance + offset)).astype(x.dtype)
+
+    return jax.tree.map(leaf, x, *lax.stop_gradient((state.mean, state.variance)))
+
+
+class ReturnScaleState(NamedTuple):
+    """The discounted return so far of each environment's episode, and the moments of all those returns."""
+
+    episode_return: Float[Array, "*env"]
+    moments: MomentsState
+
+
+def running_return_scale(*, discount: Scalar, clip: Scalar = 10.0, epsilon: Scalar = 1e-8) -> Controller:
+    """Rewards divided by the running standard deviation of the discounted return.
+
+    G_t = R_t + discount·(1 − done_{t−1})·G_{t−1},  reward ← clip(R / √(Var[G] + epsilon), −clip, clip). The
+    mean is not taken off, so that no reward changes sign. The return starts anew after an episode's last
+    step, whose own return still counts.
+
+    Args:
+        discount: discount factor γ.
+        clip: largest absolute scaled reward; `jnp.inf` for none.
+        epsilon: added to the variance.
+
+    Returns:
+        A controller: `init(reward)` takes the rewards [*env] of one step as an example, `update(state,
+        reward, done)` takes reward and done (terminated or truncated) [time, *env] and gives (scaled reward,
+        state). All steps of a batch are scaled by the statistics that include the batch.
+
+    Raises:
+        ValueError: from update, if reward and done differ in shape or are not [time, *env].
+
+    References:
+        Engstrom et al., 2020, "Implementation Matters in Deep Policy Gradients", arXiv:2005.12729.
+    """
+
+    def init(reward: Float[Array, "*env"]) -> ReturnScaleState:
+        (reward,) = floating(reward=reward)
+        moments = running_moments().init(jnp.zeros((), reward.dtype))
+        return ReturnScaleState(episode_return=jnp.zeros(reward.shape, moments.mean.dtype), moments=moments)
+
+    def update(state: ReturnScaleState, reward: Array, done: Array) -> tuple[Array, ReturnScaleState]:
+        (reward,) = lax.stop_gradient(floating(reward=reward))
+        if reward.shape != jnp.shape(done) or reward.shape[1:] != state.episode_return.shape:
+            raise ValueError(
+                f"reward {reward.shape} and done {jnp.shape(done)} must both be [time, *env] "
+                f"with *env = {state.episode_return.shape}"
+            )
+        gamma, bound, offset = like(state.episode_return, discount, clip, epsilon)
+
+        def forward(carried: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+            reward, done = step
+            episode_return = reward + gamma * carried
+            return jnp.where(done, 0, episode_return), episode_return
+
+        steps = (reward.astype(gamma.dtype), jnp.asarray(done, bool))
+        carried, returns = lax.scan(forward, state.episode_return, steps)
+        moments = update_moments(state.moments, returns)
+        scaled = jnp.clip(reward * lax.rsqrt(moments.variance + offset), -bound, bound)
+        return scaled.astype(reward.dtype), ReturnScaleState(carried, moments)
+
+    return Controller(init, update)
+
+
+class AdaptiveKLState(NamedTuple):
+    """The coefficient in force."""
+
+    coefficient: Float[Array, ""]
+
+
+def adaptive_kl(
+    *, target: Scalar, factor: Scalar = 2.0, tolerance: Scalar = 1.5, low: Scalar = 1e-6, high: Scalar = 1e6
+) -> Controller:
+    """Coefficient of a KL penalty that keeps the KL of a policy update near a target.
+
+    β ← β / factor where KL < target / tolerance, β ← β · factor where KL > target · tolerance, then clip to
+    [low, high].
+
+    Args:
+        target: wanted KL per update, in nats.
+        factor: step of the coefficient, above 1.
+        tolerance: width of the band in which the coefficient stays, above 1.
+        low: smallest coefficient.
+        high: largest coefficient.
+
+    Returns:
+        A controller: `init(coefficient)`, `update(state, kl)` gives (coefficient, state), both scalars or of
+        the coefficient's shape. A KL that is NaN leaves the coefficient as it is.
+
+    Raises:
+        ValueError: if coefficient or kl is not floating.
+
+    References:
+        Schulman et al., 2017, "Proximal Policy Optimization Algorithms", arXiv:1707.06347 (section 4).
+    """
+
+    def init(coefficient: Scalar) -> AdaptiveKLState:
+        return AdaptiveKLState(*floating(coefficient=coefficient))
+
+    def update(state: AdaptiveKLState, kl: Scalar) -> tuple[Array, AdaptiveKLState]:
+        (kl,) = floating(kl=kl)
+        goal, step, width, lowest, highest = like(state.coefficient, target, factor, tolerance, low, high)
+        change = jnp.where(kl > goal * width, step, jnp.where(kl < goal / width, 1 / step, 1))
+        coefficient = jnp.clip(state.coefficient * lax.stop_gradient(change), lowest, highest)
+        return coefficient, AdaptiveKLState(coefficient)
+
+    return Controller(init, update)
+
+
+class EwmaState(NamedTuple):
+    """The weighted mean of the parameters and the total weight behind it."""
+
+    weight: Float[Array, ""]
+    mean: PyTree
+
+
+def ewma_params(*, decay: Scalar) -> Controller:
+    """Exponentially weighted mean of parameters without start-up bias, such as PPO-EWMA's anchor policy.
+
+    W ← decay·W + 1,  p̄ ← p̄ + (p − p̄) / W. The weights' mean age, decay / (1 − decay) updates, is how far
+    the anchor trails.
+
+    Args:
+        decay: factor in [0, 1) of all earlier weights at each update; 0 keeps the latest parameters.
+
+    Returns:
+        A controller: `init(params)` counts them as the first sample, `update(state, params)` gives (mean,
+        state).
+
+    Raises:
+        ValueError: if the parameters' structure is not that of the state.
+
+    References:
+        Hilton et al., 2021, "Batch Size-Invariance for Policy Optimization", arXiv:2110.00641.
+    """
+
+    def init(params: PyTree) -> EwmaState:
+        return EwmaState(weight=jnp.ones((), jnp.float32), mean=jax.tree.map(jnp.asarray, params))
+
+    def update(state: EwmaState, params: PyTree) -> tuple[PyTree, EwmaState]:
+        (keep,) = like(state.weight, decay)
+        weight = keep * state.weight + 1
+        mean = jax.tree.map(
+            lambda m, p: m + ((p - m) / weight).astype(m.dtype), state.mean, lax.stop_gradient(params)
+        )
+        return mean, EwmaState(weight, mean)
+
+    return Controller(init, update)
+
+
+class ParallelScale(NamedTuple):
+    """Settings of a PPO cycle: Python numbers, since they are shapes of the program."""
+
+    num_minibatches: int
+    minibatch_size: int
+    learning_rate_multiplier: float
+
+
+def scale_parallel_environments(
+    num_envs: int,
+    *,
+    base_num_envs: int,
+    num_steps: int,
+    num_minibatches: int,
+    rule: str = "fixed_minibatch_size",
+) -> ParallelScale:
+    """How PPO's inner loop changes when the number of parallel environments grows by c.
+
+    With c = num_envs / base_num_envs, "fixed_minibatch_size" keeps minibatch size and learning rate and takes
+    c·num_minibatches minibatches; "sqrt" keeps the number of minibatches, and has minibatches c times as
+    large and a learning rate √c times as large, which was found to stagnate.
+
+    Args:
+        num_envs: static; number of parallel environments wanted.
+        base_num_envs: static; number of environments that the other settings were tuned for.
+        num_steps: static; steps of each environment in a cycle.
+        num_minibatches: static; minibatches of an epoch at `base_num_envs`.
+        rule: static; "fixed_minibatch_size" or "sqrt".
+
+    Returns:
+        A `ParallelScale` of num_minibatches, minibatch_size (in transitions) and learning_rate_multiplier.
+
+    Raises:
+        ValueError: for an unknown `rule`, or if the transitions of a cycle do not divide into the
+            minibatches.
+
+    References:
+        Beukman et al., 2026, "Preventing Learning Stagnation in PPO by Scaling to 1 Million Parallel
+        Environments", arXiv:2603.06009.
+    """
+    check_choice("rule", rule, ("fixed_minibatch_size", "sqrt"))
+    growth = num_envs / base_num_envs
+    fixed = rule == "fixed_minibatch_size"
+    count = max(1, round(num_minibatches * growth)) if fixed else num_minibatches
+    size, rest = divmod(num_envs * num_steps, count)
+    if rest:
+        raise ValueError(
+            f"num_envs * num_steps = {num_envs * num_steps} transitions do not divide into {count} minibatches; "
+            f"choose num_envs as a multiple of {base_num_envs}, or num_minibatches that divides it"
+        )
+    return ParallelScale(count, size, 1.0 if fixed else math.sqrt(growth))

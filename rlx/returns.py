@@ -1,0 +1,131 @@
+"""Return and advantage estimators, along time and along a group of rollouts. Results are constants."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Num
+
+from rlx.reduce import mean
+from rlx.types import Scalar, check_broadcast, check_choice, elements, like
+
+
+def gae(
+    reward: Float[Array, "*#batch"],
+    discount: Float[Array, "*#batch"] | float,
+    value: Float[Array, "*#batch"],
+    next_value: Float[Array, "*#batch"],
+    *,
+    lambda_: Scalar = 0.95,
+    truncation: Bool[Array, "*#batch"] | Num[Array, "*#batch"] | None = None,
+    axis: int = 0,
+) -> Float[Array, "*batch"]:
+    """Generalized advantage estimation, exact where an episode is cut by a time limit.
+
+    δ_t = R_t + d_t·V'_t − V_t,  A_t = δ_t + d_t·λ·(1 − truncation_t)·A_{t+1}. The value target is A + V.
+    Termination (d_t = 0) ends both the bootstrap and the trace. Truncation ends the trace alone, since the
+    next row is another episode, while δ_t keeps its bootstrap.
+
+    Args:
+        reward: R_t [time, *batch].
+        discount: d_t = γ·(1 − termination_t).
+        value: V_t of the observation acted on.
+        next_value: V'_t of the observation that the transition reached, before any reset.
+        lambda_: λ in [0, 1]: 0 gives the one-step error, 1 the discounted return − V.
+        truncation: True or 1 where the episode was cut without terminating; None for nowhere.
+        axis: static; the time axis.
+
+    Returns:
+        Advantages of the same shape, without gradient.
+
+    Raises:
+        ValueError: for a non-floating array, or unfitting shapes.
+
+    References:
+        Schulman et al., 2016, "High-Dimensional Continuous Control Using Generalized Advantage Estimation",
+        arXiv:1506.02438.
+        Pardo et al., 2018, "Time Limits in Reinforcement Learning", arXiv:1712.00378 (bootstrap at
+        truncations).
+    """
+    shape = check_broadcast(
+        reward=reward, discount=discount, value=value, next_value=next_value, truncation=truncation
+    )
+    reward, discount, value, next_value = elements(
+        reward=reward, discount=discount, value=value, next_value=next_value
+    )
+    (lambda_,) = like(reward, lambda_)
+    delta = reward + discount * next_value - value
+    decay = discount * lambda_
+    if truncation is not None:
+        decay = decay * (1 - jnp.asarray(truncation, decay.dtype))
+
+    def backward(advantage: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+        delta, decay = step
+        advantage = delta + decay * advantage
+        return advantage, advantage
+
+    steps = tuple(
+        jnp.moveaxis(jnp.broadcast_to(x, shape), axis, 0) for x in lax.stop_gradient((delta, decay))
+    )
+    _, advantage = lax.scan(backward, jnp.zeros_like(steps[0][0]), steps, reverse=True)
+    return jnp.moveaxis(advantage, 0, axis)
+
+
+def group_relative(
+    reward: Float[Array, "*batch"],
+    *,
+    where: Bool[Array, "*#batch"] | None = None,
+    axis: int = -1,
+    center: str = "group",
+    scale: str = "std",
+    ddof: Scalar = 1,
+    epsilon: Scalar = 1e-6,
+) -> Float[Array, "*batch"]:
+    """Advantage of each rollout over the other rollouts of the same prompt, without a critic.
+
+    A = (R − μ) / (σ + epsilon), with μ the mean of the group, of the batch, or 0, and σ the standard
+    deviation of the rewards of the group, of the batch, or 1 without epsilon. (center, scale) = ("group",
+    "std") is GRPO, ("group", "none") Dr. GRPO, ("group", "batch_std") Lite PPO, ("batch", "batch_std")
+    REINFORCE++. A group of equal rewards, or of one, has A = 0 under center "group".
+
+    Args:
+        reward: reward of each rollout [*batch, group].
+        where: boolean mask, True where a rollout counts.
+        axis: static; the group axis.
+        center: static; "group", "batch" or "none".
+        scale: static; "std" of the group, "batch_std" of all rewards, or "none".
+        ddof: degrees of freedom taken from the count in the variance.
+        epsilon: added to the standard deviation.
+
+    Returns:
+        Advantages of the same shape, without gradient, 0 where masked.
+
+    Raises:
+        ValueError: for an unknown `center` or `scale`, a non-floating `reward`, or an unfitting `where`.
+
+    References:
+        Shao et al., 2024, "DeepSeekMath", arXiv:2402.03300 (GRPO).
+        Liu et al., 2025, "Understanding R1-Zero-Like Training: A Critical Perspective", arXiv:2503.20783 (Dr.
+        GRPO).
+        Liu et al., 2025, "Part I: Tricks or Traps? A Deep Dive into RL for LLM Reasoning", arXiv:2508.08221
+        (Lite PPO).
+        Hu, 2025, "REINFORCE++", arXiv:2501.03262.
+    """
+    check_choice("center", center, ("group", "batch", "none"))
+    check_choice("scale", scale, ("std", "batch_std", "none"))
+    (reward,) = lax.stop_gradient(elements(reward=reward, where=where))
+    mask = jnp.broadcast_to(True if where is None else where, reward.shape)
+    ddof, epsilon = like(reward, ddof, epsilon)
+    centered = reward if center == "none" else _centered(reward, mask, axis if center == "group" else None)
+    if scale == "none":
+        return centered
+    over = axis if scale == "std" else None
+    variance = jnp.sum(jnp.square(_centered(reward, mask, over)), over, keepdims=True)
+    count = jnp.sum(mask, over, keepdims=True).astype(reward.dtype)
+    return centered / (jnp.sqrt(variance / jnp.maximum(count - ddof, 1)) + epsilon)
+
+
+def _centered(x: Array, mask: Array, axis: int | None) -> Array:
+    """Distance from the mean along `axis`. The lowest goes off first, so that equal values give exactly 0."""
+    lowest = jnp.min(x, axis, keepdims=True, where=mask, initial=jnp.inf)
+    shifted = jnp.where(mask, x - lowest, 0)
+    average = mean(shifted, where=mask, axis=axis)
+    return jnp.where(mask, shifted - (average if axis is None else jnp.expand_dims(average, axis)), 0)

@@ -1,0 +1,1 @@
+"""Compiled training: pure loops, evaluation, sweeps, sharding, checkpoints, run folders."""

@@ -1,0 +1,127 @@
+"""Programs of many runs at once, compiled ahead of time over a mesh."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, PyTree
+
+from rlx.training.loop import Program, TrainState
+from rlx.training.sharding import state_sharding
+
+Build = Callable[[Mapping[str, Array]], Program]
+
+# Evaluation draws from a stream of its own, so that evaluating more or less often changes no training run.
+_EVALUATION_STREAM = 0x45564C
+
+
+class CompiledRuns(NamedTuple):
+    """Compiled functions over a leading axis ``[run]``.
+
+    Attributes:
+      init: ``() -> state``.
+      advance: ``state -> (state, metrics [run, update])``; donates ``state``.
+      evaluate: ``state -> metrics [run]``.
+      template: shapes, dtypes and shardings of ``state``.
+      seconds: time that tracing and compilation took.
+    """
+
+    init: Callable[[], TrainState]
+    advance: Callable[[TrainState], tuple[TrainState, dict[str, Array]]]
+    evaluate: Callable[[TrainState], dict[str, Array]]
+    template: PyTree
+    seconds: float
+
+
+def compile_runs(
+    build: Build,
+    seeds: np.ndarray,
+    hyperparameters: Mapping[str, np.ndarray],
+    *,
+    updates_per_report: int,
+    mesh: Mesh,
+) -> CompiledRuns:
+    """Compile a batch of runs, one for each element of ``seeds``.
+
+    Args:
+      build: from one setting of the hyperparameters (name -> scalar array) to a ``Program``.
+      seeds: integers ``[run]``.
+      hyperparameters: name -> values ``[run]``; arguments of the compiled program, not constants in it, so that other
+        values need no new compilation.
+      updates_per_report: updates done by one call of ``advance``.
+      mesh: devices, with axes ``seed`` and ``env``.
+    """
+    start = time.perf_counter()
+    sharding = state_sharding(mesh)
+    by_run, everywhere = NamedSharding(mesh, P("seed")), NamedSharding(mesh, P())
+
+    def init(settings, seed):
+        return build(settings).init(jax.random.key(seed))
+
+    def advance(settings, state):
+        program = build(settings)
+        return jax.lax.scan(lambda state, _: program.step(state), state, length=updates_per_report)
+
+    def evaluate(settings, state):
+        key = jax.random.fold_in(state.key, _EVALUATION_STREAM)
+        return build(settings).evaluate(state, key)
+
+    def over_runs(function, second, *, out_shardings, **options):
+        # GSPMD needs to know that the batch axis which vmap adds is the mesh's seed axis.
+        batched = jax.vmap(function, spmd_axis_name="seed")
+        return jax.jit(batched, in_shardings=(by_run, second), out_shardings=out_shardings, **options)
+
+    def place(values, dtype):
+        values = np.asarray(values, dtype)
+        return jax.make_array_from_callback(values.shape, by_run, lambda index: values[index])
+
+    settings = {name: place(values, np.float32) for name, values in hyperparameters.items()}
+    seeds = place(seeds, np.int32)
+
+    init_jit = over_runs(init, by_run, out_shardings=sharding)
+    advance_jit = over_runs(advance, sharding, out_shardings=(sharding, everywhere), donate_argnums=1)
+    evaluate_jit = over_runs(evaluate, sharding, out_shardings=everywhere)
+
+    shapes = jax.eval_shape(init_jit, settings, seeds)
+    template = _with_sharding(shapes, sharding)
+    lowered = [
+        init_jit.lower(settings, seeds),
+        advance_jit.lower(settings, template),
+        evaluate_jit.lower(settings, template),
+    ]
+    # The simulator is compiled once to train and once to evaluate; XLA does that outside the interpreter's lock.
+    with ThreadPoolExecutor(len(lowered)) as pool:
+        init_compiled, advance_compiled, evaluate_compiled = pool.map(lambda x: x.compile(), lowered)
+    return CompiledRuns(
+        init=lambda: init_compiled(settings, seeds),
+        advance=lambda state: advance_compiled(settings, state),
+        evaluate=lambda state: evaluate_compiled(settings, state),
+        template=template,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _with_sharding(shapes: PyTree, prefix: PyTree) -> PyTree:
+    def annotate(sharding, subtree):
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), subtree
+        )
+
+    return jax.tree.map(annotate, prefix, shapes, is_leaf=lambda x: isinstance(x, NamedSharding))
+
+
+def params_digest(params: PyTree, run: int) -> str:
+    """SHA-256 of one run's parameters (host arrays with leading axis ``[run]``), leaf by leaf in tree order."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.ascontiguousarray(np.asarray(leaf)[run]).tobytes())
+    return digest.hexdigest()
+

@@ -1,0 +1,396 @@
+"""Pictures of runs: learning curves with bootstrap bands over seeds, and small multiples of the diagnostics.
+
+Figures are made with Matplotlib's object-oriented interface and touch no global state, so that they can be
+drawn inside a training process, a notebook or a test.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from rlx.training.metrics import Curve, MetricsTable, atomic_path, curves, hyperparameter_names, setting_label
+from rlx.training.statistics import Band, learning_curve_band
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLES = {
+    "eval_return_mean": "return, deterministic policy",
+    "eval_stochastic_return_mean": "return, exploring policy",
+    "return_mean": "return of training episodes",
+    "episode_length": "episode length (steps)",
+    "eval_episode_length": "episode length, deterministic policy (steps)",
+    "env_steps": "environment steps per seed",
+    "update": "updates",
+    "wall_time": "wall time (s)",
+    "sps": "environment steps per second",
+    "approximate_kl": "approximate KL (nats)",
+    "entropy": "entropy (nats)",
+}
+# A picture is a few hundred points wide: more reports than that only cost time in the bootstrap.
+MAX_REPORTS = 400
+
+
+class Theme(NamedTuple):
+    """Colors of a figure; the palette is Okabe and Ito's, safe for color-blind readers."""
+
+    background: str
+    text: str
+    muted: str
+    grid: str
+    palette: tuple[str, ...]
+
+
+THEMES = {
+    "light": Theme(
+        background="#ffffff",
+        text="#1f2328",
+        muted="#656d76",
+        grid="#e6e8eb",
+        palette=("#0072b2", "#d55e00", "#009e73", "#b8589a", "#c28400", "#3fa0dc", "#3d444d"),
+    ),
+    "dark": Theme(
+        background="#161b22",
+        text="#e6edf3",
+        muted="#9198a1",
+        grid="#2a313a",
+        palette=("#58a6e8", "#ff8a4c", "#2ec49b", "#dd94bf", "#e9b13b", "#9ad4f7", "#c9d1d9"),
+    ),
+}
+
+
+class Line(NamedTuple):
+    """One curve ready to be drawn: a setting of a run, its name, the metric it shows and its band."""
+
+    label: str
+    metric: str
+    curve: Curve
+    band: Band
+
+
+def learning_curve(
+    tables: Mapping[str, MetricsTable | str | os.PathLike],
+    *,
+    y: str = "eval_return_mean",
+    x: str = "env_steps",
+    out: str | os.PathLike | None = None,
+    title: str | None = None,
+    confidence: float = 0.95,
+    theme: str = "light",
+) -> Figure:
+    """Draw a metric against time: interquartile mean and bootstrap band, one line per run and setting.
+
+    With one line in the picture its seeds are drawn too, thin, and a cross marks where a seed stopped having
+    a finite value. The labels and the line below the title say how many seeds there are, and how many of them
+    diverged.
+
+    Args:
+        tables: label → metrics, or the path of a `metrics.parquet`. A sweep gives one line per setting.
+        y: the metric. Where a run has none of `eval_return_mean`, its `return_mean` is drawn and labeled as
+            such.
+        x: the column along the horizontal axis.
+        out: where to save the picture (PNG, SVG or PDF by its suffix); not saved by default.
+        title: title of the picture.
+        confidence: probability mass of the band.
+        theme: `"light"` or `"dark"`.
+
+    Returns:
+        The figure, which a notebook shows as the value of its cell.
+
+    Raises:
+        ValueError: if there is nothing to draw, or a column is missing.
+    """
+    colors = _theme(theme)
+    lines = []
+    for label, table in tables.items():
+        table = table if isinstance(table, MetricsTable) else MetricsTable.read(table)
+        lines += _lines(
+            table, _measured(table, y), x=x, label="" if len(tables) == 1 else label, confidence=confidence
+        )
+    if not lines:
+        raise ValueError(
+            f"nothing to draw: no run among {', '.join(tables) or 'none'} has measured {y!r} yet"
+        )
+    if len({line.metric for line in lines}) > 1:
+        lines = [
+            line if line.metric == y else line._replace(label=f"{line.label} (training)") for line in lines
+        ]
+
+    figure = _figure((7.6, 4.5), colors)
+    axes = figure.add_subplot()
+    _decorate(axes, colors, x=x)
+    axes.set_xlabel(TITLES.get(x, x), color=colors.text, labelpad=7)
+    axes.set_ylabel(
+        _title(y if y in {line.metric for line in lines} else lines[0].metric), color=colors.text, labelpad=7
+    )
+    palette = _palette(colors, len(lines))
+    for line, color in zip(lines, palette):
+        _draw(axes, line, color, seeds=len(lines) == 1)
+    subtitle = _subtitle(lines, confidence)
+    axes.set_title(
+        title or "", loc="left", color=colors.text, fontsize=12.5, fontweight="bold", pad=24 if title else 8
+    )
+    axes.annotate(
+        subtitle,
+        (0, 1),
+        (0, 8),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        color=colors.muted,
+        fontsize=9,
+    )
+    if len(lines) > 1:
+        _label(axes, lines, palette)
+    return _save(figure, out)
+
+
+def diagnostics(
+    table: MetricsTable | str | os.PathLike,
+    *,
+    names: Sequence[str] | None = None,
+    out: str | os.PathLike | None = None,
+    confidence: float = 0.95,
+    theme: str = "light",
+) -> Figure:
+    """Draw small multiples of a run's metrics: interquartile mean and bootstrap band, one line per setting.
+
+    Args:
+        table: metrics, or the path of a `metrics.parquet`.
+        names: the metrics, in order; those that the run has not measured are left out. By default all but the
+            evaluations, in the order of the table.
+        out: where to save the picture; not saved by default.
+        confidence: probability mass of the bands.
+        theme: `"light"` or `"dark"`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if the run has measured none of them.
+    """
+    colors = _theme(theme)
+    table = table if isinstance(table, MetricsTable) else MetricsTable.read(table)
+    if names is None:
+        known = {"seed", "update", "env_steps", "wall_time", *hyperparameter_names(table)}
+        names = [name for name in table.columns if name not in known and not name.startswith("eval_")]
+    panels = {
+        name: _lines(table, name, x="env_steps", label="", confidence=confidence)
+        for name in names
+        if name in table
+    }
+    panels = {name: lines for name, lines in panels.items() if lines}
+    if not panels:
+        raise ValueError(
+            f"nothing to draw: the run has measured none of {', '.join(names) or 'its metrics'} yet"
+        )
+    num_columns = min(3, len(panels))
+    num_rows = -(-len(panels) // num_columns)
+    figure = _figure((3.3 * num_columns, 2.15 * num_rows + 0.35), colors)
+    grid = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True)
+    for axes, (name, lines) in zip(grid.flat, panels.items()):
+        _decorate(axes, colors, x="env_steps")
+        axes.set_title(_title(name), loc="left", color=colors.text, fontsize=10, fontweight="bold", pad=6)
+        for line, color in zip(lines, _palette(colors, len(lines))):
+            _draw(axes, line, color, seeds=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes in grid.flat[max(0, len(panels) - num_columns) : len(panels)]:
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel(TITLES["env_steps"], color=colors.muted, fontsize=10)
+    lines = next(iter(panels.values()))
+    if len(lines) > 1:
+        handles = grid.flat[0].get_lines()[: len(lines)]
+        figure.legend(
+            handles,
+            [line.label for line in lines],
+            loc="outside upper left",
+            ncols=min(5, len(lines)),
+            frameon=False,
+            fontsize=9,
+            labelcolor=colors.text,
+            columnspacing=1.4,
+        )
+    return _save(figure, out)
+
+
+def spread(positions: Float[np.ndarray, " n"], gap: float) -> Float[np.ndarray, " n"]:
+    """Move positions apart until neighbors are at least `gap` apart, as little as possible and in order.
+
+    Args:
+        positions: positions `[n]` along a line.
+        gap: smallest distance between two of them.
+
+    Returns:
+        The new positions, in the order given. This is the least-squares answer: isotonic regression of the
+        positions after the gaps are taken out.
+    """
+    order = np.argsort(positions, kind="stable")
+    offsets = gap * np.arange(len(order))
+    clusters: list[list[float]] = []
+    for position in positions[order] - offsets:
+        clusters.append([position])
+        while len(clusters) > 1 and np.mean(clusters[-2]) >= np.mean(clusters[-1]):
+            clusters[-2:] = [clusters[-2] + clusters[-1]]
+    result = np.empty(len(order))
+    result[order] = np.concatenate([np.full(len(c), np.mean(c)) for c in clusters] or [np.empty(0)]) + offsets
+    return result
+
+
+def _measured(table: MetricsTable, name: str) -> str:
+    evaluated = name in table and table[name].count() > 0
+    return "return_mean" if name == "eval_return_mean" and not evaluated else name
+
+
+def _lines(table: MetricsTable, y: str, *, x: str, label: str, confidence: float) -> list[Line]:
+    lines = []
+    for curve in curves(table, y, x=x):
+        if not np.isfinite(curve.values.filled(np.nan)).any():
+            continue
+        # The first and the last report are always among those kept.
+        keep = np.unique(np.linspace(0, len(curve.x) - 1, min(len(curve.x), MAX_REPORTS)).round().astype(int))
+        curve = curve._replace(x=curve.x[keep], values=curve.values[:, keep])
+        name = ", ".join(filter(None, (label, setting_label(curve.hyperparameters))))
+        lines.append(Line(name, y, curve, learning_curve_band(curve.values, confidence=confidence)))
+    return lines
+
+
+def _draw(axes: Axes, line: Line, color: str, *, seeds: bool) -> None:
+    x, band = line.curve.x, line.band
+    many = len(line.curve.seeds) > 1
+    if seeds and many:
+        for values in line.curve.values.filled(np.nan):
+            finite = np.flatnonzero(np.isfinite(values))
+            axes.plot(x, values, color=color, linewidth=0.8, alpha=0.35, zorder=2)
+            if finite.size and finite[-1] < len(x) - 1:
+                axes.plot(
+                    x[finite[-1]],
+                    values[finite[-1]],
+                    "x",
+                    color=color,
+                    markersize=7,
+                    markeredgewidth=1.8,
+                    zorder=4,
+                )
+    if many:
+        axes.fill_between(x, band.low, band.high, color=color, alpha=0.18, linewidth=0, zorder=1)
+    marker = "o" if len(x) == 1 else None
+    axes.plot(x, band.center, color=color, linewidth=2.0, marker=marker, solid_capstyle="round", zorder=3)
+    axes.set_xlim(left=0)
+
+
+def _label(axes: Axes, lines: Sequence[Line], palette: Sequence[str]) -> None:
+    """Write each line's name at its end, or a legend beside the axes where there are too many for that."""
+    if len(lines) > 8:
+        handles = [line for line in axes.get_lines() if line.get_linewidth() == 2.0]
+        axes.legend(
+            handles,
+            [line.label for line in lines],
+            loc="center left",
+            bbox_to_anchor=(1.01, 0.5),
+            frameon=False,
+            labelcolor=list(palette),
+            fontsize=9,
+        )
+        return
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high)
+    ends = np.array([line.band.center[np.isfinite(line.band.center)][-1] for line in lines])
+    for line, color, y in zip(lines, palette, spread((ends - low) / (high - low), gap=0.055)):
+        axes.annotate(
+            line.label,
+            (1, y),
+            (8, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            color=color,
+            va="center",
+            fontsize=9.5,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+
+
+def _subtitle(lines: Sequence[Line], confidence: float) -> str:
+    sizes = sorted({len(line.curve.seeds) for line in lines})
+    seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    diverged = sum(int((~np.isfinite(line.curve.values.filled(0.0)[:, -1])).sum()) for line in lines)
+    warning = (
+        f" · {diverged} of {sum(len(line.curve.seeds) for line in lines)} runs diverged, left out of the mean"
+        if diverged
+        else ""
+    )
+    if sizes == [1]:
+        return f"one seed{warning}"
+    each = " each" if len(lines) > 1 else ""
+    return f"interquartile mean over {seeds} seeds{each}, {100 * confidence:g} % bootstrap band{warning}"
+
+
+def _decorate(axes: Axes, colors: Theme, *, x: str) -> None:
+    from matplotlib.ticker import EngFormatter, MaxNLocator, StrMethodFormatter
+
+    axes.set_facecolor(colors.background)
+    axes.grid(axis="y", color=colors.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(colors.grid)
+    axes.tick_params(colors=colors.muted, labelsize=9, length=0, pad=5)
+    axes.tick_params(axis="x", length=3, color=colors.grid)
+    axes.margins(x=0.01, y=0.06)
+    axes.xaxis.set_major_formatter(EngFormatter(sep="") if x != "wall_time" else StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_formatter(_tick)
+
+
+def _tick(value: float, _: int) -> str:
+    decimals = 0 if abs(value) >= 1000 else 8
+    return (
+        np.format_float_positional(round(value, decimals), trim="-").replace("-", "−")
+        if abs(value) < 1000
+        else f"{value:,.0f}".replace("-", "−")
+    )
+
+
+def _figure(size: tuple[float, float], colors: Theme) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=160, layout="constrained", facecolor=colors.background)
+    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09, wspace=0.03, hspace=0.04)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, out: str | os.PathLike | None) -> Figure:
+    if out is not None:
+        with atomic_path(Path(out)) as temporary:
+            figure.savefig(temporary)
+    return figure
+
+
+def _palette(colors: Theme, count: int) -> list[Any]:
+    if count <= len(colors.palette):
+        return list(colors.palette[:count])
+    from matplotlib import colormaps
+
+    # Too many for distinct hues: an even ramp in the order of the settings, without its end nearest the page.
+    ramp = (0.0, 0.88) if colors is THEMES["light"] else (0.2, 1.0)
+    return list(colormaps["viridis"](np.linspace(*ramp, count)))
+
+
+def _theme(name: str) -> Theme:
+    if name not in THEMES:
+        raise ValueError(f"theme must be one of {', '.join(THEMES)}; got {name!r}")
+    return THEMES[name]
+
+
+def _title(name: str) -> str:
+    return TITLES.get(name, name.replace("_", " "))

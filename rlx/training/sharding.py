@@ -1,0 +1,57 @@
+"""Meshes with the axes ``seed`` and ``env``, and what of a training state lies on which axis."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import PyTree
+
+from rlx.training.loop import TrainState
+
+
+def make_mesh(num_runs: int, num_envs: int, *, seed: int | None = None, env: int | None = None) -> Mesh:
+    """A mesh of all devices (of all processes) with the axes ``seed`` and ``env``.
+
+    Seeds need no communication, so by default as many devices as divide ``num_runs`` go to the axis ``seed`` and the
+    rest to ``env``.
+
+    Args:
+      num_runs: seeds times settings.
+      num_envs: environments of each run.
+      seed: devices along ``seed``; None chooses.
+      env: devices along ``env``; None chooses.
+
+    Raises:
+      ValueError: the devices cannot be laid out that way, or do not divide the runs or the environments.
+    """
+    devices = np.array(jax.devices())
+    if seed is None:
+        seed = math.gcd(num_runs, devices.size) if env is None else devices.size // env
+    env = devices.size // seed if env is None else env
+    if seed * env != devices.size:
+        raise ValueError(f"a mesh of seed={seed} x env={env} does not use the {devices.size} devices there are")
+    for name, axis, count in (("num_runs (seeds x settings)", seed, num_runs), ("num_envs", env, num_envs)):
+        if count % axis:
+            raise ValueError(f"{name} must be a multiple of the {axis} devices it is spread over, got {count}")
+    return Mesh(devices.reshape(seed, env), ("seed", "env"))
+
+
+def state_sharding(mesh: Mesh) -> TrainState:
+    """Shardings of a batch of training states (leading axis ``[run]``), as a tree prefix."""
+    by_run = NamedSharding(mesh, P("seed"))
+    by_env = NamedSharding(mesh, P("seed", "env"))
+    return TrainState(
+        learner=by_run, environment=by_env, observation=by_env, episodes=by_env, key=by_run, update=by_run
+    )
+
+
+def fetch(tree: PyTree) -> PyTree:
+    """NumPy copies of arrays that may be spread over processes; every process must call it."""
+    if all(leaf.is_fully_addressable for leaf in jax.tree.leaves(tree)):
+        return jax.device_get(tree)
+    mesh = jax.tree.leaves(tree)[0].sharding.mesh
+    return jax.device_get(jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, P()))(tree))
