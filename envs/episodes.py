@@ -1,4 +1,4 @@
-"""From a bare task to an environment: episodes, time limits, action repeat, fresh resets. Written once, for all suites."""
+"""From a bare task to an environment: time limits, action repeat and fresh resets, once for all suites."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,7 +23,8 @@ class Transition(NamedTuple):
         observation: What the transition reached.
         reward: Scalar float32.
         terminated: Scalar bool: the task itself ended.
-        truncated: Scalar bool: the task cut the episode off for reasons of its own, apart from the time limit.
+        truncated: Scalar bool: the task cut the episode off for reasons of its own, apart from the time
+            limit.
         info: Flat dict of arrays with a fixed structure.
     """
 
@@ -46,8 +47,8 @@ class Task:
         reset: `key -> (state, observation)`.
         step: `(state, action, key) -> Transition`.
         max_episode_steps: The task's usual time limit, None for none.
-        draw: `(states, width, height) -> uint8 [T, height, width, 3]`, states stacked in NumPy along a leading time
-            axis; None for a task that has no picture.
+        draw: `(states, width, height) -> uint8 [T, height, width, 3]`, states stacked in NumPy along a
+            leading time axis; None for a task that has no picture.
         renew: One of `envs.resets`, by what a reset of this task costs.
     """
 
@@ -75,8 +76,8 @@ class EpisodicEnvironment:
     Attributes:
         task: How the task starts and moves.
         max_episode_steps: Time limit in agent decisions (not repeated steps); None for no limit.
-        action_repeat: How many task steps one decision lasts. Rewards add up; a decision ends early where the task
-            terminates.
+        action_repeat: How many task steps one decision lasts. Rewards add up; a decision ends early where the
+            task terminates.
 
     Raises:
         ValueError: If `max_episode_steps` or `action_repeat` is not a positive integer.
@@ -88,7 +89,9 @@ class EpisodicEnvironment:
 
     def __post_init__(self):
         if self.max_episode_steps is not None:
-            _check_positive("max_episode_steps", self.max_episode_steps, "a positive integer, or None for no limit")
+            _check_positive(
+                "max_episode_steps", self.max_episode_steps, "a positive integer, or None for no limit"
+            )
         _check_positive("action_repeat", self.action_repeat, "a positive integer")
 
     @property
@@ -105,16 +108,18 @@ class EpisodicEnvironment:
 
     def reset(self, key: Key[Array, ""]) -> tuple[EpisodeState, PyTree[Array]]:
         """Starts an episode from a random initial state; returns `(state, observation)`."""
-        state, observation = self.task.reset(key)
+        state, observation = _strong(self.task.reset(key))
         return EpisodeState(state, jnp.zeros((), jnp.int32)), observation
 
     def step(self, state: EpisodeState, action: Array, key: Key[Array, ""]) -> tuple[EpisodeState, Step]:
         """Takes one decision and, if the episode ended, starts the next from a fresh random initial state."""
         move_key, reset_key = jax.random.split(key)
-        reached = self._decide(state.task, action, move_key)
+        reached = _strong(self._decide(state.task, action, move_key))
 
         elapsed = state.elapsed + 1
-        out_of_time = jnp.zeros((), bool) if self.max_episode_steps is None else elapsed >= self.max_episode_steps
+        out_of_time = (
+            jnp.zeros((), bool) if self.max_episode_steps is None else elapsed >= self.max_episode_steps
+        )
         truncated = (reached.truncated | out_of_time) & ~reached.terminated
         done = reached.terminated | truncated
 
@@ -149,6 +154,11 @@ class EpisodicEnvironment:
         shapes = jax.eval_shape(self.task.step, state, action, key)
         before = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)._replace(state=state)
         return lax.scan(repeat, before, jax.random.split(key, self.action_repeat))[0]
+
+
+def _strong(tree: PyTree[Array]) -> PyTree[Array]:
+    """Drops weak types: a state whose type `step` changes would compile a training step twice."""
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.asarray(x).dtype), tree)
 
 
 def _check_positive(argument: str, value: Any, expected: str) -> None:

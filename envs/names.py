@@ -92,7 +92,7 @@ TASKS: dict[str, tuple[str, ...]] = {
         "Pusher-v5",
         "Reacher-v5",
         "Swimmer-v5",
-        "Taxi-v3",
+        "Taxi-v4",
         "Walker2d-v5",
     ),
     "rlx": ("bandit", "chain", "gridworld", "multigoal", "pendulum", "point_maze"),

@@ -38,8 +38,8 @@ class Step(NamedTuple):
 class Environment(Protocol):
     """One environment that starts a fresh episode by itself when one ends.
 
-    `reset` and `step` are pure and act on ONE environment. Loops `vmap` them, first over environments and outside
-    that over seeds.
+    `reset` and `step` are pure and act on ONE environment. Loops `vmap` them, first over environments and
+    outside that over seeds.
 
     Attributes:
         name: `"suite:task"`.

@@ -54,7 +54,8 @@ def make(
     """Makes the environment called `name`.
 
     Args:
-        name: `"suite:task"`, one of `names()`. The suite `gym` also takes any other id registered with Gymnasium.
+        name: `"suite:task"`, one of `names()`. The suite `gym` also takes any other id registered with
+            Gymnasium.
         max_episode_steps: Time limit in agent decisions; None for no limit. By default the task's own.
         action_repeat: How many task steps one decision lasts.
         **options: Options of the suite and task, such as `backend="mjx"` for Brax.
@@ -88,7 +89,9 @@ def check_options(name: str, options: Iterable[str], allowed: Iterable[str] | Ca
         allowed: Names of the options that exist, or a function whose keyword arguments they are.
     """
     if callable(allowed):
-        allowed = [p.name for p in inspect.signature(allowed).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        allowed = [
+            p.name for p in inspect.signature(allowed).parameters.values() if p.kind is not p.VAR_KEYWORD
+        ]
     allowed = sorted(allowed)
     for option in options:
         if option not in allowed:
@@ -103,7 +106,7 @@ def check_choice(argument: str, value: Any, choices: Iterable[str]) -> None:
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """Returns the clause of an error message that suggests what was meant: "did you mean a or b?" or "choose from …"."""
+    """Returns the clause of an error message that says which of `choices` was meant by `word`."""
     choices = list(choices)
     by_lower = {choice.lower(): choice for choice in choices}
     close = [by_lower[match] for match in difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.5)]

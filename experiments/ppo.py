@@ -167,7 +167,7 @@ def make_learner(config: Config, environment: envs.Environment, num_updates: int
         lambda_=config.gae_lambda,
         update_epochs=config.update_epochs,
         num_minibatches=config.num_minibatches,
-        surrogate=ppo.clipped_surrogate(scheduled(config.clip, config.clip_schedule)),
+        clip=scheduled(config.clip, config.clip_schedule),
         value_loss=(
             ppo.squared_value_loss
             if config.value_loss == "squared"

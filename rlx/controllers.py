@@ -323,24 +323,27 @@ def ewma_params(*, decay: Scalar) -> Controller:
         state).
 
     Raises:
-        ValueError: if the parameters' structure is not that of the state.
+        ValueError: from init and update, if a parameter is not floating, or the structure is not the state's.
 
     References:
         Hilton et al., 2021, "Batch Size-Invariance for Policy Optimization", arXiv:2110.00641.
     """
 
     def init(params: PyTree) -> EwmaState:
-        return EwmaState(weight=jnp.ones((), jnp.float32), mean=jax.tree.map(jnp.asarray, params))
+        return EwmaState(weight=jnp.ones((), jnp.float32), mean=jax.tree.map(_parameter, params))
 
     def update(state: EwmaState, params: PyTree) -> tuple[PyTree, EwmaState]:
+        params = lax.stop_gradient(jax.tree.map(_parameter, params))
         (keep,) = like(state.weight, decay)
         weight = keep * state.weight + 1
-        mean = jax.tree.map(
-            lambda m, p: m + ((p - m) / weight).astype(m.dtype), state.mean, lax.stop_gradient(params)
-        )
+        mean = jax.tree.map(lambda m, p: m + ((p - m) / weight).astype(m.dtype), state.mean, params)
         return mean, EwmaState(weight, mean)
 
     return Controller(init, update)
+
+
+def _parameter(x: Array) -> Array:
+    return floating(params=x)[0]
 
 
 class ParallelScale(NamedTuple):
@@ -387,10 +390,11 @@ def scale_parallel_environments(
     growth = num_envs / base_num_envs
     fixed = rule == "fixed_minibatch_size"
     count = max(1, round(num_minibatches * growth)) if fixed else num_minibatches
-    size, rest = divmod(num_envs * num_steps, count)
+    transitions = num_envs * num_steps
+    size, rest = divmod(transitions, count)
     if rest:
         raise ValueError(
-            f"num_envs * num_steps = {num_envs * num_steps} transitions do not divide into {count} minibatches; "
+            f"num_envs * num_steps = {transitions} transitions do not divide into {count} minibatches; "
             f"choose num_envs as a multiple of {base_num_envs}, or num_minibatches that divides it"
         )
     return ParallelScale(count, size, 1.0 if fixed else math.sqrt(growth))

@@ -108,9 +108,10 @@ def approximate_kl(
     References:
         Schulman, 2020, "Approximating KL Divergence".
     """
-    return lax.stop_gradient(
-        mean(kl_estimate(behavior_log_prob, log_prob, kind="k3", where=where), where=where)
+    log_prob, behavior_log_prob = lax.stop_gradient(
+        elements(log_prob=log_prob, behavior_log_prob=behavior_log_prob, where=where)
     )
+    return mean(kl_estimate(behavior_log_prob, log_prob, kind="k3"), where=where)
 
 
 def effective_sample_size(

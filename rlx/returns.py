@@ -57,16 +57,18 @@ def gae(
     if truncation is not None:
         decay = decay * (1 - jnp.asarray(truncation, decay.dtype))
 
-    def backward(advantage: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
-        delta, decay = step
-        advantage = delta + decay * advantage
-        return advantage, advantage
-
     steps = tuple(
         jnp.moveaxis(jnp.broadcast_to(x, shape), axis, 0) for x in lax.stop_gradient((delta, decay))
     )
-    _, advantage = lax.scan(backward, jnp.zeros_like(steps[0][0]), steps, reverse=True)
+    _, advantage = lax.scan(_accumulate, jnp.zeros_like(steps[0][0]), steps, reverse=True)
     return jnp.moveaxis(advantage, 0, axis)
+
+
+def _accumulate(advantage: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+    """One step of the recursion. A module-level function, so that uncompiled calls reuse the traced loop."""
+    delta, decay = step
+    advantage = delta + decay * advantage
+    return advantage, advantage
 
 
 def group_relative(

@@ -1,7 +1,7 @@
-"""Session-wide set-up: run-time checked array annotations, a compilation cache that outlives the run, fixtures."""
+"""Set-up of all tests: annotations checked at run time, a lasting compilation cache, fixtures."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -11,13 +11,15 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
 import jaxtyping  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from jax.test_util import check_grads  # noqa: E402
 
 jaxtyping.install_import_hook("rlx", "beartype.beartype")
 
-# Compilation makes the first example slow, and a suite that gates submissions must not draw new examples each time.
+# The first example compiles; and a suite that gates submissions must not draw new examples each time.
 hypothesis.settings.register_profile("rlx", deadline=None, derandomize=True, max_examples=30)
 hypothesis.settings.load_profile("rlx")
 
@@ -34,6 +36,18 @@ def float64() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def check_gradient(float64) -> Callable[..., None]:
+    """Compares reverse-mode gradients with finite differences, in double precision."""
+
+    def check(function: Callable, *args: jax.Array) -> None:
+        # Finite differences are taken at NumPy arrays, which annotations of JAX arrays refuse.
+        on_arrays = lambda *args: function(*map(jnp.asarray, args))
+        check_grads(on_arrays, args, order=1, modes=["rev"])
+
+    return check
+
+
 @contextmanager
 def _unannotated() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
@@ -45,5 +59,5 @@ def _unannotated() -> Iterator[None]:
 
 @pytest.fixture
 def unannotated() -> AbstractContextManager[None]:
-    """A context in which annotations are not checked, so that a function's own errors are seen as users see them."""
+    """A context in which annotations are not checked, so that errors are seen as users see them."""
     return _unannotated()

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import warnings
 from typing import Any
 
 import gymnasium
@@ -11,7 +12,7 @@ import numpy as np
 from brax import envs as brax_envs
 from jaxtyping import Array, Float, Key
 
-from envs import resets
+from envs import carry, resets
 from envs.adapters import spaces
 from envs.adapters.drawing import draw_mujoco
 from envs.episodes import Task, Transition
@@ -24,9 +25,9 @@ DEFAULT_MAX_EPISODE_STEPS = 1000
 def default_backend(task: str) -> str:
     """Returns the backend that a task runs on unless told otherwise.
 
-    `mjx` is MuJoCo's own physics, what published results on these bodies mean, and on bodies with contacts no slower
-    than the others. The pendulums have no contacts: there `spring` moves the same way and is faster. The swimmer's
-    medium exists in `generalized` only.
+    `mjx` is MuJoCo's own physics, what published results on these bodies mean, and on bodies with contacts no
+    slower than the others. The pendulums have no contacts: there `spring` moves the same way and is faster.
+    The swimmer's medium exists in `generalized` only.
     """
     special = {"inverted_pendulum": "spring", "inverted_double_pendulum": "spring", "swimmer": "generalized"}
     return special.get(task, "mjx")
@@ -48,11 +49,17 @@ def load(task: str, *, backend: str | None = None, **options: Any) -> Task:
         backend = default_backend(task)
     check_choice("backend", backend, BACKENDS)
     check_options(name, options, _options(task))
-    simulator = brax_envs.get_environment(task, backend=backend, **options)
+    with warnings.catch_warnings():
+        # Brax announces at every load that it is in maintenance.
+        warnings.filterwarnings("ignore", message="Brax System", category=UserWarning)
+        simulator = brax_envs.get_environment(task, backend=backend, **options)
 
     # Brax's step reads the physics and the info of the state it is given; the rest it overwrites.
     blank = jax.tree.map(
-        lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(simulator.reset, jax.random.key(0))
+        lambda x: np.zeros(x.shape, x.dtype),
+        jax.eval_shape(
+            lambda key: simulator.reset(key).replace(pipeline_state=None, info={}), jax.random.key(0)
+        ),
     )
 
     def reset(key: Key[Array, ""]) -> tuple[Any, Any]:
@@ -73,12 +80,14 @@ def load(task: str, *, backend: str | None = None, **options: Any) -> Task:
             info=dict(after.metrics),
         )
 
+    action = jax.ShapeDtypeStruct((simulator.action_size,), jnp.float32)
+    slim_reset, slim_step = carry.slim(reset, step, action, keep=("[0].q", "[0].qd"))
     return Task(
         name=name,
         observation_space=spaces.unbounded(blank.obs),
-        action_space=gymnasium.spaces.Box(-1.0, 1.0, (simulator.action_size,), np.float32),
-        reset=reset,
-        step=step,
+        action_space=gymnasium.spaces.Box(-1.0, 1.0, action.shape, np.float32),
+        reset=slim_reset,
+        step=slim_step,
         max_episode_steps=DEFAULT_MAX_EPISODE_STEPS,
         draw=functools.partial(_draw, simulator) if hasattr(simulator, "sys") else None,
         renew=resets.in_chunks,
@@ -86,10 +95,11 @@ def load(task: str, *, backend: str | None = None, **options: Any) -> Task:
 
 
 def _draw(simulator: Any, states: Any, width: int, height: int) -> np.ndarray:
-    physics, _ = states
-    return draw_mujoco(simulator.sys.mj_model, physics.q, physics.qd, width, height)
+    return draw_mujoco(simulator.sys.mj_model, states["[0].q"], states["[0].qd"], width, height)
 
 
 def _options(task: str) -> list[str]:
     own = inspect.signature(brax_envs._envs[task].__init__).parameters.values()
-    return [p.name for p in own if p.kind is not p.VAR_KEYWORD and p.name not in ("self", "backend")] + ["n_frames"]
+    return [p.name for p in own if p.kind is not p.VAR_KEYWORD and p.name not in ("self", "backend")] + [
+        "n_frames"
+    ]

@@ -7,13 +7,19 @@ import numpy as np
 from envs.protocol import RenderingUnavailable
 
 _HELP = (
-    "MuJoCo cannot draw off-screen here ({error}). It needs an OpenGL: set MUJOCO_GL=egl (with libegl1 installed; works "
-    "without a display) or MUJOCO_GL=osmesa (with libosmesa6) before Python starts"
+    "MuJoCo cannot draw off-screen here ({error}). It needs an OpenGL: before Python starts, "
+    "set MUJOCO_GL=egl (with libegl1 installed; no display needed) or MUJOCO_GL=osmesa (with libosmesa6)"
 )
 
 
 def draw_mujoco(
-    model: Any, qpos: np.ndarray, qvel: np.ndarray, width: int, height: int, camera: int | str = -1, **fields: np.ndarray
+    model: Any,
+    qpos: np.ndarray,
+    qvel: np.ndarray,
+    width: int,
+    height: int,
+    camera: int | str = -1,
+    **fields: np.ndarray,
 ) -> np.ndarray:
     """Draws a sequence of configurations of a MuJoCo model.
 

@@ -1,8 +1,9 @@
 """Gymnasium: environments that run on the host, seen from JAX as if they were pure.
 
-Each environment is a Python object kept here under an integer handle; the handle is the state that JAX carries. A
-batch, however many `vmap`s deep, costs one call to the host per step. What purity promises therefore holds only along
-a trajectory: step every state once, and do not expect a saved state to outlive the process.
+Each environment is a Python object kept here under an integer handle; the handle is the state that JAX
+carries. A batch, however many `vmap`s deep, costs one call to the host per step. What purity promises
+therefore holds only along a trajectory: step every state once, and do not expect a saved state to outlive the
+process.
 """
 
 import itertools
@@ -15,14 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.custom_batching import custom_vmap
 from jax.experimental import io_callback
 from jaxtyping import Array, Bool, Int, Key, PyTree, UInt32
 
+from envs.batching import whole_batch
 from envs.episodes import Task, Transition
 from envs.protocol import RenderingUnavailable
 from envs.registry import UnknownEnvironment, nearest
-from envs.resets import broadcast
 
 
 class HostState(NamedTuple):
@@ -37,14 +37,14 @@ def load(task: str, *, pictures: bool = False, **options: Any) -> Task:
 
     Args:
         task: An id registered with Gymnasium, such as `"HalfCheetah-v5"`.
-        pictures: Whether states carry a picture of themselves. A host environment cannot be drawn afterwards, so
-            `render` needs this. It is slow.
+        pictures: Whether states carry a picture of themselves. A host environment cannot be drawn afterwards,
+            so `render` needs this. It is slow.
         **options: Arguments of `gymnasium.make`.
 
     Raises:
         UnknownEnvironment: If there is no such id.
-        ValueError: If Gymnasium cannot make it with these options, or its spaces are not made of Box, Discrete,
-            MultiBinary, MultiDiscrete, Dict and Tuple.
+        ValueError: If Gymnasium cannot make it with these options, or its spaces are not made of Box,
+            Discrete, MultiBinary, MultiDiscrete, Dict and Tuple.
         RenderingUnavailable: If `pictures` is set and Gymnasium cannot take any here.
     """
     name = f"gym:{task}"
@@ -91,8 +91,8 @@ def load(task: str, *, pictures: bool = False, **options: Any) -> Task:
 class Hosts:
     """The host environments of one task, by handle.
 
-    Nothing tells when the last copy of a handle is gone, so the least recently used environments are closed once
-    there are more than four times as many as the largest batch ever started (at least `spare`).
+    Nothing tells when the last copy of a handle is gone, so the least recently used environments are closed
+    once there are more than four times as many as the largest batch ever started (at least `spare`).
     """
 
     def __init__(
@@ -103,7 +103,13 @@ class Hosts:
         pictures: bool,
         spare: int = 256,
     ):
-        self.make, self.idle, self.space, self.pictures, self.room = make, [probe], observation_space, pictures, spare
+        self.make, self.idle, self.space, self.pictures, self.room = (
+            make,
+            [probe],
+            observation_space,
+            pictures,
+            spare,
+        )
         self.live: OrderedDict[int, gymnasium.Env] = OrderedDict()
         self.over: set[int] = set()
         self.handles = itertools.count()
@@ -140,13 +146,15 @@ class Hosts:
         ]
         return (self._state(handles), self._stack(observations, handles.shape)), *scalars
 
-    def restart(self, done: Bool[np.ndarray, "*batch"], seeds: UInt32[np.ndarray, "*batch"], current: tuple) -> tuple:
+    def restart(
+        self, done: Bool[np.ndarray, "*batch"], seeds: UInt32[np.ndarray, "*batch"], current: tuple
+    ) -> tuple:
         """Resets the environments that are done; returns all states and observations."""
         state, observations = jax.tree.map(np.array, current)
         handles = state.handle
-        for index in zip(*np.nonzero(np.asarray(done)), strict=True):
+        for index in map(tuple, np.argwhere(done)):
             observation = self._reset(int(handles[index]), int(np.asarray(seeds)[index]))
-            jax.tree.map(lambda all, one: all.__setitem__(index, one), observations, observation)  # noqa: B023
+            jax.tree.map(lambda all, one: all.__setitem__(index, one), observations, observation)
         return self._state(handles), observations
 
     def _reset(self, handle: int, seed: int) -> Any:
@@ -165,7 +173,9 @@ class Hosts:
 
     def _get(self, handle: int) -> gymnasium.Env:
         if handle not in self.live:
-            raise RuntimeError(f"host environment {handle} is gone: its state is of another process, or too old")
+            raise RuntimeError(
+                f"host environment {handle} is gone: its state is of another process, or too old"
+            )
         self.live.move_to_end(handle)
         return self.live[handle]
 
@@ -186,32 +196,20 @@ def _callbacks(hosts: Hosts, current: PyTree) -> tuple[Callable, Callable, Calla
     def batch_of(shapes: PyTree, lead: Array) -> PyTree:
         return jax.tree.map(lambda s: jax.ShapeDtypeStruct((*lead.shape, *s.shape), s.dtype), shapes)
 
-    @_whole_batch
+    @whole_batch
     def start(seed):
         return io_callback(hosts.start, batch_of(current, seed), seed)
 
-    @_whole_batch
+    @whole_batch
     def move(handle, action):
         return io_callback(hosts.move, batch_of((current, number, flag, flag), handle), handle, action)
 
-    @_whole_batch
+    @whole_batch
     def restart(done, seed, now):
-        call = lambda: io_callback(hosts.restart, batch_of(current, done), done, seed, now)  # noqa: E731
+        call = lambda: io_callback(hosts.restart, batch_of(current, done), done, seed, now)
         return lax.cond(jnp.any(done), call, lambda: now)
 
     return start, move, restart
-
-
-def _whole_batch(function: Callable) -> Callable:
-    """Makes `vmap` hand `function` the whole batch, its axis in front: for one that takes any leading axes itself."""
-    call = custom_vmap(function)
-
-    @call.def_vmap
-    def rule(size, batched, *arguments):
-        result = call(*broadcast(size, batched, arguments))
-        return result, jax.tree.map(lambda _: True, result)
-
-    return call
 
 
 def _in_jax(space: gymnasium.Space) -> gymnasium.Space:
@@ -258,7 +256,9 @@ def _picture_shape(name: str, probe: gymnasium.Env) -> jax.ShapeDtypeStruct:
         probe.reset(seed=0)
         return jax.ShapeDtypeStruct(probe.render().shape, jnp.uint8)
     except Exception as error:  # Every Gymnasium environment draws, and fails to, in its own way.
-        raise RenderingUnavailable(f"Gymnasium cannot draw {name} here: {type(error).__name__}: {error}") from error
+        raise RenderingUnavailable(
+            f"Gymnasium cannot draw {name} here: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _draw(states: HostState, width: int, height: int) -> np.ndarray:

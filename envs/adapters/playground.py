@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from mujoco_playground._src import dm_control_suite
 
-from envs import resets
+from envs import carry, resets
 from envs.adapters import spaces
 from envs.adapters.drawing import draw_mujoco
 from envs.episodes import Task, Transition
@@ -60,18 +60,21 @@ def load(task: str, *, impl: str = "jax", **options: Any) -> Task:
             info=dict(after.metrics),
         )
 
+    model = simulator.mj_model
+    drawn = ("qpos", "qvel", *(("mocap_pos", "mocap_quat") if model.nmocap else ()))
+    action = jax.ShapeDtypeStruct((simulator.action_size,), jnp.float32)
+    slim_reset, slim_step = carry.slim(reset, step, action, keep=tuple(f"[0].{field}" for field in drawn))
+
     def draw(states: Any, width: int, height: int) -> np.ndarray:
-        data, _ = states
-        mocap = {"mocap_pos": data.mocap_pos, "mocap_quat": data.mocap_quat} if simulator.mj_model.nmocap else {}
-        camera = 0 if simulator.mj_model.ncam else -1
-        return draw_mujoco(simulator.mj_model, data.qpos, data.qvel, width, height, camera, **mocap)
+        fields = {field: states[f"[0].{field}"] for field in drawn}
+        return draw_mujoco(model, **fields, width=width, height=height, camera=0 if model.ncam else -1)
 
     return Task(
         name=name,
         observation_space=spaces.unbounded(blank.obs),
-        action_space=gymnasium.spaces.Box(-1.0, 1.0, (simulator.action_size,), np.float32),
-        reset=reset,
-        step=step,
+        action_space=gymnasium.spaces.Box(-1.0, 1.0, action.shape, np.float32),
+        reset=slim_reset,
+        step=slim_step,
         max_episode_steps=config.episode_length,
         draw=draw,
         renew=resets.in_chunks,

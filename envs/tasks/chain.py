@@ -14,8 +14,8 @@ def chain(*, length: int = 8, slip: float = 0.0, near_reward: float = 0.01, far_
     """States 0 … length−1 in a row; action 1 moves right, action 0 left, and the walls hold.
 
     Staying against the left wall pays `near_reward`; staying against the right wall pays `far_reward`. With
-    probability `slip` the opposite of the action happens. It starts in state 0 or 1 with equal probability and never
-    terminates; it is cut off after 4 · length steps. The observation is the one-hot state.
+    probability `slip` the opposite of the action happens. It starts in state 0 or 1 with equal probability
+    and never terminates; it is cut off after 4 · length steps. The observation is the one-hot state.
 
     Args:
         length: Number of states, at least 2.
@@ -42,13 +42,17 @@ def chain(*, length: int = 8, slip: float = 0.0, near_reward: float = 0.01, far_
         reward = jnp.where(aim < 0, near_reward, jnp.where(aim >= length, far_reward, 0.0))
         state = jnp.clip(aim, 0, length - 1)
         never = jnp.zeros((), bool)
-        return Transition(state, observe(state), reward.astype(jnp.float32), terminated=never, truncated=never, info={})
+        return Transition(
+            state, observe(state), reward.astype(jnp.float32), terminated=never, truncated=never, info={}
+        )
 
     def draw(states: np.ndarray, width: int, height: int) -> np.ndarray:
         def frame(state):
             canvas = Canvas(width, height, (-0.6, -0.6), (length - 0.4, 0.6))
             for cell in range(length):
-                canvas.rectangle((cell - 0.45, -0.45), (cell + 0.45, 0.45), GREEN if cell == length - 1 else SAND)
+                canvas.rectangle(
+                    (cell - 0.45, -0.45), (cell + 0.45, 0.45), GREEN if cell == length - 1 else SAND
+                )
             canvas.disc((state, 0.0), 0.3, BLUE)
             return canvas.image()
 

@@ -32,9 +32,9 @@ _MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)], np.int32)
 def gridworld(*, layout: Sequence[str] = FOUR_ROOMS, slip: float = 0.0, step_reward: float = 0.0) -> Task:
     """A walk on a grid to its goal, reached with reward 1, which ends the episode.
 
-    Actions 0 1 2 3 move up, right, down, left; a move into a wall or off the grid stays. With probability `slip` the
-    move is a random one. It starts on a random free cell and is cut off after (cells of the grid) steps. The
-    observation is the one-hot cell, rows first.
+    Actions 0 1 2 3 move up, right, down, left; a move into a wall or off the grid stays. With probability
+    `slip` the move is a random one. It starts on a random free cell and is cut off after (cells of the grid)
+    steps. The observation is the one-hot cell, rows first.
 
     Args:
         layout: Rows of equal length; `#` is a wall, `G` the goal (at least one), `.` a free cell.
@@ -66,7 +66,9 @@ def gridworld(*, layout: Sequence[str] = FOUR_ROOMS, slip: float = 0.0, step_rew
         cell = jnp.where(wall[aim[0], aim[1]], cell, aim)
         arrived = goal[cell[0], cell[1]]
         reward = arrived.astype(jnp.float32) + step_reward
-        return Transition(cell, observe(cell), reward, terminated=arrived, truncated=jnp.zeros((), bool), info={})
+        return Transition(
+            cell, observe(cell), reward, terminated=arrived, truncated=jnp.zeros((), bool), info={}
+        )
 
     return Task(
         name="rlx:gridworld",
@@ -93,12 +95,14 @@ def parse_layout(layout: Sequence[str]) -> np.ndarray:
     cells = np.array([list(row) for row in layout])
     unknown = set(cells.ravel()) - set("#.G")
     if unknown or not {"G", "."} <= set(cells.ravel()):
-        raise ValueError(f"layout must consist of '#', at least one '.' and at least one 'G', got {list(layout)}")
+        raise ValueError(
+            f"layout must consist of '#', at least one '.' and at least one 'G', got {list(layout)}"
+        )
     return cells
 
 
 def draw_layout(cells: np.ndarray, walker: tuple[float, float], width: int, height: int) -> np.ndarray:
-    """Draws the walls, the goal and the walker at `(x, y)`; cell (row, column) has its center at (column, −row)."""
+    """Draws walls, goals and the walker at `(x, y)`, cell (row, column) around `(column, −row)`."""
     rows, columns = cells.shape
     canvas = Canvas(width, height, (-1.0, -float(rows)), (float(columns), 1.0))
     canvas.rectangle((-0.7, 0.3 - rows), (columns - 0.3, 0.7), INK)

@@ -26,10 +26,12 @@ def multigoal(
 
     With x the position before the move, u the clipped action and g the goals:
 
-        reward = −action_cost · ‖u‖² − distance_cost · min_g ‖x − g‖² + goal_reward · [min_g ‖x' − g‖ < goal_radius]
+        reward = −action_cost · ‖u‖² − distance_cost · min_g ‖x − g‖²
+                 + goal_reward · [min_g ‖x' − g‖ < goal_radius]
 
-    It starts near the origin, ends within `goal_radius` of a goal, and is cut off after 30 steps. By symmetry an
-    optimal maximum-entropy policy visits all four goals equally often; `info["goal"]` is the number of the nearest.
+    It starts near the origin, ends within `goal_radius` of a goal, and is cut off after 30 steps. By symmetry
+    an optimal maximum-entropy policy visits all four goals equally often; `info["goal"]` is the number of the
+    nearest.
 
     Args:
         goal_radius: How near to a goal ends the episode.

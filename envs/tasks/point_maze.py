@@ -31,18 +31,19 @@ def point_maze(
 ) -> Task:
     """A point mass pushed through a maze of unit cells to its goal.
 
-    One step with action u, clipped to ±1, moves x then y; a coordinate that would enter a wall stays and loses its
-    speed (‖·‖∞ speeds are clipped to 0.5, so no wall can be jumped):
+    One step with action u, clipped to ±1, moves x then y; a coordinate that would enter a wall stays and
+    loses its speed (‖·‖∞ speeds are clipped to 0.5, so no wall can be jumped):
 
         v ← clip((1 − friction) v + acceleration · u, ±0.5),   p ← p + v
 
-    The reward is 1 on arriving within `goal_radius` of a goal, which ends the episode; with `dense` it is minus the
-    distance to the nearest goal instead. Cell (row, column) is the square around `p = (column, −row)`. It starts at
-    rest at a random place of a random free cell and is cut off after 100 · (free cells) / 8 steps, at least 100. The
-    observation is `[p, v]`.
+    The reward is 1 on arriving within `goal_radius` of a goal, which ends the episode; with `dense` it is
+    minus the distance to the nearest goal instead. Cell (row, column) is the square around `p = (column,
+    −row)`. It starts at rest at a random place of a random free cell and is cut off after 100 · (free cells)
+    / 8 steps, at least 100. The observation is `[p, v]`.
 
     Args:
-        layout: Rows of equal length; `#` is a wall, `G` a goal (at least one), `.` a free cell. Outside is wall.
+        layout: Rows of equal length; `#` is a wall, `G` a goal (at least one), `.` a free cell. Outside is
+            wall.
         acceleration: Speed gained per step at full push.
         friction: Fraction of the speed lost per step.
         goal_radius: How near to a goal's center ends the episode.

@@ -11,7 +11,7 @@ SAND = (222, 205, 160)
 
 
 class Canvas:
-    """A picture of the rectangle from `low` to `high`, fitted into `height` by `width` pixels without distortion.
+    """A picture of the rectangle from `low` to `high`, fitted into `height` by `width` pixels undistorted.
 
     Shapes are given in world units and painted one over the other, with edges smoothed over one pixel.
     """

@@ -21,6 +21,7 @@ from rlx.algorithms.learner import Learner, Transition
 from rlx.losses import policy as policy_losses
 from rlx.losses import value as value_losses
 from rlx.policies import Network
+from rlx.types import Scalar
 
 
 class PPOState(NamedTuple):
@@ -76,11 +77,11 @@ class Minibatch(NamedTuple):
 PerSample = Callable[[Minibatch], Float[Array, " sample"]]
 
 
-def clipped_surrogate(clip: float | Callable = 0.2) -> PerSample:
+def clipped_surrogate(clip: Scalar | optax.Schedule = 0.2) -> PerSample:
     """The clipped surrogate of PPO; ``clip`` is a number or a schedule of the gradient step."""
 
     def surrogate(batch: Minibatch) -> Float[Array, " sample"]:
-        epsilon = clip(batch.step) if callable(clip) else clip
+        epsilon = _at(clip, batch.step)
         return policy_losses.clipped_surrogate(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, clip_low=epsilon, clip_high=epsilon
         )
@@ -93,7 +94,7 @@ def squared_value_loss(batch: Minibatch) -> Float[Array, " sample"]:
     return value_losses.squared_error(batch.value, batch.target)
 
 
-def clipped_value_loss(clip: float = 0.2) -> PerSample:
+def clipped_value_loss(clip: Scalar = 0.2) -> PerSample:
     """The clipped value loss of PPO's reference implementation."""
     return lambda batch: value_losses.clipped_value(
         batch.value, batch.behavior_value, batch.target, clip=clip
@@ -117,22 +118,23 @@ def learner(
     optimizer: optax.GradientTransformation,
     *,
     torso: Network | None = None,
-    discount: float = 0.99,
-    lambda_: float = 0.95,
+    discount: Scalar = 0.99,
+    lambda_: Scalar = 0.95,
     update_epochs: int = 4,
     num_minibatches: int = 8,
+    clip: Scalar | optax.Schedule = 0.2,
     surrogate: PerSample | None = None,
     value_loss: PerSample = squared_value_loss,
-    value_coefficient: float = 0.5,
-    regularizers: Mapping[str, tuple[float, PerSample]] = MappingProxyType({}),
+    value_coefficient: Scalar = 0.5,
+    regularizers: Mapping[str, tuple[Scalar, PerSample]] = MappingProxyType({}),
     advantage_estimator: Callable[..., Array] = returns.gae,
     normalize_advantage: str = "minibatch",
     normalize_observation: bool = True,
     normalize_reward: bool = False,
-    reward_scale: float = 1.0,
-    target_kl: float | None = None,
+    reward_scale: Scalar = 1.0,
+    target_kl: Scalar | None = None,
     adaptive_kl: controllers.Controller | None = None,
-    initial_kl_coefficient: float = 1.0,
+    initial_kl_coefficient: Scalar = 1.0,
 ) -> Learner:
     """PPO as a ``Learner``.
 
@@ -152,7 +154,8 @@ def learner(
       lambda_: λ of the advantage estimator.
       update_epochs: passes over the rollout (static).
       num_minibatches: minibatches of each pass; divides ``time · env`` (static).
-      surrogate: per-sample policy loss; the default is ``clipped_surrogate(0.2)``.
+      clip: ε of the default surrogate and of the clip fraction that is reported; a number or a schedule of the step.
+      surrogate: per-sample policy loss; the default is ``clipped_surrogate(clip)``.
       value_loss: per-sample value loss.
       value_coefficient: weight of the value loss.
       regularizers: name -> (coefficient, per-sample penalty), for example ``{"entropy": (0.01, negative_entropy)}``.
@@ -177,7 +180,7 @@ def learner(
     for name, count in (("update_epochs", update_epochs), ("num_minibatches", num_minibatches)):
         if count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}")
-    surrogate = clipped_surrogate() if surrogate is None else surrogate
+    surrogate = clipped_surrogate(clip) if surrogate is None else surrogate
     moments = controllers.running_moments()
     return_scale = controllers.running_return_scale(discount=discount)
 
@@ -232,12 +235,14 @@ def learner(
             terms[f"{name}_loss"] = coefficient * jnp.mean(regularizer(batch))
         if kl_coefficient is not None:
             terms["kl_loss"] = kl_coefficient * jnp.mean(behavior_kl(batch))
-        log_ratio = batch.log_prob - batch.behavior_log_prob
+        epsilon = _at(clip, batch.step)
         measures = {
             "entropy": jnp.mean(batch.entropy),
             "approximate_kl": jnp.mean(behavior_kl(batch)),
-            "ratio_max": jnp.exp(jnp.max(log_ratio)),
-            "clip_fraction": diagnostics.clip_fraction(batch.log_prob, batch.behavior_log_prob),
+            "ratio_max": jnp.exp(jnp.max(batch.log_prob - batch.behavior_log_prob)),
+            "clip_fraction": diagnostics.clip_fraction(
+                batch.log_prob, batch.behavior_log_prob, clip_low=epsilon, clip_high=epsilon
+            ),
         }
         return sum(terms.values()), {**terms, **measures}
 
@@ -248,7 +253,7 @@ def learner(
             state.params, batch._replace(step=state.step), kl_coefficient, key
         )
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
-        metrics["gradient_norm"] = optax.global_norm(gradient)
+        metrics["gradient_norm"] = optax.tree.norm(gradient)
         return state._replace(
             params=optax.apply_updates(state.params, updates),
             optimizer_state=optimizer_state,
@@ -321,7 +326,7 @@ def learner(
             "explained_variance": explained_variance,
             "ratio_max": ratio_max,
         }
-        learning_rate = optax.tree_utils.tree_get(state.optimizer_state, "learning_rate")
+        learning_rate = optax.tree.get(state.optimizer_state, "learning_rate")
         if learning_rate is not None:
             metrics["learning_rate"] = learning_rate
         if adaptive_kl is not None:
@@ -334,6 +339,10 @@ def learner(
         return state._replace(return_scale=scale_state), metrics
 
     return Learner(init=init, act=act, mode=mode, update=update)
+
+
+def _at(value: Scalar | optax.Schedule, step: Array) -> Scalar:
+    return value(step) if callable(value) else value
 
 
 def _standardize(x: Array) -> Array:

@@ -90,7 +90,7 @@ def clipped_surrogate(
     advantage = lax.stop_gradient(advantage)
     clip_low, clip_high, dual_clip = like(advantage, clip_low, clip_high, dual_clip)
     ratio = jnp.exp(importance_log_ratio(log_prob, behavior_log_prob, where=where, level=level, bound=bound))
-    # The sign of A decides which bound binds, so A moves out of max and min: one product, and no 0 · inf at A = 0.
+    # A's sign decides which bound binds, so A moves out of max and min: one product, no 0 · inf at A = 0.
     pessimistic = jnp.where(
         advantage < 0,
         jnp.minimum(jnp.maximum(ratio, 1 - clip_low), dual_clip),

@@ -68,8 +68,8 @@ class ActionDistribution:
     """
 
     base: dist.Distribution
-    low: Array | float = -1.0
-    high: Array | float = 1.0
+    low: PyTree = -1.0
+    high: PyTree = 1.0
     kind: str = "identity"
 
     def sample(self, key: PRNGKeyArray) -> Array:

@@ -104,7 +104,7 @@ class _GaussianHead(nn.Module):
 
 
 def gaussian_policy(
-    action_space: gymnasium.spaces.Box,
+    action_space: gymnasium.spaces.Space,
     hidden_sizes: Sequence[int] = (256, 256),
     *,
     squash: str = "clip",
@@ -141,7 +141,7 @@ def gaussian_policy(
 
 
 def beta_policy(
-    action_space: gymnasium.spaces.Box, hidden_sizes: Sequence[int] = (256, 256), **options
+    action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int] = (256, 256), **options
 ) -> Network:
     """Beta policy on a bounded ``Box``; both concentrations are ``1 + softplus(head)``, hence unimodal.
 
@@ -160,7 +160,7 @@ def beta_policy(
 
 
 def categorical_policy(
-    action_space: gymnasium.spaces.Discrete, hidden_sizes: Sequence[int] = (256, 256), **options
+    action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int] = (256, 256), **options
 ) -> Network:
     """Softmax policy over a ``Discrete`` space that starts at zero."""
     if not isinstance(action_space, gymnasium.spaces.Discrete) or action_space.start != 0:

@@ -29,10 +29,12 @@ def open_manager(
     directory: Path | str, *, keep: int = 2, best_metric: str | None = "eval_return_mean", read_only: bool = False
 ) -> ocp.CheckpointManager:
     """A manager of the checkpoints in ``directory`` that keeps the newest ``keep`` and the best one by ``best_metric``."""
+    score = None if best_metric is None else lambda metrics: metrics[best_metric]
     kept = [policies.LatestN(keep)]
-    if best_metric is not None:
-        kept.append(policies.BestN(get_metric_fn=lambda metrics: metrics[best_metric], n=1))
+    if score is not None:
+        kept.append(policies.BestN(get_metric_fn=score, n=1))
     options = ocp.CheckpointManagerOptions(
+        best_fn=score,
         preservation_policy=None if read_only else policies.AnyPreservationPolicy(kept),
         enable_async_checkpointing=not read_only,
         read_only=read_only,
@@ -72,11 +74,14 @@ def restore(manager: ocp.CheckpointManager, template: PyTree, *, update: int | N
     for step in steps:
         try:
             arrays = manager.restore(step, args=ocp.args.StandardRestore(_pack(template)))
-            return _unpack(template, arrays), step
         except Exception as error:  # whatever the storage layer meets, an older checkpoint may be whole
             reason = str(error).strip().split("\n")[0][:200]
             failures.append(f"{step}: {reason}")
-            warnings.warn(f"checkpoint {step} in {manager.directory} cannot be read and is skipped ({reason})", stacklevel=2)
+            warnings.warn(
+                f"checkpoint {step} in {manager.directory} cannot be read and is skipped ({reason})", stacklevel=2
+            )
+        else:
+            return _unpack(template, arrays), step
     tried = "; ".join(failures) if failures else "it holds none"
     raise CheckpointError(f"no readable checkpoint in {manager.directory}: {tried}")
 
@@ -95,7 +100,7 @@ def _unpack(template: PyTree, arrays: Mapping[str, Array]) -> PyTree:
         if array is None:
             array = jnp.zeros(leaf.shape, leaf.dtype)
         elif _is_key(leaf):
-            array = jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+            array = jax.random.wrap_key_data(array, impl=jax.random.key_impl(jnp.empty((), leaf.dtype)))
         restored.append(array)
     return jax.tree.unflatten(structure, restored)
 

@@ -34,12 +34,14 @@ class Fitted(NamedTuple):
       metrics: the rows that were reported.
       summary: what ``summary.json`` holds; None when the run was stopped before its end.
       stopped_by: the signal that stopped it, or None.
+      resumed_from: the update whose checkpoint it went on from; 0 for a start from the beginning.
     """
 
     state: TrainState
     metrics: MetricsTable
     summary: dict[str, Any] | None
     stopped_by: signal.Signals | None
+    resumed_from: int
 
 
 def fit(
@@ -60,7 +62,7 @@ def fit(
     resume: bool = False,
     allow_changes: bool = False,
     mesh: Mesh | None = None,
-    make_writers: Callable[[int], Sequence[Writer]] = lambda update: (),
+    make_writers: Callable[[int | None], Sequence[Writer]] = lambda resume_step: (),
     quiet: bool = False,
 ) -> Fitted:
     """Train a batch of runs and leave a run folder.
@@ -84,7 +86,7 @@ def fit(
       resume: go on from the newest readable checkpoint; start afresh where there is none.
       allow_changes: resume although the config differs.
       mesh: devices; the default is ``rlx.training.sharding.make_mesh``.
-      make_writers: further destinations of scalars, given the update from which they report.
+      make_writers: further destinations of scalars, given the environment step from which a resumed run reports.
       quiet: show no progress.
 
     Raises:
@@ -113,23 +115,25 @@ def fit(
         compiled = compile_runs(
             build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=mesh
         )
-        update, start_time = 0, time.perf_counter()
+        resumed_from, start_time = 0, time.perf_counter()
         state = None
         if resume and manager is not None and manager.all_steps():
             progress.phase("restoring")
             try:
-                state, update = checkpoints.restore(manager, compiled.template)
+                state, resumed_from = checkpoints.restore(manager, compiled.template)
             except checkpoints.CheckpointError as error:
                 _warn(f"{error}; the run starts from its beginning")
             else:
                 table = MetricsTable.read(folder.metrics)
-                table.truncate(update)
+                table.truncate(resumed_from)
                 start_time -= float(np.ma.max(table["wall_time"]))
         if state is None:
             state = compiled.init()
+        update = resumed_from
         writers = []
         if folder is not None and first_process:
-            writers = [tensorboard(folder.tensorboard, resume_step=update or None), *make_writers(update)]
+            resume_step = update * steps_per_update + 1 if update else None
+            writers = [tensorboard(folder.tensorboard, resume_step=resume_step), *make_writers(resume_step)]
         for writer in writers:
             stack.callback(writer.close)
 
@@ -153,7 +157,9 @@ def fit(
             update += updates_per_report
             report = update // updates_per_report
             last, stopped_by = update == num_updates, _agreed(stop())
-            rows = identity | {"update": update, "env_steps": update * steps_per_update} | _latest(metrics)
+            rows = identity | {"update": update, "env_steps": update * steps_per_update}
+            # A swept hyperparameter keeps its column: it names the setting, whatever a schedule makes of it.
+            rows |= {name: value for name, value in _latest(metrics).items() if name not in identity}
             rows |= {"sps": steps / seconds}
             if last or report % reports_per_evaluation == 0:
                 progress.phase("evaluating")
@@ -198,7 +204,7 @@ def fit(
         )
         if folder is not None and first_process and (training_seconds or not folder.summary.exists()):
             runs.write_json(folder.summary, summary)
-    return Fitted(state, table, summary, None if update == num_updates else stopped_by)
+    return Fitted(state, table, summary, None if update == num_updates else stopped_by, resumed_from)
 
 
 def first_nonfinite(metrics: Mapping[str, np.ndarray]) -> dict[int, dict[str, Any]]:
@@ -283,7 +289,8 @@ def _summary(
 ) -> dict[str, Any]:
     last = np.asarray(table["update"]) == np.max(table["update"])
     column = {name: np.ma.filled(values[last].astype(float), np.nan) for name, values in table.columns.items()}
-    final = column["eval_return_mean"]
+    # A run that diverged has no final return, whatever its last evaluation says.
+    final = np.where([run in diverged for run in range(last.sum())], np.nan, column["eval_return_mean"])
     per_run = [
         {
             "seed": int(column["seed"][run]),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from rlx.algorithms.learner import Learner, Transition
 
 
+@runtime_checkable
 class Environment(Protocol):
     """What a loop needs of an environment: the protocol of the ``envs`` package."""
 

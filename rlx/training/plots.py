@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -35,7 +35,7 @@ TITLES = {
     "entropy": "entropy (nats)",
 }
 # A picture is a few hundred points wide: more reports than that only cost time in the bootstrap.
-MAX_REPORTS = 400
+MAX_REPORTS = 250
 
 
 class Theme(NamedTuple):
@@ -105,7 +105,7 @@ def learning_curve(
         The figure, which a notebook shows as the value of its cell.
 
     Raises:
-        ValueError: if there is nothing to draw, or a column is missing.
+        ValueError: if there is nothing to draw, a column is missing, or the theme is unknown.
     """
     colors = _theme(theme)
     lines = []
@@ -114,10 +114,8 @@ def learning_curve(
         lines += _lines(
             table, _measured(table, y), x=x, label="" if len(tables) == 1 else label, confidence=confidence
         )
-    if not lines:
-        raise ValueError(
-            f"nothing to draw: no run among {', '.join(tables) or 'none'} has measured {y!r} yet"
-        )
+    if not _drawable(lines):
+        raise ValueError(f"nothing to draw: no run has a finite {y!r} yet")
     if len({line.metric for line in lines}) > 1:
         lines = [
             line if line.metric == y else line._replace(label=f"{line.label} (training)") for line in lines
@@ -173,7 +171,7 @@ def diagnostics(
         The figure.
 
     Raises:
-        ValueError: if the run has measured none of them.
+        ValueError: if the run has measured none of them, or the theme is unknown.
     """
     colors = _theme(theme)
     table = table if isinstance(table, MetricsTable) else MetricsTable.read(table)
@@ -185,10 +183,10 @@ def diagnostics(
         for name in names
         if name in table
     }
-    panels = {name: lines for name, lines in panels.items() if lines}
+    panels = {name: lines for name, lines in panels.items() if _drawable(lines)}
     if not panels:
         raise ValueError(
-            f"nothing to draw: the run has measured none of {', '.join(names) or 'its metrics'} yet"
+            f"nothing to draw: the run has no finite value of {', '.join(names) or 'any metric'}"
         )
     num_columns = min(3, len(panels))
     num_rows = -(-len(panels) // num_columns)
@@ -251,7 +249,7 @@ def _measured(table: MetricsTable, name: str) -> str:
 def _lines(table: MetricsTable, y: str, *, x: str, label: str, confidence: float) -> list[Line]:
     lines = []
     for curve in curves(table, y, x=x):
-        if not np.isfinite(curve.values.filled(np.nan)).any():
+        if not len(curve.x):
             continue
         # The first and the last report are always among those kept.
         keep = np.unique(np.linspace(0, len(curve.x) - 1, min(len(curve.x), MAX_REPORTS)).round().astype(int))
@@ -259,6 +257,10 @@ def _lines(table: MetricsTable, y: str, *, x: str, label: str, confidence: float
         name = ", ".join(filter(None, (label, setting_label(curve.hyperparameters))))
         lines.append(Line(name, y, curve, learning_curve_band(curve.values, confidence=confidence)))
     return lines
+
+
+def _drawable(lines: Sequence[Line]) -> bool:
+    return any(line.band.count.any() for line in lines)
 
 
 def _draw(axes: Axes, line: Line, color: str, *, seeds: bool) -> None:
@@ -301,10 +303,13 @@ def _label(axes: Axes, lines: Sequence[Line], palette: Sequence[str]) -> None:
         return
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    ends = np.array([line.band.center[np.isfinite(line.band.center)][-1] for line in lines])
+    # A setting of which every run diverged has no line; its name stands at the foot and says so.
+    ends = np.array(
+        [line.band.center[line.band.count > 0][-1] if _drawable([line]) else low for line in lines]
+    )
     for line, color, y in zip(lines, palette, spread((ends - low) / (high - low), gap=0.055)):
         axes.annotate(
-            line.label,
+            line.label if _drawable([line]) else f"{line.label} (diverged)",
             (1, y),
             (8, 0),
             xycoords="axes fraction",
@@ -376,14 +381,15 @@ def _save(figure: Figure, out: str | os.PathLike | None) -> Figure:
     return figure
 
 
-def _palette(colors: Theme, count: int) -> list[Any]:
+def _palette(colors: Theme, count: int) -> list[str]:
     if count <= len(colors.palette):
         return list(colors.palette[:count])
     from matplotlib import colormaps
+    from matplotlib.colors import to_hex
 
     # Too many for distinct hues: an even ramp in the order of the settings, without its end nearest the page.
     ramp = (0.0, 0.88) if colors is THEMES["light"] else (0.2, 1.0)
-    return list(colormaps["viridis"](np.linspace(*ramp, count)))
+    return [to_hex(color) for color in colormaps["viridis"](np.linspace(*ramp, count))]
 
 
 def _theme(name: str) -> Theme:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,7 +40,7 @@ class Progress:
         initial_steps: int = 0,
         quiet: bool = False,
         interval: float = 10.0,
-        stream: TextIO | None = None,
+        stream: io.TextIOBase | None = None,
         terminal: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -73,7 +74,7 @@ class Progress:
         self._phase = text
         self._show()
 
-    def update(self, env_steps: int, sps: float, returns: ArrayLike) -> None:
+    def update(self, env_steps: int, sps: float | int, returns: ArrayLike) -> None:
         """Report the state of the run.
 
         Args:
@@ -141,7 +142,7 @@ def describe_returns(returns: ArrayLike) -> str:
     return f"return {center}{spread}{missing}"
 
 
-def engineering(value: float) -> str:
+def engineering(value: float | int) -> str:
     """A count with three significant digits and an SI suffix: `950`, `21.4k`, `1.20M`, `10M`."""
     if not math.isfinite(value):
         return "–"
@@ -154,7 +155,7 @@ def engineering(value: float) -> str:
     return f"{value:.0f}"
 
 
-def number(value: float | None) -> str:
+def number(value: float | int | None) -> str:
     """A return or a loss in three significant digits, or whole where that says more; a dash for none."""
     if value is None or not math.isfinite(value):
         return "–"
@@ -163,7 +164,7 @@ def number(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float | int | None) -> str:
     """A time span in its two largest units: `42 s`, `3 min 05 s`, `2 h 10 min`."""
     if seconds is None or not math.isfinite(seconds):
         return "–"
@@ -185,7 +186,7 @@ def _time_left(seconds: float) -> str:
     return f"{duration(round(seconds) if seconds >= 1 else 0)} left" if math.isfinite(seconds) else ""
 
 
-def _make_bar(stream: TextIO, remaining: Callable[[], float]) -> Any:
+def _make_bar(stream: io.TextIOBase, remaining: Callable[[], float]) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, TextColumn
     from rich.progress import Progress as Bar

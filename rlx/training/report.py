@@ -118,7 +118,7 @@ def render(
 def _tiles(runs: Sequence[Run], summary: Run, table: MetricsTable | None) -> str:
     # A mean over the settings of a sweep would describe none of them.
     best = max((aggregate(_returns(group)) for group in _by_setting(runs).values()), key=_score, default=None)
-    name = "Final return (IQM)" if len(_by_setting(runs)) <= 1 else "Best setting's return (IQM)"
+    name = "Final return (IQM)" if len(_by_setting(runs)) <= 1 else "Best setting (IQM)"
     steps = summary.get("total_steps")
     if steps is None and table is not None and len(table):
         steps = int(table["env_steps"].max())
@@ -204,8 +204,8 @@ def _settings(settings: Mapping[str, Sequence[Run]]) -> str:
     ]
     header = ["Setting", "IQM of final return", "95 % interval", "", "Finite runs", "P(beats best)"]
     note = (
-        "Ordered by the interquartile mean of the final return. P(beats best) is the probability that a run of "
-        "the setting scores above a run of the best one, 0.5 being a tie; a diverged run loses."
+        "Ordered by the interquartile mean of the final return. P(beats best) is the probability that a run "
+        "of the setting scores above a run of the best one, 0.5 being a tie; a diverged run loses."
     )
     return _table(header, rows) + f'<p class="note">{escape(note)}</p>'
 
@@ -255,10 +255,9 @@ def _by_setting(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 
 def _returns(runs: Iterable[Run]) -> np.ndarray:
-    # JSON has no NaN: a run without a return has null there.
-    return np.array(
-        [np.nan if run.get("final_return") is None else run["final_return"] for run in runs], np.float64
-    )
+    # JSON has no NaN: a run without a return has null there. What a diverged policy collects is no result.
+    measured = lambda run: run.get("final_return") is not None and not run.get("diverged")
+    return np.array([run["final_return"] if measured(run) else np.nan for run in runs], np.float64)
 
 
 def _run_label(run: Run) -> str:
@@ -406,7 +405,8 @@ th { text-align:left; font-weight:500; color:var(--muted); white-space:nowrap; }
 th, td { padding:6px 18px 6px 0; border-bottom:1px solid var(--line); vertical-align:middle; }
 tbody tr:last-child > * { border-bottom:0; }
 .pairs th { width:1%; padding-right:28px; vertical-align:top; }
-.pairs td { overflow-wrap:anywhere; }
+td { white-space:nowrap; }
+.pairs td { white-space:normal; overflow-wrap:anywhere; }
 code, pre { font:13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 pre { margin:0 0 12px; padding:12px 14px; background:var(--page); border:1px solid var(--line);
   border-radius:6px; white-space:pre-wrap; overflow-wrap:anywhere; }

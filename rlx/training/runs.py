@@ -52,6 +52,8 @@ def read_json(path: Path) -> Any:
 
 def config_changes(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """What differs between two configs, one line each: ``learning_rate: 0.0003 -> 0.001``."""
+    # A saved config has been through JSON, which has no tuples.
+    current = json.loads(json.dumps(current))
     lines = []
     for name in [*saved, *(name for name in current if name not in saved)]:
         before, now = saved.get(name, "(absent)"), current.get(name, "(absent)")

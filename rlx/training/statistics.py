@@ -1,7 +1,7 @@
 """Statistics over a handful of runs: interquartile means, bootstrap intervals, bands of learning curves.
 
 A run that diverged has no return, and a mean over the others flatters the method. So nothing here skips a NaN
-quietly: `interquartile_mean` returns NaN, `bootstrap_interval` refuses, and the functions that do leave diverged
+quietly: `interquartile_mean` returns NaN, `bootstrap_interval` refuses, and the functions that do leave such
 runs out (`aggregate`, `learning_curve_band`) return how many runs counted beside the number.
 
 References:
@@ -97,8 +97,8 @@ def bootstrap_interval(
         raise ValueError(f"resamples must be at least 1; got {resamples}")
     runs = np.random.default_rng(seed).integers(len(x), size=(resamples, len(x)))
     estimates = statistic(x[runs], axis=1)
-    low, high = np.quantile(estimates, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
-    return low, high
+    ends = np.quantile(estimates, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
+    return ends[0, ...], ends[1, ...]
 
 
 class Band(NamedTuple):

@@ -1,0 +1,85 @@
+"""The console command ``rlx``: train, watch, compare."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+
+from envs.registry import nearest
+from experiments.cli.errors import CommandError, is_for_the_user, one_line
+
+COMMANDS = {
+    "train": ("experiments.cli.train", "train an algorithm in an environment, many seeds in one program"),
+    "envs": ("experiments.cli.environments", "list what can be trained on, with observation and action spaces"),
+    "play": ("experiments.cli.play", "render episodes of a trained policy to GIF or MP4"),
+    "plot": ("experiments.cli.plot", "draw learning curves of one or several runs"),
+    "bench": ("experiments.cli.bench", "measure speed against bounds and against other trainers"),
+}
+
+HELP = """\
+rlx: functional reinforcement learning in JAX
+
+usage: rlx COMMAND [OPTIONS]
+
+{commands}
+
+Every command answers to --help. To begin with:
+
+  rlx train ppo                              eight seeds of the inverted pendulum, a minute or two on a laptop
+  rlx train ppo --env brax:ant --seeds 4     another body
+  rlx envs brax                              the others there are
+  rlx play runs/NAME                         what the best seed learned, as a video
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+      argv: words after ``rlx``; those of this process if None.
+
+    Returns:
+      The exit code: 0 done, 1 training failed, 2 the request was wrong, 128 + n stopped by signal n.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with warnings.catch_warnings():
+        # What other libraries deprecate is no news to whoever trains.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.showwarning = _show_warning
+        try:
+            return _dispatch(arguments)
+        except Exception as error:
+            if not is_for_the_user(error):
+                raise
+            print(f"rlx: error: {one_line(error)}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("rlx: interrupted", file=sys.stderr)
+            return 130
+        except SystemExit as exit:  # tyro's way to end a --help
+            return int(exit.code or 0)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        width = max(map(len, COMMANDS))
+        commands = "\n".join(f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items())
+        print(HELP.format(commands=commands), end="")
+        return 0
+    if arguments[0] == "--version":
+        import rlx
+
+        print(rlx.__version__)
+        return 0
+    command, *rest = arguments
+    if command not in COMMANDS:
+        kind = "flag" if command.startswith("-") else "command"
+        raise CommandError(f"no {kind} {command!r}; {nearest(command, COMMANDS)}")
+    module, _ = COMMANDS[command]
+    return importlib.import_module(module).main(rest)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"rlx: warning: {one_line(message)}", file=sys.stderr, flush=True)

@@ -1,0 +1,57 @@
+"""``rlx bench``: the measurements of ``experiments/benchmarks``."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from envs.registry import nearest
+from experiments.cli.errors import CommandError
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+HELP = """\
+usage: rlx bench NAME [NAME ...] [OPTIONS]
+
+Measure speed. Options go to each benchmark named; rlx bench NAME --help lists them.
+
+benchmarks:
+{benchmarks}
+
+examples:
+  rlx bench efficiency
+  rlx bench all --quick
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``rlx bench [NAME …] [OPTIONS]``."""
+    known = benchmarks()
+    flags = next((i for i, word in enumerate(arguments) if word.startswith("-")), len(arguments))
+    names, options = list(arguments[:flags]), list(arguments[flags:])
+    if not names:
+        if options and options[0] not in ("-h", "--help", "--list"):
+            raise CommandError(f"{options[0]} needs the name of a benchmark before it; {nearest('', known)}")
+        width = max(map(len, known), default=0)
+        lines = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in known.items())
+        print(HELP.format(benchmarks=lines or "  none"), end="")
+        return 0
+    names = list(known) if names == ["all"] else names
+    for name in names:
+        if name not in known:
+            raise CommandError(f"no benchmark {name!r}; {nearest(name, [*known, 'all'])}")
+    for name in names:
+        importlib.import_module(f"experiments.benchmarks.{name}").main(options)
+    return 0
+
+
+def benchmarks() -> dict[str, str]:
+    """Name -> what it measures, of every module in the folder that has a ``main``; none of them is imported."""
+    found = {}
+    for path in sorted(FOLDER.glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
+            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return found

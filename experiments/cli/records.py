@@ -1,0 +1,88 @@
+"""What the command line notes about a run in ``config.json``, and how it finds its way back from there."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from envs.registry import nearest
+from experiments.cli.errors import CommandError
+from rlx.training.runs import RunFolder, read_json
+
+ALGORITHMS = {"ppo": "experiments.ppo"}
+"""Algorithm -> module with ``Config``, ``SWEEPABLE``, ``hyperparameters``, ``make_environment``, ``make_learner``,
+``make_build``."""
+
+
+class Record(NamedTuple):
+    """A saved run.
+
+    Attributes:
+      folder: where it is.
+      algorithm: its name.
+      module: the algorithm's module.
+      config: the algorithm's config.
+      plan: everything that ``config.json`` holds under ``config``.
+    """
+
+    folder: RunFolder
+    algorithm: str
+    module: ModuleType
+    config: Any
+    plan: dict[str, Any]
+
+
+def module_of(algorithm: str) -> ModuleType:
+    """The module of an algorithm.
+
+    Raises:
+      CommandError: there is no such algorithm.
+    """
+    if algorithm not in ALGORITHMS:
+        raise CommandError(f"no algorithm {algorithm!r}; {nearest(algorithm, ALGORITHMS)}")
+    return importlib.import_module(ALGORITHMS[algorithm])
+
+
+def read(run_dir: str | Path) -> Record:
+    """Read a run folder's record.
+
+    Raises:
+      CommandError: it is not a run folder.
+      RunError: its ``config.json`` is unreadable.
+    """
+    folder = RunFolder(run_dir)
+    if not folder.path.is_dir():
+        raise CommandError(f"no run folder {str(run_dir)!r}; {_nearby(folder.path)}")
+    saved = read_json(folder.config)
+    if not isinstance(saved, dict) or not isinstance(saved.get("config"), dict) or "algorithm" not in saved:
+        raise CommandError(f"{folder.config} is not the config of a run of rlx train")
+    module = module_of(saved["algorithm"])
+    return Record(folder, saved["algorithm"], module, config_from(module, saved["config"]), saved["config"])
+
+
+def config_from(module: ModuleType, values: Mapping[str, Any]) -> Any:
+    """An algorithm's config out of the JSON that it was saved as; other names in it are passed over."""
+    names = {field.name for field in dataclasses.fields(module.Config)}
+    return module.Config(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+            if name in names
+        }
+    )
+
+
+def newest_runs(parent: Path = Path("runs"), count: int = 3) -> list[str]:
+    """The run folders in a folder, newest first."""
+    configs = sorted(parent.glob("*/config.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [str(path.parent) for path in configs[:count]]
+
+
+def _nearby(path: Path) -> str:
+    siblings = [str(config.parent) for config in path.parent.glob("*/config.json")]
+    runs = siblings or newest_runs()
+    return nearest(str(path), sorted(runs)) if runs else "there are no runs yet: rlx train ppo makes one"

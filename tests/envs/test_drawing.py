@@ -1,0 +1,51 @@
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import envs
+
+PROGRAM = """
+    import jax, numpy as np, envs
+    env = envs.make("brax:inverted_pendulum")
+    state, _ = env.reset(jax.random.key(0))
+    q = np.array([[0.0, 0.0], [0.5, 0.1]])
+    states = jax.tree.map(lambda x: np.stack([x, x]), state)
+    states.task["[0].q"][:] = q
+    try:
+        frames = env.render(states, width=64, height=48)
+        assert frames.shape == (2, 48, 64, 3) and frames.dtype == np.uint8 and (frames[0] != frames[1]).any()
+        print("drawn")
+    except envs.RenderingUnavailable as error:
+        assert "\\n" not in str(error), error
+        print(error)
+"""
+
+
+def draw(gl: str) -> str:
+    environment = {**os.environ, "MUJOCO_GL": gl}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_mujoco_models_are_drawn_or_the_message_says_what_is_missing():
+    result = draw("egl")
+    assert result == "drawn" or "MUJOCO_GL=egl" in result
+
+
+def test_without_opengl_the_message_says_what_is_missing():
+    assert "set MUJOCO_GL=egl" in draw("disable")
+
+
+def test_a_task_without_physics_has_no_picture():
+    env = envs.make("brax:fast")
+    states = jax.tree.map(lambda x: jnp.zeros((1, *x.shape)), jax.eval_shape(env.reset, jax.random.key(0))[0])
+    with pytest.raises(envs.RenderingUnavailable, match="brax:fast has no picture"):
+        env.render(states)

@@ -1,0 +1,57 @@
+import jax
+import numpy as np
+import pytest
+from mujoco_playground import dm_control_suite
+from mujoco_playground._src import mjx_env
+
+import envs
+from tests.envs.rollouts import check_promises, rollout
+
+LIMIT = 4
+
+
+@pytest.fixture(scope="module")
+def env():
+    return envs.make("playground:CartpoleBalance", max_episode_steps=LIMIT)
+
+
+@pytest.fixture(scope="module")
+def run(env):
+    return rollout(env, seeds=2, envs=3, steps=6)
+
+
+def test_it_keeps_the_promises(env, run):
+    check_promises(env, run)
+
+
+def test_transitions_are_playgrounds(run):
+    raw = dm_control_suite.load("CartpoleBalance", config_overrides={"impl": "jax"})
+    reset, step = jax.jit(raw.reset), jax.jit(raw.step)
+    for s, e in np.ndindex(2, 3):
+        state = reset(run.reset_key[s, e])
+        np.testing.assert_allclose(run.first[s, e], state.obs, atol=1e-5)
+        for t in range(6):
+            state = step(state, run.action[s, t, e])
+            now = jax.tree.map(lambda x: np.asarray(x[s, t, e]), run.step)
+            np.testing.assert_allclose(now.next_observation, state.obs, atol=1e-4)
+            np.testing.assert_allclose(now.reward, state.reward, atol=1e-5)
+            assert not now.terminated
+            for name, value in state.metrics.items():
+                np.testing.assert_allclose(now.info[name], value, atol=1e-5)
+            if now.truncated:
+                state = reset(jax.random.split(run.key[s, t, e])[1])
+                np.testing.assert_allclose(now.observation, state.obs, atol=1e-5)
+
+
+def test_names_are_playgrounds():
+    assert [f"playground:{name}" for name in sorted(dm_control_suite.ALL_ENVS)] == envs.names("playground")
+
+
+def test_the_limit_and_the_spaces_are_the_tasks():
+    env = envs.make("playground:CheetahRun")
+    assert env.max_episode_steps == 1000
+    assert env.observation_space.shape == (17,) and env.action_space.shape == (6,)
+
+
+def test_nothing_was_downloaded():
+    assert not mjx_env.MENAGERIE_PATH.exists()

@@ -1,0 +1,96 @@
+"""The pure loop: what a rollout holds, what episodes and evaluations report, and that batches equal single runs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlx.training import loop
+from tests.training.toy import LIMIT, Toy, make_program
+
+
+@pytest.fixture(scope="module")
+def trained():
+    train = loop.make_train(make_program(), 6)
+    keys = jax.random.split(jax.random.key(0), 3)
+    return train, keys, jax.jit(jax.vmap(train))(keys)
+
+
+def test_metrics_have_a_row_per_update_and_params_are_at_hand(trained):
+    _, _, (state, metrics) = trained
+    assert set(state.params) == {"torso", "policy", "critic"}
+    for name in ("return_mean", "episode_length", "policy_loss", "value_loss", "approximate_kl", "learning_rate"):
+        assert metrics[name].shape == (3, 6), name
+    np.testing.assert_array_equal(state.update, [6, 6, 6])
+
+
+def test_episode_statistics_are_of_finished_episodes(trained):
+    _, _, (_, metrics) = trained
+    # Four steps per update and five per episode: none has finished after the first update.
+    assert np.isnan(metrics["return_mean"][:, 0]).all()
+    np.testing.assert_array_equal(metrics["episode_length"][:, 1:], LIMIT)
+    np.testing.assert_array_equal(metrics["episodes"][0], np.array([0, 1, 2, 3, 4, 4]) * 8)
+    assert (np.abs(metrics["return_mean"][:, 1:]) <= LIMIT).all()
+
+
+def test_a_seed_of_a_batch_equals_the_seed_alone(trained):
+    train, keys, (state, _) = trained
+    alone, _ = jax.jit(train)(keys[1])
+    for many, one in zip(jax.tree.leaves(state.params), jax.tree.leaves(alone.params)):
+        np.testing.assert_allclose(many[1], one, rtol=1e-5, atol=1e-7)
+
+
+def test_the_reward_is_learned(trained):
+    _, _, (_, before) = trained
+    program = make_program({"learning_rate": 3e-2}, num_envs=16, unroll_length=10, epochs=4)
+    state, metrics = jax.jit(loop.make_train(program, 40))(jax.random.key(0))
+    assert metrics["return_mean"][-1] > 0.7 * LIMIT > before["return_mean"][0, 1]
+    evaluation = jax.jit(program.evaluate)(state, jax.random.key(1))
+    assert evaluation["eval_return_mean"] > 0.9 * LIMIT
+    assert evaluation["eval_return_mean"] > evaluation["eval_stochastic_return_mean"]
+    assert evaluation["eval_episode_length"] == LIMIT
+
+
+def test_evaluation_counts_the_first_episode_only_and_stops_there():
+    class Constant(Toy):
+        max_episode_steps = 1000
+
+        def step(self, state, action, key):
+            state, out = super().step(state, action, key)
+            return state, out._replace(reward=jnp.float32(2.0))
+
+    program = make_program(environment=Constant())
+    metrics = jax.jit(lambda key: program.evaluate(program.init(key), key))(jax.random.key(0))
+    assert metrics["eval_return_mean"] == metrics["eval_stochastic_return_mean"] == 2 * LIMIT
+    assert metrics["eval_return_std"] == 0
+
+
+def test_the_learner_sees_observations_from_before_the_reset():
+    seen = []
+
+    class Endless(Toy):
+        max_episode_steps = None
+
+    program = make_program()
+    state = program.init(jax.random.key(0))
+    learner_update = []
+
+    def record(reward, discount, value, next_value, *, lambda_, truncation):
+        learner_update.append(truncation)
+        seen.append(next_value)
+        return jnp.zeros_like(reward)
+
+    recorded = make_program(advantage_estimator=record, unroll_length=LIMIT)
+    with jax.disable_jit():
+        recorded.step(recorded.init(jax.random.key(0)))
+    (truncation,) = learner_update
+    np.testing.assert_array_equal(truncation[:-1], False)
+    np.testing.assert_array_equal(truncation[-1], True)
+    with pytest.raises(ValueError, match="max_eval_steps"):
+        make_program(environment=Endless()).evaluate(state, jax.random.key(0))
+
+
+@pytest.mark.parametrize("name", ["num_envs", "unroll_length"])
+def test_counts_below_one_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        make_program(**{name: 0})

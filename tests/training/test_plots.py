@@ -1,0 +1,144 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlx.training.metrics import MetricsTable
+from rlx.training.plots import MAX_REPORTS, diagnostics, learning_curve, spread
+from rlx.training.statistics import learning_curve_band
+
+
+def run(returns, *, evaluated=True, **columns):
+    """A table of the given returns `[runs, reports]`."""
+    table = MetricsTable()
+    for i, column in enumerate(np.asarray(returns, float).T):
+        rows = {"seed": np.arange(len(column)), **columns, "update": i + 1, "env_steps": 1000 * (i + 1)}
+        rows |= {"return_mean": column - 1, "eval_return_mean": column if evaluated else None, "sps": 10.0}
+        table.append({**rows, "wall_time": float(i), "policy_loss": -column, "entropy": None})
+    return table
+
+
+RETURNS = np.random.default_rng(0).normal(size=(5, 6)).cumsum(axis=1)
+
+
+def thick(axes):
+    return [line for line in axes.get_lines() if line.get_linewidth() == 2.0]
+
+
+def words(figure):
+    axes = figure.axes[0]
+    legend = axes.get_legend()
+    return [text.get_text() for text in [*axes.texts, *(legend.get_texts() if legend else ())]]
+
+
+def test_one_run_shows_its_center_its_band_and_its_seeds(tmp_path):
+    figure = learning_curve({"ppo": run(RETURNS)}, out=tmp_path / "curve.png", title="PPO")
+    (axes,) = figure.axes
+    (center,) = thick(axes)
+    band = learning_curve_band(RETURNS)
+    np.testing.assert_array_equal(center.get_xdata(), 1000 * np.arange(1, 7))
+    np.testing.assert_allclose(center.get_ydata(), band.center)
+    seeds = [line.get_ydata() for line in axes.get_lines() if line.get_linewidth() == 0.8]
+    np.testing.assert_array_equal(seeds, RETURNS)
+    outline = axes.collections[0].get_paths()[0].vertices[:, 1]
+    np.testing.assert_allclose([outline.min(), outline.max()], [band.low.min(), band.high.max()])
+    assert axes.get_xlabel() == "environment steps per seed"
+    assert axes.get_ylabel() == "return, deterministic policy"
+    assert words(figure) == ["interquartile mean over 5 seeds, 95 % bootstrap band"]
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_diverged_seed_is_counted_and_marked():
+    returns = RETURNS.copy()
+    returns[2, 3:] = np.nan
+    figure = learning_curve({"ppo": run(returns)})
+    assert "1 of 5 runs diverged, left out of the mean" in words(figure)[0]
+    (cross,) = [line for line in figure.axes[0].get_lines() if line.get_marker() == "x"]
+    assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (3000, returns[2, 2])
+
+
+def test_several_runs_and_paths_share_the_axes(tmp_path):
+    run(RETURNS).write(tmp_path / "metrics.parquet")
+    figure = learning_curve({"a": tmp_path / "metrics.parquet", "b": run(RETURNS + 1)})
+    assert len(thick(figure.axes[0])) == 2
+    assert words(figure)[1:] == ["a", "b"]
+
+
+def test_a_sweep_gives_a_line_per_setting_even_where_every_seed_diverged():
+    returns = np.vstack([RETURNS[:4], np.full((2, 6), np.nan)])
+    table = run(returns, clip=np.repeat([0.1, 0.2, 0.3], 2))
+    figure = learning_curve({"ppo": table})
+    assert words(figure)[1:] == ["clip=0.1", "clip=0.2", "clip=0.3 (diverged)"]
+    assert "2 of 6 runs diverged" in words(figure)[0]
+
+
+def test_many_settings_get_a_legend():
+    figure = learning_curve({"ppo": run(np.tile(RETURNS, (2, 1)), clip=np.arange(10.0))})
+    assert words(figure)[1:] == [f"clip={i}" for i in range(10)]
+
+
+def test_a_run_without_evaluation_shows_its_training_return():
+    figure = learning_curve({"ppo": run(RETURNS, evaluated=False)})
+    assert figure.axes[0].get_ylabel() == "return of training episodes"
+    np.testing.assert_allclose(thick(figure.axes[0])[0].get_ydata(), learning_curve_band(RETURNS - 1).center)
+    mixed = learning_curve({"a": run(RETURNS), "b": run(RETURNS, evaluated=False)})
+    assert words(mixed)[1:] == ["a", "b (training)"]
+
+
+def test_long_runs_are_thinned_and_keep_their_ends():
+    (center,) = thick(learning_curve({"ppo": run(np.arange(600.0)[None])}).axes[0])
+    assert len(center.get_xdata()) == MAX_REPORTS
+    assert (center.get_ydata()[0], center.get_ydata()[-1]) == (0, 599)
+
+
+def test_nothing_to_draw_is_said():
+    with pytest.raises(ValueError, match="nothing to draw"):
+        learning_curve({})
+    with pytest.raises(ValueError, match="nothing to draw.*finite"):
+        learning_curve({"ppo": run(np.full((2, 3), np.nan))})
+    with pytest.raises(ValueError, match="did you mean"):
+        learning_curve({"ppo": run(RETURNS)}, y="policy_los")
+    with pytest.raises(ValueError, match="theme must be one of light, dark"):
+        learning_curve({"ppo": run(RETURNS)}, theme="solarized")
+    with pytest.raises(ValueError, match="nothing to draw"):
+        diagnostics(run(RETURNS), names=["entropy"])
+
+
+def test_diagnostics_draw_what_was_measured():
+    figure = diagnostics(run(RETURNS[:4], clip=np.repeat([0.1, 0.2], 2)), theme="dark")
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    titles = [axes.get_title(loc="left") for axes in shown]
+    assert titles == ["return of training episodes", "environment steps per second", "policy loss"]
+    assert [len(thick(axes)) for axes in shown] == [2, 2, 2]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["clip=0.1", "clip=0.2"]
+
+
+@given(st.lists(st.floats(-10, 10), max_size=8), st.floats(0.01, 2))
+@settings(max_examples=100, deadline=None)
+def test_spread_keeps_distance_order_and_mean(positions, gap):
+    positions = np.array(positions)
+    moved = spread(positions, gap)
+    assert (np.diff(np.sort(moved)) >= gap - 1e-9).all()
+    order = np.argsort(positions, kind="stable")
+    assert (np.diff(moved[order]) > 0).all()
+    if len(positions):
+        np.testing.assert_allclose(moved.mean(), positions.mean(), atol=1e-9)
+
+
+def test_spread_leaves_room_alone():
+    np.testing.assert_array_equal(spread(np.array([3.0, 0.0, 1.0]), 0.5), [3.0, 0.0, 1.0])
+    np.testing.assert_allclose(spread(np.array([0.0, 0.0, 5.0]), 1.0), [-0.5, 0.5, 5.0])
+
+
+def test_pyplot_is_never_imported():
+    code = (
+        "import sys, numpy as np; from rlx.training.metrics import MetricsTable;"
+        "from rlx.training.plots import learning_curve;"
+        "t = MetricsTable({'seed': [0], 'update': [1], 'env_steps': [1], 'eval_return_mean': [1.0]});"
+        "learning_curve({'a': t}); print('matplotlib.pyplot' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
