@@ -1,5 +1,8 @@
 """Off-screen pictures of MuJoCo models."""
 
+import importlib
+import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,7 @@ def draw_mujoco(
     """
     import mujoco
 
+    _prefer_egl_without_display()
     # Each OpenGL binding fails in its own way, from ImportError to AttributeError, so all are caught.
     try:
         renderer = mujoco.Renderer(model, height=height, width=width)
@@ -57,3 +61,22 @@ def draw_mujoco(
             renderer.update_scene(data, camera=camera)
             renderer.render(out=frame)
     return frames
+
+
+def _prefer_egl_without_display() -> None:
+    """Lets MuJoCo draw with EGL where it would look for a display that is not there.
+
+    MuJoCo chooses its OpenGL when it is imported. Choosing EGL that early would make the import itself fail
+    on a machine without it.
+    """
+    asked = {"MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    if asked or not sys.platform.startswith("linux"):
+        return
+    os.environ["MUJOCO_GL"] = "egl"
+    try:
+        # Where the module lies differs between releases of MuJoCo.
+        for name in [n for n in sys.modules if n.startswith("mujoco.") and n.endswith(".gl_context")]:
+            importlib.reload(sys.modules[name])
+    except Exception as error:
+        os.environ["MUJOCO_GL"] = ""
+        raise RenderingUnavailable(_HELP.format(error=f"{type(error).__name__}: {error}")) from error

@@ -6,7 +6,9 @@ the program that restores it supplies the structure.
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +30,13 @@ class CheckpointError(RuntimeError):
 def open_manager(
     directory: Path | str, *, keep: int = 2, best_metric: str | None = "eval_return_mean", read_only: bool = False
 ) -> ocp.CheckpointManager:
-    """A manager of the checkpoints in ``directory`` that keeps the newest ``keep`` and the best one by ``best_metric``."""
+    """A manager of the checkpoints in ``directory`` that keeps the newest ``keep`` and the best one by ``best_metric``.
+
+    What a crash left behind is set aside with a warning, unless ``read_only``.
+    """
+    directory = Path(directory).resolve()
+    if not read_only and jax.process_index() == 0:
+        _set_damaged_aside(directory)
     score = None if best_metric is None else lambda metrics: metrics[best_metric]
     kept = [policies.LatestN(keep)]
     if score is not None:
@@ -41,7 +49,7 @@ def open_manager(
         create=not read_only,
         cleanup_tmp_directories=not read_only,
     )
-    return ocp.CheckpointManager(Path(directory).resolve(), options=options)
+    return ocp.CheckpointManager(directory, options=options)
 
 
 def save(
@@ -59,7 +67,7 @@ def save(
 def restore(manager: ocp.CheckpointManager, template: PyTree, *, update: int | None = None) -> tuple[PyTree, int]:
     """The newest readable state and its update number.
 
-    A checkpoint that cannot be read (cut off by a crash, damaged) is skipped with a warning.
+    A checkpoint that cannot be read is skipped with a warning and set aside, so that its number can be saved again.
 
     Args:
       manager: from ``open_manager``.
@@ -70,23 +78,50 @@ def restore(manager: ocp.CheckpointManager, template: PyTree, *, update: int | N
       CheckpointError: there is no readable checkpoint.
     """
     steps = sorted(manager.all_steps(), reverse=True) if update is None else [update]
-    failures = []
+    directory = Path(manager.directory)
+    expected = _pack(template)
+    failures, damaged = [], []
     for step in steps:
         try:
-            arrays = manager.restore(step, args=ocp.args.StandardRestore(_pack(template)))
+            arrays = manager.restore(step, args=ocp.args.StandardRestore(expected))
         except Exception as error:  # whatever the storage layer meets, an older checkpoint may be whole
             reason = str(error).strip().split("\n")[0][:200]
             failures.append(f"{step}: {reason}")
-            warnings.warn(
-                f"checkpoint {step} in {manager.directory} cannot be read and is skipped ({reason})", stacklevel=2
-            )
+            damaged.append(directory / str(step))
+            warnings.warn(f"checkpoint {step} in {directory} cannot be read and is skipped ({reason})", stacklevel=2)
         else:
+            if damaged and jax.process_index() == 0:
+                for path in damaged:
+                    _set_aside(path)
+                manager.reload()
             return _unpack(template, arrays), step
     tried = "; ".join(failures) if failures else "it holds none"
-    raise CheckpointError(f"no readable checkpoint in {manager.directory}: {tried}")
+    raise CheckpointError(f"no readable checkpoint in {directory}: {tried}")
 
 
-def _pack(tree: PyTree) -> dict[str, Array]:
+def _set_damaged_aside(directory: Path) -> None:
+    """Move away what would keep the manager from opening: half-written checkpoints and unreadable metrics."""
+    for path in directory.glob("*"):
+        if ".orbax-checkpoint-tmp" in path.name:
+            warnings.warn(f"half-written checkpoint {path.name} in {directory} is skipped", stacklevel=3)
+        elif path.name.isdigit():
+            try:
+                metrics = path / "metrics" / "metrics"
+                json.loads(metrics.read_text() if metrics.exists() else "{}")
+            except ValueError as error:
+                warnings.warn(
+                    f"checkpoint {path.name} in {directory} cannot be read and is skipped ({error})", stacklevel=3
+                )
+                _set_aside(path)
+
+
+def _set_aside(path: Path) -> None:
+    aside = path.with_name(f"{path.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+
+
+def _pack(tree: PyTree) -> dict[str, Array | jax.ShapeDtypeStruct]:
     """Arrays by number; keys as their data; empty arrays left out, which the storage format does not know."""
     leaves = [_key_data(leaf) for leaf in jax.tree.leaves(tree)]
     return {f"{i:05d}": leaf for i, leaf in enumerate(leaves) if np.prod(leaf.shape) > 0}
