@@ -12,7 +12,10 @@ from experiments.cli.errors import CommandError, is_for_the_user, one_line
 
 COMMANDS = {
     "train": ("experiments.cli.train", "train an algorithm in an environment, many seeds in one program"),
-    "envs": ("experiments.cli.environments", "list what can be trained on, with observation and action spaces"),
+    "envs": (
+        "experiments.cli.environments",
+        "list what can be trained on, with observation and action spaces",
+    ),
     "play": ("experiments.cli.play", "render episodes of a trained policy to GIF or MP4"),
     "plot": ("experiments.cli.plot", "draw learning curves of one or several runs"),
     "bench": ("experiments.cli.bench", "measure speed against bounds and against other trainers"),

@@ -46,14 +46,20 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     names = [name for name in known if all(word.lower() in name.lower() for word in options.words)]
     if not names:
-        raise CommandError(f"no environment matches {' '.join(options.words)!r}; {nearest_name(options.words[0], options.suite)}")
+        raise CommandError(
+            f"no environment matches {' '.join(options.words)!r}; {nearest_name(options.words[0], options.suite)}"
+        )
     print(table(names))
     return 0
 
 
 def summarize(environment: envs.Environment) -> tuple[str, str, int | None]:
     """Observation space, action space and time limit in the words of the table."""
-    return describe(environment.observation_space), describe(environment.action_space), environment.max_episode_steps
+    return (
+        describe(environment.observation_space),
+        describe(environment.action_space),
+        environment.max_episode_steps,
+    )
 
 
 def describe(space: Any) -> str:
@@ -70,7 +76,9 @@ def describe(space: Any) -> str:
             low, high = np.unique(space.low), np.unique(space.high)
             # Simulators write "no bound" as infinity or as the largest float.
             bounded = low.size == high.size == 1 and max(abs(low[0]), abs(high[0])) < 1e9
-            return f"Box({', '.join(map(str, space.shape))})" + (f" [{low[0]:g}, {high[0]:g}]" if bounded else "")
+            return f"Box({', '.join(map(str, space.shape))})" + (
+                f" [{low[0]:g}, {high[0]:g}]" if bounded else ""
+            )
     return str(space)
 
 

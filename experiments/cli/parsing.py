@@ -23,7 +23,9 @@ from experiments.cli.errors import CommandError
 T = TypeVar("T")
 
 
-def parse(kind: type[T], arguments: Sequence[str], *, prog: str, description: str, default: T | None = None) -> T:
+def parse(
+    kind: type[T], arguments: Sequence[str], *, prog: str, description: str, default: T | None = None
+) -> T:
     """Fill a dataclass from command-line arguments.
 
     Args:
@@ -68,7 +70,9 @@ def flags(kind: type) -> list[str]:
     hints = typing.get_type_hints(kind, include_extras=True)
     known = []
     for field in dataclasses.fields(kind):
-        bare, *markers = typing.get_args(hints[field.name]) if _is_annotated(hints[field.name]) else (hints[field.name],)
+        bare, *markers = (
+            typing.get_args(hints[field.name]) if _is_annotated(hints[field.name]) else (hints[field.name],)
+        )
         name = field.name.replace("_", "-")
         if dataclasses.is_dataclass(bare):
             known += flags(bare)
@@ -93,7 +97,11 @@ def value_of(flag: str, arguments: Sequence[str]) -> str | None:
 
 
 def grouped(
-    name: str, kinds: Sequence[type], groups: Mapping[str, Sequence[str]], rest: str, defaults: Mapping[str, Any]
+    name: str,
+    kinds: Sequence[type],
+    groups: Mapping[str, Sequence[str]],
+    rest: str,
+    defaults: Mapping[str, Any],
 ) -> tuple[type, Any]:
     """A dataclass whose fields are those of ``kinds`` sorted into nested groups, and its default instance.
 
@@ -115,7 +123,11 @@ def grouped(
     parts = []
     for group, fields in groups.items():
         members = [
-            (field, typing.Annotated[hints[field], tyro.conf.arg(help=docs[field])], dataclasses.field(default=values[field]))
+            (
+                field,
+                typing.Annotated[hints[field], tyro.conf.arg(help=docs[field])],
+                dataclasses.field(default=values[field]),
+            )
             for field in fields
             if field in hints
         ]
@@ -206,9 +218,9 @@ def _plain_values(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
         metavar=metavar,
         instance_from_str=from_words,
         is_instance=lambda value: True,
-        str_from_instance=lambda value: [_shown(part) for part in value]
-        if isinstance(value, (tuple, list))
-        else [_shown(value)],
+        str_from_instance=lambda value: (
+            [_shown(part) for part in value] if isinstance(value, (tuple, list)) else [_shown(value)]
+        ),
     )
 
 
@@ -243,4 +255,8 @@ def _choice(word: str, choices: Sequence[str]) -> str:
 
 def _shown(value: Any) -> str:
     """A number as a person writes it: 10000000 rather than 1e+07, 0.0003 rather than 3e-04."""
-    return f"{value:_}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 else str(value)
+    return (
+        f"{value:_}"
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000
+        else str(value)
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -34,21 +33,26 @@ class Options:
     seed: Annotated[int | None, tyro.conf.arg(help="Which seed; None takes the best.")] = None
     setting: Annotated[
         str | None,
-        tyro.conf.arg(help="Which setting of a sweep, such as learning_rate=1e-3,clip=0.1; None takes the best."),
+        tyro.conf.arg(
+            help="Which setting of a sweep, such as learning_rate=1e-3,clip=0.1; None takes the best."
+        ),
     ] = None
     checkpoint: Annotated[
         str, tyro.conf.arg(help="best (of this seed, among those kept), latest, or the number of an update.")
     ] = "best"
     episodes: Annotated[int, tyro.conf.arg(help="How many episodes, shown one after the other.")] = 1
     out: Annotated[
-        str | None, tyro.conf.arg(help="Where to write, .gif or .mp4; None writes play.gif into the run's folder.")
+        str | None,
+        tyro.conf.arg(help="Where to write, .gif or .mp4; None writes play.gif into the run's folder."),
     ] = None
     stochastic: Annotated[
         bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Act with the exploring policy, not its mode.")
     ] = False
     width: Annotated[int, tyro.conf.arg(help="Pixels.")] = 320
     height: Annotated[int, tyro.conf.arg(help="Pixels.")] = 240
-    fps: Annotated[float, tyro.conf.arg(help="Frames per second at most; shown in the simulator's own time.")] = 25.0
+    fps: Annotated[
+        float, tyro.conf.arg(help="Frames per second at most; shown in the simulator's own time.")
+    ] = 25.0
     max_steps: Annotated[
         int | None, tyro.conf.arg(help="Cut episodes here; None takes the environment's time limit.")
     ] = None
@@ -71,7 +75,6 @@ def main(arguments: Sequence[str]) -> int:
     table = MetricsTable.read(record.folder.metrics)
     member = choose_member(table, seed=options.seed, setting=read_setting(options.setting))
 
-    os.environ.setdefault("MUJOCO_GL", "egl")
     import jax
 
     import envs
@@ -79,7 +82,11 @@ def main(arguments: Sequence[str]) -> int:
     from rlx.training import checkpoints
 
     environment = rollouts.drawable(record.module.make_environment(record.config))
-    limit = environment.max_episode_steps or record.config.max_eval_steps if options.max_steps is None else options.max_steps
+    limit = (
+        environment.max_episode_steps or record.config.max_eval_steps
+        if options.max_steps is None
+        else options.max_steps
+    )
     if limit is None:
         raise CommandError(f"{record.config.env} has no time limit: add --max-steps")
     manager = checkpoints.open_manager(record.folder.checkpoints, read_only=True)
@@ -130,16 +137,21 @@ def choose_member(table: MetricsTable, *, seed: int | None, setting: Mapping[str
     ]
     for name in setting:
         if name not in swept:
-            raise CommandError(f"--setting: {name} was not swept in this run; {', '.join(swept) or 'nothing'} was")
+            raise CommandError(
+                f"--setting: {name} was not swept in this run; {', '.join(swept) or 'nothing'} was"
+            )
     matching = [
         member
         for member in members
-        if seed in (None, member.seed) and all(np.isclose(member.setting[name], setting[name]) for name in setting)
+        if seed in (None, member.seed)
+        and all(np.isclose(member.setting[name], setting[name]) for name in setting)
     ]
     if not matching:
         seeds = sorted({member.seed for member in members})
         settings = dict.fromkeys(setting_label(member.setting) for member in members if member.setting)
-        known = f"its seeds are {', '.join(map(str, seeds))}" + (f"; its settings {'; '.join(settings)}" if settings else "")
+        known = f"its seeds are {', '.join(map(str, seeds))}" + (
+            f"; its settings {'; '.join(settings)}" if settings else ""
+        )
         wanted = ", ".join(filter(None, (f"seed {seed}" if seed is not None else "", setting_label(setting))))
         raise CommandError(f"no {wanted} in this run; {known}")
     scores = np.array([_last_return(table, member.index, len(members)) for member in matching])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import itertools
@@ -129,7 +130,9 @@ GROUPS = {
 PLAN_OPTIONS = ("seeds", "first_seed", "sweep", "reports", "evaluations")
 """Options that decide which numbers a run gives, and so belong to its config."""
 
+# A GIF that report.html can carry: ten seconds, or what the simulator makes of that many steps.
 ROLLOUT_FRAMES = 250
+ROLLOUT_STEPS = 1000
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -183,10 +186,14 @@ def check_environment(env: str) -> None:
     """Raises ``UnknownEnvironment`` where a name cannot be one of an environment. Imports no simulator."""
     # Gymnasium's registry is open, so its ids are checked where the environment is made.
     if env not in envs.names() and not env.startswith("gym:"):
-        raise envs.UnknownEnvironment(f"no environment {env!r}; {nearest_name(env)} (rlx envs lists them all)")
+        raise envs.UnknownEnvironment(
+            f"no environment {env!r}; {nearest_name(env)} (rlx envs lists them all)"
+        )
 
 
-def train(algorithm: str, module: ModuleType, config: Any, options: Options, resumed: records.Record | None) -> int:
+def train(
+    algorithm: str, module: ModuleType, config: Any, options: Options, resumed: records.Record | None
+) -> int:
     """Do one run; returns the exit code."""
     _check_counts(config, options)
     sweep = read_sweep(options.sweep, module)
@@ -194,7 +201,9 @@ def train(algorithm: str, module: ModuleType, config: Any, options: Options, res
     folder = runs.RunFolder(options.run_dir or _new_folder(algorithm, config.env))
     if resumed is not None:
         if is_finished(resumed, plan, options):
-            print(f"{folder.path} is finished: nothing to resume\n\n{conclusion(folder, runs.read_json(folder.summary))}")
+            print(
+                f"{folder.path} is finished: nothing to resume\n\n{conclusion(folder, runs.read_json(folder.summary))}"
+            )
             return 0
         if options.reports != resumed.plan.get("reports", options.reports):
             raise CommandError("--reports cannot change in a run that has started")
@@ -202,7 +211,6 @@ def train(algorithm: str, module: ModuleType, config: Any, options: Options, res
         raise CommandError("--wandb needs its package: pip install 'rlx[wandb]'")
     mesh_shape = read_mesh(options.mesh)
 
-    os.environ.setdefault("MUJOCO_GL", "egl")
     prepare_jax(options)
     import jax
 
@@ -210,14 +218,20 @@ def train(algorithm: str, module: ModuleType, config: Any, options: Options, res
     from rlx.training.sharding import make_mesh
 
     settings = [dict(zip(sweep, values)) for values in itertools.product(*sweep.values())]
-    members = [(setting, seed) for setting in settings for seed in range(plan["first_seed"], plan["first_seed"] + plan["seeds"])]
+    members = [
+        (setting, seed)
+        for setting in settings
+        for seed in range(plan["first_seed"], plan["first_seed"] + plan["seeds"])
+    ]
     base = module.hyperparameters(config)
     hyperparameters = {
-        name: [setting.get(name, base.get(name)) for setting, _ in members] for name in dict.fromkeys([*base, *sweep])
+        name: [setting.get(name, base.get(name)) for setting, _ in members]
+        for name in dict.fromkeys([*base, *sweep])
     }
     record = {"algorithm": algorithm, "env": config.env, "config": plan}
     num_reports = plan["num_updates"] // plan["updates_per_report"]
     first_process = jax.process_index() == 0
+    is_new = not folder.config.exists()
     if first_process and not options.quiet:
         print(_opening(algorithm, config, plan, len(settings), folder), flush=True)
 
@@ -247,11 +261,18 @@ def train(algorithm: str, module: ModuleType, config: Any, options: Options, res
             write_pages(folder)
         print(f"rlx: error: {one_line(error)}; {folder.path} holds what was measured", file=sys.stderr)
         return 1
+    except BaseException:
+        if first_process and is_new and not folder.metrics.exists():
+            discard(folder)
+        raise
 
     resume_command = f"rlx train {algorithm} --resume --run-dir {shlex.quote(str(folder.path))}"
     if fitted.stopped_by is not None:
         if first_process:
-            print(f"stopped by {fitted.stopped_by.name}; nothing is lost. Go on with: {resume_command}", flush=True)
+            print(
+                f"stopped by {fitted.stopped_by.name}; nothing is lost. Go on with: {resume_command}",
+                flush=True,
+            )
         return 128 + fitted.stopped_by
     write_artifacts(folder, module, config, options, fitted)
     if first_process:
@@ -274,7 +295,9 @@ def read_sweep(words: Sequence[str], module: ModuleType) -> dict[str, list[float
             raise CommandError(f"--sweep takes NAME=VALUE,VALUE,…, got {word!r}")
         if name not in module.SWEEPABLE:
             if name in {field.name for field in dataclasses.fields(module.Config)}:
-                raise CommandError(f"{name} cannot be swept, it shapes the program; these can: {', '.join(module.SWEEPABLE)}")
+                raise CommandError(
+                    f"{name} cannot be swept, it shapes the program; these can: {', '.join(module.SWEEPABLE)}"
+                )
             raise CommandError(f"no hyperparameter {name!r} to sweep; {nearest(name, module.SWEEPABLE)}")
         if name in sweep:
             raise CommandError(f"--sweep names {name} twice; give all its values at once")
@@ -349,41 +372,54 @@ def compilation_cache(folder: str | None) -> Path | None:
     if folder != "auto":
         return None if folder is None else Path(folder).expanduser()
     named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlx" / "xla"
+    return (
+        Path(named)
+        if named
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlx" / "xla"
+    )
 
 
-def write_artifacts(folder: runs.RunFolder, module: ModuleType, config: Any, options: Options, fitted: Any) -> None:
-    """Draw the best seed and write the pages. What fails is a warning: the run itself is safe by now."""
+def discard(folder: runs.RunFolder) -> None:
+    """Take back a folder in which nothing was trained, so that the corrected command can use it."""
+    folder.config.unlink(missing_ok=True)
+    for path in (folder.checkpoints, folder.tensorboard, folder.path):
+        with contextlib.suppress(OSError):  # what holds a file stays
+            path.rmdir()
+
+
+def write_artifacts(
+    folder: runs.RunFolder, module: ModuleType, config: Any, options: Options, fitted: Any
+) -> None:
+    """Draw the best seed and write the pages; every process calls it, the first one writes.
+
+    What fails is a warning: the run itself is safe by now.
+    """
     import jax
 
-    from rlx.training.sharding import fetch
-
-    learner_state = fetch(fitted.state.learner)
-    if jax.process_index() > 0:
-        return
     if options.rollout:
-        _try("rollout.gif", lambda: write_rollout(folder, module, config, learner_state, fitted.summary))
-    if options.report:
+        _try("rollout.gif", lambda: write_rollout(folder, module, config, fitted))
+    if options.report and jax.process_index() == 0:
         write_pages(folder)
 
 
-def write_rollout(
-    folder: runs.RunFolder, module: ModuleType, config: Any, learner_state: Any, summary: dict[str, Any]
-) -> None:
+def write_rollout(folder: runs.RunFolder, module: ModuleType, config: Any, fitted: Any) -> None:
     """Render the first seconds of an episode of the best run to ``rollout.gif``."""
     import jax
     import numpy as np
 
     from experiments import rollouts
+    from rlx.training.sharding import fetch
 
-    scores = [run["final_return"] for run in summary["runs"]]
+    learner_state = fetch(fitted.state.learner)
+    if jax.process_index() > 0:
+        return
+    scores = [run["final_return"] for run in fitted.summary["runs"]]
     best = int(np.argmax([-np.inf if score is None else score for score in scores]))
     environment = rollouts.drawable(module.make_environment(config))
     learner = module.make_learner(config, environment)
-    limit = environment.max_episode_steps or config.max_eval_steps
-    played = jax.jit(
-        lambda state, key: rollouts.rollout(environment, learner, state, key, num_steps=min(limit, ROLLOUT_FRAMES * 2))
-    )(jax.tree.map(lambda x: x[best], learner_state), jax.random.key(0))
+    num_steps = min(environment.max_episode_steps or config.max_eval_steps, ROLLOUT_STEPS)
+    act = jax.jit(lambda state, key: rollouts.rollout(environment, learner, state, key, num_steps=num_steps))
+    played = act(jax.tree.map(lambda x: x[best], learner_state), jax.random.key(0))
     frames, seconds = rollouts.pictures(environment, played, max_frames=ROLLOUT_FRAMES)
     rollouts.write_video(folder.rollout, frames, seconds)
 
@@ -393,7 +429,10 @@ def write_pages(folder: runs.RunFolder) -> None:
     from rlx.training import plots, report
 
     title = runs.read_json(folder.config)["env"]
-    _try("curve.png", lambda: plots.learning_curve({folder.path.name: folder.metrics}, out=folder.curve, title=title))
+    _try(
+        "curve.png",
+        lambda: plots.learning_curve({folder.path.name: folder.metrics}, out=folder.curve, title=title),
+    )
     _try("report.html", lambda: report.write_report(folder.path))
 
 
@@ -407,7 +446,9 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
         if low is None:
             return "none: every seed diverged"
         count, finite = aggregate["num_runs"], aggregate["num_finite"]
-        spread = f" ({aggregate['confidence']:.0%} interval {number(low)} to {number(high)})" if finite > 1 else ""
+        spread = (
+            f" ({aggregate['confidence']:.0%} interval {number(low)} to {number(high)})" if finite > 1 else ""
+        )
         seeds = f"{count} seeds" if count != 1 else "1 seed"
         return f"{number(aggregate['interquartile_mean'])}{spread} over {seeds if finite == count else f'{finite} of {seeds}'}"
 
@@ -416,7 +457,9 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
     if summary["settings"]:
         ranked = sorted(
             summary["settings"],
-            key=lambda setting: -math.inf if setting["interquartile_mean"] is None else setting["interquartile_mean"],
+            key=lambda setting: (
+                -math.inf if setting["interquartile_mean"] is None else setting["interquartile_mean"]
+            ),
             reverse=True,
         )
         labels = [setting_label(setting["hyperparameters"]) for setting in ranked]
@@ -429,7 +472,10 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
     rate = summary["steps_per_second"]
     speed = f"{engineering(rate)} steps/s · " if rate else ""
     lines += [
-        ("speed", f"{speed}{duration(summary['wall_time'])}, after {duration(summary['compile_time'])} of compilation"),
+        (
+            "speed",
+            f"{speed}{duration(summary['wall_time'])}, after {duration(summary['compile_time'])} of compilation",
+        ),
         ("wrote", f"{path}/"),
         ("", " ".join(sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".")))),
         ("next", f"rlx play {path}"),
@@ -447,26 +493,35 @@ def _resumed(algorithm: str, arguments: Sequence[str]) -> records.Record | None:
     run_dir = value_of("--run-dir", arguments)
     if run_dir is None:
         newest = records.newest_runs()
-        raise CommandError("--resume needs --run-dir" + (f"; the newest runs are {', '.join(newest)}" if newest else ""))
+        raise CommandError(
+            "--resume needs --run-dir" + (f"; the newest runs are {', '.join(newest)}" if newest else "")
+        )
     # A job that is started again after it died early, or for the first time, uses one command for both.
     if not runs.RunFolder(run_dir).config.exists():
         return None
     record = records.read(run_dir)
     if record.algorithm != algorithm:
-        raise CommandError(f"{run_dir} is a run of {record.algorithm}: rlx train {record.algorithm} --resume --run-dir {run_dir}")
+        raise CommandError(
+            f"{run_dir} is a run of {record.algorithm}: rlx train {record.algorithm} --resume --run-dir {run_dir}"
+        )
     return record
 
 
 def _defaults_from(record: records.Record) -> dict[str, Any]:
     options = {name: record.plan[name] for name in PLAN_OPTIONS if name in record.plan}
-    sweep = tuple(f"{name}={','.join(map(repr, values))}" for name, values in record.plan.get("sweep", {}).items())
+    sweep = tuple(
+        f"{name}={','.join(map(repr, values))}" for name, values in record.plan.get("sweep", {}).items()
+    )
     return dataclasses.asdict(record.config) | options | {"sweep": sweep}
 
 
 def _check_counts(config: Any, options: Options) -> None:
     for name, value in (
         *((name, getattr(config, name)) for name in ("total_steps", "num_envs", "unroll_length")),
-        *((name, getattr(options, name)) for name in ("seeds", "reports", "evaluations", "checkpoints", "keep_checkpoints")),
+        *(
+            (name, getattr(options, name))
+            for name in ("seeds", "reports", "evaluations", "checkpoints", "keep_checkpoints")
+        ),
     ):
         if value < 1:
             raise CommandError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
@@ -474,15 +529,23 @@ def _check_counts(config: Any, options: Options) -> None:
         raise CommandError(f"--first-seed must not be negative, got {options.first_seed}")
     if options.distributed and options.run_dir is None:
         raise CommandError("--distributed needs --run-dir, the same for every process")
-    if not options.distributed and (options.coordinator, options.num_processes, options.process_id) != (None,) * 3:
+    if (
+        not options.distributed
+        and (options.coordinator, options.num_processes, options.process_id) != (None,) * 3
+    ):
         raise CommandError("--coordinator, --num-processes and --process-id need --distributed")
 
 
 def _new_folder(algorithm: str, env: str) -> Path:
-    return Path("runs") / f"{algorithm}-{env.replace(':', '-').replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return (
+        Path("runs")
+        / f"{algorithm}-{env.replace(':', '-').replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    )
 
 
-def _opening(algorithm: str, config: Any, plan: dict[str, Any], num_settings: int, folder: runs.RunFolder) -> str:
+def _opening(
+    algorithm: str, config: Any, plan: dict[str, Any], num_settings: int, folder: runs.RunFolder
+) -> str:
     from rlx.training.progress import engineering
 
     seeds = f"{plan['seeds']} seeds" if plan["seeds"] != 1 else "1 seed"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 
@@ -44,3 +46,15 @@ class Learner(NamedTuple):
     act: Callable[[PyTree, PyTree, PRNGKeyArray], tuple[Array, dict[str, Array]]]
     mode: Callable[[PyTree, PyTree], Array]
     update: Callable[[PyTree, Transition, PRNGKeyArray], tuple[PyTree, dict[str, Array]]]
+
+
+def spread_over_devices(batch: PyTree) -> PyTree:
+    """Spread the leading axis of a minibatch over the mesh axis ``env``; without such a mesh, the batch as it is.
+
+    A shuffled minibatch has lost the layout of its rollout, and the partitioner would compute all of it on every device.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    size = jax.tree.leaves(batch)[0].shape[0]
+    if "env" not in mesh.axis_names or size % mesh.shape["env"]:
+        return batch
+    return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, P("env")), batch)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from rlx import controllers, diagnostics, returns
 from rlx.algorithms.bootstrap import rollout_values
-from rlx.algorithms.learner import Learner, Transition
+from rlx.algorithms.learner import Learner, Transition, spread_over_devices
 from rlx.losses import policy as policy_losses
 from rlx.losses import value as value_losses
 from rlx.policies import Network
@@ -304,7 +304,7 @@ def learner(
         def minibatch_step(carry, inputs):
             state, active = carry
             index, key = inputs
-            minibatch = jax.tree.map(lambda x: jnp.take(x, index, axis=0), samples)
+            minibatch = spread_over_devices(jax.tree.map(lambda x: jnp.take(x, index, axis=0), samples))
             new_state, metrics = gradient_step(state, minibatch, kl_coefficient, key)
             if target_kl is not None:
                 active &= metrics["approximate_kl"] <= 1.5 * target_kl

@@ -90,13 +90,13 @@ def compile_runs(
     advance_jit = over_runs(advance, sharding, out_shardings=(sharding, everywhere), donate_argnums=1)
     evaluate_jit = over_runs(evaluate, sharding, out_shardings=everywhere)
 
-    shapes = jax.eval_shape(init_jit, settings, seeds)
-    template = _with_sharding(shapes, sharding)
-    lowered = [
-        init_jit.lower(settings, seeds),
-        advance_jit.lower(settings, template),
-        evaluate_jit.lower(settings, template),
-    ]
+    with jax.set_mesh(mesh):
+        template = _with_sharding(jax.eval_shape(init_jit, settings, seeds), sharding)
+        lowered = [
+            init_jit.lower(settings, seeds),
+            advance_jit.lower(settings, template),
+            evaluate_jit.lower(settings, template),
+        ]
     # The simulator is compiled once to train and once to evaluate; XLA does that outside the interpreter's lock.
     with ThreadPoolExecutor(len(lowered)) as pool:
         init_compiled, advance_compiled, evaluate_compiled = pool.map(lambda x: x.compile(), lowered)

@@ -19,7 +19,18 @@ from rlx.training.metrics import MetricsTable
 ARGUMENTS = [
     *("train", "ppo", "--env", "rlx:pendulum", "--seeds", "2", "--first-seed", "5", "--num-envs", "8"),
     *("--unroll-length", "8", "--num-minibatches", "2", "--update-epochs", "1", "--hidden-sizes", "8"),
-    *("--eval-episodes", "2", "--total-steps", "640", "--reports", "5", "--evaluations", "5", "--checkpoints", "5"),
+    *(
+        "--eval-episodes",
+        "2",
+        "--total-steps",
+        "640",
+        "--reports",
+        "5",
+        "--evaluations",
+        "5",
+        "--checkpoints",
+        "5",
+    ),
     *("--sweep", "learning_rate=1e-3,1e-4", "--keep-checkpoints", "5"),
 ]
 
@@ -52,13 +63,17 @@ class TestRollout:
         for t in range(5):
             np.testing.assert_allclose(played.states.task[t], state.task, rtol=1e-6)
             speed = state.task[:, 1:]
-            state, step = jax.vmap(environment.step)(state, -0.5 * speed, jax.random.split(jax.random.key(2), 3))
+            state, step = jax.vmap(environment.step)(
+                state, -0.5 * speed, jax.random.split(jax.random.key(2), 3)
+            )
             np.testing.assert_allclose(played.reward[t], step.reward, rtol=1e-5)
 
     def test_stochastic_policy_explores(self):
         environment = envs.make("rlx:pendulum")
         twice = [
-            rollouts.rollout(environment, Policy(), 0.5, jax.random.key(1), num_steps=4, stochastic=stochastic)
+            rollouts.rollout(
+                environment, Policy(), 0.5, jax.random.key(1), num_steps=4, stochastic=stochastic
+            )
             for stochastic in (False, True)
         ]
         np.testing.assert_array_equal(twice[0].states.task[0], twice[1].states.task[0])
@@ -200,7 +215,21 @@ class TestPlay:
     def test_deterministic_policy_repeats_itself(self, run_dir, tmp_path, capsys):
         texts = []
         for _ in range(2):
-            assert cli.main(["play", str(run_dir), "--out", str(tmp_path / "a.gif"), "--width", "32", "--height", "24"]) == 0
+            assert (
+                cli.main(
+                    [
+                        "play",
+                        str(run_dir),
+                        "--out",
+                        str(tmp_path / "a.gif"),
+                        "--width",
+                        "32",
+                        "--height",
+                        "24",
+                    ]
+                )
+                == 0
+            )
             texts.append(capsys.readouterr().out)
         assert texts[0] == texts[1]
 
@@ -237,7 +266,9 @@ class TestPlay:
         table = MetricsTable()
         for update, returns in ((1, [0.0, 9.0]), (2, [5.0, 1.0]), (3, [5.0, np.nan]), (4, [4.0, 2.0])):
             table.append({"seed": np.arange(2), "update": update, "eval_return_mean": np.array(returns)})
-        choose = lambda index, wanted: play.choose_checkpoint([4, 1, 3, 2], table, play.Member(index, index, {}), wanted)
+        choose = lambda index, wanted: play.choose_checkpoint(
+            [4, 1, 3, 2], table, play.Member(index, index, {}), wanted
+        )
         assert (choose(0, "best"), choose(1, "best"), choose(1, "latest"), choose(0, "1")) == (3, 1, 4, 1)
         assert play.choose_member(table, seed=None, setting={}) == play.Member(0, 0, {})
 

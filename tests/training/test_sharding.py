@@ -1,0 +1,79 @@
+"""One run on one device, on eight devices and in two processes gives one result."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from rlx.training.sharding import make_mesh
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(out, *arguments, devices=1):
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": str(ROOT),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.training.mesh_run", str(out), *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(*processes):
+    for process in processes:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory):
+    out = tmp_path_factory.mktemp("one") / "result.npz"
+    finish(start(out))
+    return np.load(out)
+
+
+def assert_equal_runs(ours, theirs):
+    for name in ours.files:
+        if name != "devices":
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("seed_axis", [4, 1])
+def test_eight_devices_equal_one(one_device, tmp_path, seed_axis):
+    out = tmp_path / "result.npz"
+    finish(start(out, 0, 1, 0, seed_axis, devices=8))
+    many = np.load(out)
+    assert many["devices"] == 8 and one_device["devices"] == 1
+    assert_equal_runs(many, one_device)
+
+
+def test_two_processes_train_one_run_together(one_device, tmp_path):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    out = tmp_path / "result.npz"
+    finish(*[start(out, i, 2, port, 2, devices=2) for i in range(2)])
+    together = np.load(out)
+    assert together["devices"] == 4
+    assert_equal_runs(together, one_device)
+    run = Path(f"{out}_run")
+    assert (run / "summary.json").exists() and (run / "checkpoints" / "3").is_dir()
+
+
+def test_meshes_that_do_not_fit_are_refused():
+    assert make_mesh(3, 8).shape == {"seed": 1, "env": 1}
+    assert isinstance(make_mesh(3, 8), Mesh)
+    with pytest.raises(ValueError, match="seed=2 x env=2 does not use the 1 devices"):
+        make_mesh(4, 8, seed=2, env=2)
