@@ -7,7 +7,6 @@ import warnings
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree, UInt8
 
@@ -19,7 +18,7 @@ DEFAULT_TIME_STEP = 0.05
 
 
 class Rollout(NamedTuple):
-    """What happened, leading axes ``[time, episode]``; what follows the end of an episode is of its successor.
+    """What happened, leading axes ``[time, episode]``; after the end of an episode the next one follows.
 
     Attributes:
       states: environment states that were acted in.
@@ -91,7 +90,7 @@ def pictures(
     fps: float = 25.0,
     max_frames: int | None = None,
 ) -> tuple[UInt8[np.ndarray, "frame height width 3"], float]:
-    """Draw the first episode of each column, one after the other, in the simulator's own time where it is known.
+    """Draw the first episode of each column, one after the other, in the simulator's time where it is known.
 
     Args:
       environment: where it was played.

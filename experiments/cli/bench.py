@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def benchmarks() -> dict[str, str]:
-    """Name -> what it measures, of every module in the folder that has a ``main``; none of them is imported."""
+    """Name -> what it measures, of every module in the folder that has a ``main``. None is imported."""
     found = {}
     for path in sorted(FOLDER.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))

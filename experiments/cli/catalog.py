@@ -1,7 +1,7 @@
 """The spaces and time limits of all environments: a table, because making them all takes a minute.
 
-``python -m experiments.cli.catalog`` makes them and prints it anew. What is not in it could not be made where it was
-printed, for want of an optional package.
+``python -m experiments.cli.catalog`` makes them and prints it anew. What is not in it could not be made where
+it was printed, for want of an optional package.
 """
 
 ENVIRONMENTS: dict[str, tuple[str, str, int | None]] = {

@@ -15,7 +15,7 @@ from experiments.cli.errors import CommandError
 from experiments.cli.parsing import parse
 
 DESCRIPTION = """\
-List environments: observation space, action space, time limit in decisions, and which algorithms have a tuned preset.
+List environments: observation space, action space, time limit in decisions, and who has a preset for it.
 
 examples:
   rlx envs                   all of them
@@ -46,8 +46,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     names = [name for name in known if all(word.lower() in name.lower() for word in options.words)]
     if not names:
+        wanted = " ".join(options.words)
         raise CommandError(
-            f"no environment matches {' '.join(options.words)!r}; {nearest_name(options.words[0], options.suite)}"
+            f"no environment matches {wanted!r}; {nearest_name(options.words[0], options.suite)}"
         )
     print(table(names))
     return 0
@@ -63,7 +64,7 @@ def summarize(environment: envs.Environment) -> tuple[str, str, int | None]:
 
 
 def describe(space: Any) -> str:
-    """A space in a few words: ``Box(27)``, ``Box(8) [-1, 1]`` where all elements share their bounds, ``Discrete(4)``."""
+    """A space in a few words: ``Discrete(4)``, ``Box(27)``, ``Box(8) [-1, 1]`` where bounds are shared."""
     import gymnasium
     import numpy as np
 
@@ -106,9 +107,10 @@ def table(names: Iterable[str]) -> str:
         observation, action, limit = ENVIRONMENTS.get(name, ("?", "?", "?"))
         rows.append((name, observation, action, "–" if limit is None else str(limit), _presets(name)))
     widths = [max(map(len, column)) for column in zip(*rows)]
+    align = ("<", "<", "<", ">", "<")
     return "\n".join(
-        f"{name:<{widths[0]}}  {observation:<{widths[1]}}  {action:<{widths[2]}}  {limit:>{widths[3]}}  {preset}".rstrip()
-        for name, observation, action, limit, preset in rows
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths)).rstrip()
+        for row in rows
     )
 
 

@@ -8,14 +8,14 @@ OWN_PACKAGES = ("rlx", "envs", "experiments")
 
 
 class CommandError(Exception):
-    """What the command line was asked cannot be done; the message is one line that says what would be right."""
+    """What was asked cannot be done; the message is one line that says what would be right."""
 
 
 def is_for_the_user(error: BaseException) -> bool:
     """Whether an error is a message to the user rather than a bug.
 
-    Functions of this project raise ``ValueError`` with a message that names the argument and what would be right; a
-    ``ValueError`` out of any other library is a surprise and keeps its traceback.
+    Functions of this project raise errors whose message names the argument and what would be right; an error
+    out of any other library is a surprise and keeps its traceback.
     """
     if isinstance(error, CommandError):
         return True

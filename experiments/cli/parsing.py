@@ -77,9 +77,7 @@ def flags(kind: type) -> list[str]:
         if dataclasses.is_dataclass(bare):
             known += flags(bare)
         elif bare is bool:
-            one_way = tyro.conf.FlagCreatePairsOff in markers
-            known += [f"--{name}"] if not (one_way and field.default) else []
-            known += [f"--no-{name}"] if not (one_way and not field.default) else []
+            known += [f"--{name}"] + ([] if tyro.conf.FlagCreatePairsOff in markers else [f"--no-{name}"])
         elif tyro.conf.Positional not in markers:
             known.append(f"--{name}")
     return known
@@ -225,7 +223,7 @@ def _plain_values(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
 
 
 def _reader(kind: Any) -> tuple[Callable[[Any], Any], str, bool] | None:
-    """How values of a type are read: function, metavar, whether it takes several words. None: tyro's own way."""
+    """How a type's values are read: function, metavar, whether of several words; None for tyro's own way."""
     if kind is int:
         return whole_number, "INT", False
     if kind is float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import tyro
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
         raise CommandError(f"{record.config.env} has no time limit: add --max-steps")
     manager = checkpoints.open_manager(record.folder.checkpoints, read_only=True)
     update = choose_checkpoint(manager.all_steps(), table, member, options.checkpoint)
-    state, update = checkpoints.restore(manager, state_template(record), update=update)
+    state, update = checkpoints.restore(manager, records.state_template(record), update=update)
 
     learner = record.module.make_learner(record.config, environment)
     played = jax.jit(
@@ -199,24 +199,6 @@ def read_setting(text: str | None) -> dict[str, float]:
         except ValueError as error:
             raise CommandError(f"--setting {name}: {error}") from None
     return setting
-
-
-def state_template(record: records.Record) -> Any:
-    """Shapes of the training state that a run's checkpoints hold, all on this machine's first device."""
-    import jax
-    import jax.numpy as jnp
-
-    plan, sweep = record.plan, record.plan["sweep"]
-    count = plan["seeds"] * int(np.prod([len(values) for values in sweep.values()]))
-    build = record.module.make_build(record.config, plan["num_updates"])
-    names = dict.fromkeys([*record.module.hyperparameters(record.config), *sweep])
-    shapes = jax.eval_shape(
-        jax.vmap(lambda settings, seed: build(settings).init(jax.random.key(seed))),
-        {name: jnp.zeros(count) for name in names},
-        jnp.zeros(count, jnp.int32),
-    )
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
 
 
 def _last_return(table: MetricsTable, index: int, count: int) -> float:

@@ -14,8 +14,8 @@ from experiments.cli.errors import CommandError
 from rlx.training.runs import RunFolder, read_json
 
 ALGORITHMS = {"ppo": "experiments.ppo"}
-"""Algorithm -> module with ``Config``, ``SWEEPABLE``, ``hyperparameters``, ``make_environment``, ``make_learner``,
-``make_build``."""
+"""Algorithm -> module that has ``Config``, ``SWEEPABLE``, ``hyperparameters``, ``make_environment``,
+``make_learner`` and ``make_build``."""
 
 
 class Record(NamedTuple):
@@ -74,6 +74,25 @@ def config_from(module: ModuleType, values: Mapping[str, Any]) -> Any:
             if name in names
         }
     )
+
+
+def state_template(record: Record) -> Any:
+    """Shapes of the training state that a run's checkpoints hold, all on this machine's first device."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    plan, sweep = record.plan, record.plan["sweep"]
+    count = plan["seeds"] * int(np.prod([len(values) for values in sweep.values()]))
+    build = record.module.make_build(record.config, plan["num_updates"])
+    names = dict.fromkeys([*record.module.hyperparameters(record.config), *sweep])
+    shapes = jax.eval_shape(
+        jax.vmap(lambda settings, seed: build(settings).init(jax.random.key(seed))),
+        {name: jnp.zeros(count) for name in names},
+        jnp.zeros(count, jnp.int32),
+    )
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
 
 
 def newest_runs(parent: Path = Path("runs"), count: int = 3) -> list[str]:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.util
 import itertools
 import math
-import os
 import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 import envs
-from envs.registry import nearest, nearest_name
+from envs.registry import nearest_name
 from experiments.cli import records
+from experiments.cli.artifacts import conclusion, discard, opening, write_artifacts, write_pages
 from experiments.cli.errors import CommandError, one_line
-from experiments.cli.parsing import grouped, number, parse, ungrouped, value_of
+from experiments.cli.options import (
+    GROUPS,
+    PLAN_OPTIONS,
+    Options,
+    check_counts,
+    compilation_cache,
+    read_mesh,
+    read_sweep,
+)
+from experiments.cli.parsing import grouped, parse, ungrouped, value_of
 from rlx.training import runs
 
 HELP = """\
@@ -48,93 +54,6 @@ examples:
 """
 
 
-Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How a run is done, apart from its algorithm's config."""
-
-    seeds: int = 8
-    """How many seeds; they train side by side in one program."""
-    first_seed: int = 0
-    """The first of them; the others follow. A seed trains alike in whatever company."""
-    sweep: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """NAME=VALUE,VALUE,… of a numeric hyperparameter; repeat for the product. Each setting trains with every seed."""
-    run_dir: str | None = None
-    """Folder of the run; None makes runs/ALGORITHM-ENV-TIME."""
-    resume: Switch = False
-    """Go on from the newest checkpoint of --run-dir, bit for bit; its own flags need not be repeated."""
-    allow_changes: Switch = False
-    """Resume although flags differ from those the run was started with."""
-    checkpoints: int = 5
-    """Checkpoints in a run."""
-    keep_checkpoints: int = 2
-    """Newest checkpoints to keep, besides the best."""
-    compilation_cache: str | None = "auto"
-    """Folder of compiled programs, which makes later starts faster: a path, auto (the user's cache) or None."""
-    reports: int = 20
-    """Rows of metrics.parquet per seed. Set when a run starts."""
-    evaluations: int = 10
-    """Evaluations in a run."""
-    report: Switch = True
-    """Write curve.png and report.html at the end."""
-    rollout: Switch = True
-    """Render the best seed to rollout.gif at the end, where that can be drawn."""
-    quiet: Switch = False
-    """Print only warnings, errors and the folder."""
-    wandb: Switch = False
-    """Log to Weights & Biases too."""
-    wandb_project: str = "rlx"
-    """Project there."""
-    mesh: str | None = None
-    """Layout of several devices, such as seed=4,env=2; None spreads seeds first."""
-    distributed: Switch = False
-    """One process of several that train together; start them all alike."""
-    coordinator: str | None = None
-    """HOST:PORT of the first process; None asks the environment (SLURM, MPI, TPU)."""
-    num_processes: int | None = None
-    """Processes in all; None asks the environment."""
-    process_id: int | None = None
-    """Number of this process; None asks the environment."""
-
-
-GROUPS = {
-    "environment": ("env", "backend", "max_episode_steps", "action_repeat"),
-    "scale": ("total_steps", "num_envs", "unroll_length", "seeds", "first_seed", "sweep"),
-    "algorithm": (),
-    "network": (
-        "policy",
-        "hidden_sizes",
-        "critic_hidden_sizes",
-        "shared_torso",
-        "activation",
-        "layer_norm",
-        "initial_std",
-    ),
-    "folder": ("run_dir", "resume", "allow_changes", "checkpoints", "keep_checkpoints", "compilation_cache"),
-    "reporting": (
-        "reports",
-        "evaluations",
-        "eval_episodes",
-        "max_eval_steps",
-        "report",
-        "rollout",
-        "quiet",
-        "wandb",
-        "wandb_project",
-    ),
-    "device": ("mesh", "distributed", "coordinator", "num_processes", "process_id"),
-}
-
-PLAN_OPTIONS = ("seeds", "first_seed", "sweep", "reports", "evaluations")
-"""Options that decide which numbers a run gives, and so belong to its config."""
-
-# A GIF that report.html can carry: ten seconds, or what the simulator makes of that many steps.
-ROLLOUT_FRAMES = 250
-ROLLOUT_STEPS = 1000
-
-
 def main(arguments: Sequence[str]) -> int:
     """``rlx train ALGORITHM …``."""
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -156,6 +75,8 @@ def read_arguments(
     """
     resumed = _resumed(algorithm, arguments)
     saved = {} if resumed is None else _defaults_from(resumed)
+    if "--sweep" in arguments or any(word.startswith("--sweep=") for word in arguments):
+        saved.pop("sweep", None)  # tyro appends to a default
     env = value_of("--env", arguments) or saved.get("env") or module.Config.env
     check_environment(env)
     from experiments import presets
@@ -195,23 +116,21 @@ def train(
     algorithm: str, module: ModuleType, config: Any, options: Options, resumed: records.Record | None
 ) -> int:
     """Do one run; returns the exit code."""
-    _check_counts(config, options)
+    check_counts(config, options)
     sweep = read_sweep(options.sweep, module)
     plan = make_plan(config, options, sweep, resumed)
     folder = runs.RunFolder(options.run_dir or _new_folder(algorithm, config.env))
-    if resumed is not None:
-        if is_finished(resumed, plan, options):
-            print(
-                f"{folder.path} is finished: nothing to resume\n\n{conclusion(folder, runs.read_json(folder.summary))}"
-            )
-            return 0
-        if options.reports != resumed.plan.get("reports", options.reports):
-            raise CommandError("--reports cannot change in a run that has started")
+    if resumed is not None and is_finished(resumed, plan, options):
+        print(f"{folder.path} is finished: nothing to resume\n")
+        print(conclusion(folder, runs.read_json(folder.summary)))
+        return 0
     if options.wandb and importlib.util.find_spec("wandb") is None:
         raise CommandError("--wandb needs its package: pip install 'rlx[wandb]'")
     mesh_shape = read_mesh(options.mesh)
 
     prepare_jax(options)
+    if resumed is not None and options.allow_changes:
+        check_changes(resumed, records.Record(folder, algorithm, module, config, plan))
     import jax
 
     from rlx.training.fit import fit
@@ -233,7 +152,7 @@ def train(
     first_process = jax.process_index() == 0
     is_new = not folder.config.exists()
     if first_process and not options.quiet:
-        print(_opening(algorithm, config, plan, len(settings), folder), flush=True)
+        print(opening(algorithm, config, plan, len(settings), folder), flush=True)
 
     try:
         fitted = fit(
@@ -257,7 +176,7 @@ def train(
             quiet=options.quiet,
         )
     except FloatingPointError as error:
-        if first_process and options.report:
+        if first_process and not options.no_report:
             write_pages(folder)
         print(f"rlx: error: {one_line(error)}; {folder.path} holds what was measured", file=sys.stderr)
         return 1
@@ -278,49 +197,6 @@ def train(
     if first_process:
         print(folder.path if options.quiet else conclusion(folder, fitted.summary), flush=True)
     return 0
-
-
-def read_sweep(words: Sequence[str], module: ModuleType) -> dict[str, list[float]]:
-    """``["learning_rate=1e-4,3e-4"]`` as ``{"learning_rate": [1e-4, 3e-4]}``.
-
-    Raises:
-      CommandError: not of that form, or a name that cannot be swept.
-    """
-    sweep = {}
-    for word in words:
-        name, equals, values = word.partition("=")
-        name = name.strip().replace("-", "_")
-        values = [value for value in values.split(",") if value.strip()]
-        if not equals or not values:
-            raise CommandError(f"--sweep takes NAME=VALUE,VALUE,…, got {word!r}")
-        if name not in module.SWEEPABLE:
-            if name in {field.name for field in dataclasses.fields(module.Config)}:
-                raise CommandError(
-                    f"{name} cannot be swept, it shapes the program; these can: {', '.join(module.SWEEPABLE)}"
-                )
-            raise CommandError(f"no hyperparameter {name!r} to sweep; {nearest(name, module.SWEEPABLE)}")
-        if name in sweep:
-            raise CommandError(f"--sweep names {name} twice; give all its values at once")
-        try:
-            sweep[name] = [number(value) for value in values]
-        except ValueError as error:
-            raise CommandError(f"--sweep {name}: {error}") from None
-    return sweep
-
-
-def read_mesh(text: str | None) -> dict[str, int]:
-    """``"seed=4,env=2"`` as ``{"seed": 4, "env": 2}``.
-
-    Raises:
-      CommandError: not of that form.
-    """
-    mesh = {}
-    for word in (text or "").split(",") if text else ():
-        axis, _, count = word.partition("=")
-        if axis.strip() not in ("seed", "env") or not count.strip().isdigit() or int(count) < 1:
-            raise CommandError(f"--mesh takes seed=N,env=M with whole numbers, got {text!r}")
-        mesh[axis.strip()] = int(count)
-    return mesh
 
 
 def make_plan(
@@ -346,8 +222,28 @@ def is_finished(resumed: records.Record, plan: dict[str, Any], options: Options)
     return (
         resumed.folder.summary.exists()
         and not runs.config_changes(resumed.plan, plan)
-        and (resumed.folder.report.exists() or not options.report)
+        and (resumed.folder.report.exists() or options.no_report)
     )
+
+
+def check_changes(saved: records.Record, changed: records.Record) -> None:
+    """Raises ``CommandError`` where a changed config could not go on from the checkpoints there are."""
+    differences = "; ".join(runs.config_changes(saved.plan, changed.plan))
+    if saved.plan["reports"] != changed.plan["reports"]:
+        raise CommandError("--reports cannot change in a run that has started")
+    if not differences:
+        return
+    import jax
+
+    shapes = [
+        [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(records.state_template(record))]
+        for record in (saved, changed)
+    ]
+    if shapes[0] != shapes[1]:
+        raise CommandError(
+            f"these changes give the training state another shape than its checkpoints have ({differences}): "
+            "choose another --run-dir"
+        )
 
 
 def prepare_jax(options: Options) -> None:
@@ -367,127 +263,8 @@ def prepare_jax(options: Options) -> None:
         )
 
 
-def compilation_cache(folder: str | None) -> Path | None:
-    """Where compiled programs are kept: the folder named, the user's cache for ``auto``, None for none."""
-    if folder != "auto":
-        return None if folder is None else Path(folder).expanduser()
-    named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    return (
-        Path(named)
-        if named
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlx" / "xla"
-    )
-
-
-def discard(folder: runs.RunFolder) -> None:
-    """Take back a folder in which nothing was trained, so that the corrected command can use it."""
-    folder.config.unlink(missing_ok=True)
-    for path in (folder.checkpoints, folder.tensorboard, folder.path):
-        with contextlib.suppress(OSError):  # what holds a file stays
-            path.rmdir()
-
-
-def write_artifacts(
-    folder: runs.RunFolder, module: ModuleType, config: Any, options: Options, fitted: Any
-) -> None:
-    """Draw the best seed and write the pages; every process calls it, the first one writes.
-
-    What fails is a warning: the run itself is safe by now.
-    """
-    import jax
-
-    if options.rollout:
-        _try("rollout.gif", lambda: write_rollout(folder, module, config, fitted))
-    if options.report and jax.process_index() == 0:
-        write_pages(folder)
-
-
-def write_rollout(folder: runs.RunFolder, module: ModuleType, config: Any, fitted: Any) -> None:
-    """Render the first seconds of an episode of the best run to ``rollout.gif``."""
-    import jax
-    import numpy as np
-
-    from experiments import rollouts
-    from rlx.training.sharding import fetch
-
-    learner_state = fetch(fitted.state.learner)
-    if jax.process_index() > 0:
-        return
-    scores = [run["final_return"] for run in fitted.summary["runs"]]
-    best = int(np.argmax([-np.inf if score is None else score for score in scores]))
-    environment = rollouts.drawable(module.make_environment(config))
-    learner = module.make_learner(config, environment)
-    num_steps = min(environment.max_episode_steps or config.max_eval_steps, ROLLOUT_STEPS)
-    act = jax.jit(lambda state, key: rollouts.rollout(environment, learner, state, key, num_steps=num_steps))
-    played = act(jax.tree.map(lambda x: x[best], learner_state), jax.random.key(0))
-    frames, seconds = rollouts.pictures(environment, played, max_frames=ROLLOUT_FRAMES)
-    rollouts.write_video(folder.rollout, frames, seconds)
-
-
-def write_pages(folder: runs.RunFolder) -> None:
-    """Write ``curve.png`` and ``report.html`` from what the folder holds."""
-    from rlx.training import plots, report
-
-    title = runs.read_json(folder.config)["env"]
-    _try(
-        "curve.png",
-        lambda: plots.learning_curve({folder.path.name: folder.metrics}, out=folder.curve, title=title),
-    )
-    _try("report.html", lambda: report.write_report(folder.path))
-
-
-def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
-    """What a run reached, what it wrote, and what to try next."""
-    from rlx.training.metrics import setting_label
-    from rlx.training.progress import duration, engineering, number
-
-    def result(aggregate: dict[str, Any]) -> str:
-        low, high = aggregate["interval"]
-        if low is None:
-            return "none: every seed diverged"
-        count, finite = aggregate["num_runs"], aggregate["num_finite"]
-        spread = (
-            f" ({aggregate['confidence']:.0%} interval {number(low)} to {number(high)})" if finite > 1 else ""
-        )
-        seeds = f"{count} seeds" if count != 1 else "1 seed"
-        return f"{number(aggregate['interquartile_mean'])}{spread} over {seeds if finite == count else f'{finite} of {seeds}'}"
-
-    path, other = folder.path, "brax:ant" if summary["env"] != "brax:ant" else "brax:halfcheetah"
-    lines = []
-    if summary["settings"]:
-        ranked = sorted(
-            summary["settings"],
-            key=lambda setting: (
-                -math.inf if setting["interquartile_mean"] is None else setting["interquartile_mean"]
-            ),
-            reverse=True,
-        )
-        labels = [setting_label(setting["hyperparameters"]) for setting in ranked]
-        lines += [
-            ("final return" if i == 0 else "", f"{label:<{max(map(len, labels))}}  {result(setting)}")
-            for i, (label, setting) in enumerate(zip(labels, ranked))
-        ]
-    else:
-        lines += [("final return", result(summary["final_return"]))]
-    rate = summary["steps_per_second"]
-    speed = f"{engineering(rate)} steps/s · " if rate else ""
-    lines += [
-        (
-            "speed",
-            f"{speed}{duration(summary['wall_time'])}, after {duration(summary['compile_time'])} of compilation",
-        ),
-        ("wrote", f"{path}/"),
-        ("", " ".join(sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".")))),
-        ("next", f"rlx play {path}"),
-        ("", f"rlx plot {path}"),
-        ("", f"open {folder.report}") if folder.report.exists() else None,
-        ("", f"rlx train {summary['algorithm']} --env {other}"),
-    ]
-    return "\n".join(f"  {name:<13} {text}" for name, text in filter(None, lines))
-
-
 def _resumed(algorithm: str, arguments: Sequence[str]) -> records.Record | None:
-    """The record of the run that ``--resume`` names; None without the flag, or where the folder holds no run yet."""
+    """The record of the run that ``--resume`` names; None without the flag, or where there is no run yet."""
     if "--resume" not in arguments:
         return None
     run_dir = value_of("--run-dir", arguments)
@@ -498,11 +275,12 @@ def _resumed(algorithm: str, arguments: Sequence[str]) -> records.Record | None:
         )
     # A job that is started again after it died early, or for the first time, uses one command for both.
     if not runs.RunFolder(run_dir).config.exists():
+        warnings.warn(f"{run_dir} holds no run yet: it starts here", stacklevel=2)
         return None
     record = records.read(run_dir)
     if record.algorithm != algorithm:
         raise CommandError(
-            f"{run_dir} is a run of {record.algorithm}: rlx train {record.algorithm} --resume --run-dir {run_dir}"
+            f"{run_dir} is a run of {record.algorithm}: rlx train {record.algorithm} goes on with it"
         )
     return record
 
@@ -515,43 +293,9 @@ def _defaults_from(record: records.Record) -> dict[str, Any]:
     return dataclasses.asdict(record.config) | options | {"sweep": sweep}
 
 
-def _check_counts(config: Any, options: Options) -> None:
-    for name, value in (
-        *((name, getattr(config, name)) for name in ("total_steps", "num_envs", "unroll_length")),
-        *(
-            (name, getattr(options, name))
-            for name in ("seeds", "reports", "evaluations", "checkpoints", "keep_checkpoints")
-        ),
-    ):
-        if value < 1:
-            raise CommandError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    if options.first_seed < 0:
-        raise CommandError(f"--first-seed must not be negative, got {options.first_seed}")
-    if options.distributed and options.run_dir is None:
-        raise CommandError("--distributed needs --run-dir, the same for every process")
-    if (
-        not options.distributed
-        and (options.coordinator, options.num_processes, options.process_id) != (None,) * 3
-    ):
-        raise CommandError("--coordinator, --num-processes and --process-id need --distributed")
-
-
 def _new_folder(algorithm: str, env: str) -> Path:
-    return (
-        Path("runs")
-        / f"{algorithm}-{env.replace(':', '-').replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
-    )
-
-
-def _opening(
-    algorithm: str, config: Any, plan: dict[str, Any], num_settings: int, folder: runs.RunFolder
-) -> str:
-    from rlx.training.progress import engineering
-
-    seeds = f"{plan['seeds']} seeds" if plan["seeds"] != 1 else "1 seed"
-    settings = f" × {num_settings} settings" if num_settings > 1 else ""
-    steps = engineering(plan["num_updates"] * config.steps_per_update)
-    return f"{algorithm.upper()} on {config.env}: {seeds}{settings} × {steps} steps → {folder.path}"
+    name = f"{algorithm}-{env}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path("runs") / name.replace(":", "-").replace("/", "-")
 
 
 def _wandb(options: Options, folder: runs.RunFolder, record: dict[str, Any]) -> list:
@@ -568,10 +312,3 @@ def _wandb(options: Options, folder: runs.RunFolder, record: dict[str, Any]) -> 
             resume="allow",
         )
     ]
-
-
-def _try(name: str, make: Callable[[], Any]) -> None:
-    try:
-        make()
-    except Exception as error:  # the run is done and saved: no picture of it may take it away
-        warnings.warn(f"no {name}: {one_line(error) or type(error).__name__}", stacklevel=2)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from rlx import controllers, diagnostics, returns
 from rlx.algorithms.bootstrap import rollout_values
 from rlx.algorithms.learner import Learner, Transition, spread_over_devices
+from rlx.algorithms.shuffle import random_permutation
 from rlx.losses import policy as policy_losses
 from rlx.losses import value as value_losses
 from rlx.policies import Network
@@ -313,7 +314,7 @@ def learner(
             return (new_state, active), metrics
 
         shuffle_key, entropy_key = jax.random.split(key)
-        index = jax.vmap(lambda k: jax.random.permutation(k, size))(
+        index = jax.vmap(lambda k: random_permutation(k, size))(
             jax.random.split(shuffle_key, update_epochs)
         )
         num_steps = update_epochs * num_minibatches

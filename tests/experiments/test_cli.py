@@ -14,7 +14,7 @@ import pytest
 
 import envs
 from experiments import cli, presets
-from experiments.cli import bench, catalog, environments, parsing, records, train
+from experiments.cli import artifacts, bench, catalog, environments, options, parsing, records, train
 from experiments.ppo import Config
 from rlx.training.metrics import MetricsTable
 
@@ -191,10 +191,20 @@ def one_error(capsys) -> str:
         (["train", "ppo", "--env", "rlx:pendulum", "--backend", "mjx", "--run-dir", "unused"], ["backend"]),
         (["train", "ppo", "--env", "brax:ant", "--backend", "sprong", "--run-dir", "unused"], ["spring"]),
         (
-            ["train", "ppo", "--env", "rlx:pendulum", "--num-minibatches", "7", "--run-dir", "unused"],
+            [
+                "train",
+                "ppo",
+                "--env",
+                "rlx:pendulum",
+                "--num-minibatches",
+                "7",
+                "--quiet",
+                "--run-dir",
+                "unused",
+            ],
             ["num_minibatches"],
         ),
-        (["train", "ppo", "--env", "rlx:bandit", "--run-dir", "unused"], ["max_eval_steps"]),
+        (["train", "ppo", "--env", "rlx:bandit", "--quiet", "--run-dir", "unused"], ["max_eval_steps"]),
         (["train", "ppo", "--resume"], ["--run-dir"]),
         (["train", "ppo", "--distributed"], ["--run-dir"]),
         (["train", "ppo", "--num-processes", "2"], ["--distributed"]),
@@ -224,10 +234,18 @@ def test_bugs_keep_their_traceback(monkeypatch):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["train", "--help"], ["train", "ppo", "--env", "brax:ant", "--help"], ["envs"], ["play", "--help"],
-     ["plot", "--help"], ["bench", "--list"], ["train", "ppo", "--num-envz", "3"]],
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["train", "ppo", "--env", "brax:ant", "--help"],
+        ["train", "ppo", "--num-envz", "3"],
+        ["envs"],
+        ["play", "--help"],
+        ["plot", "--help"],
+        ["bench", "--list"],
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_help_and_errors_import_no_simulator(arguments):
     script = (
         "import sys; from experiments.cli import main; code = main(sys.argv[1:]); "
@@ -256,8 +274,8 @@ def test_help_shows_every_option_and_the_presets_values(capsys, monkeypatch):
 
 class TestReadingArguments:
     def read(self, *arguments):
-        config, options, _ = train.read_arguments("ppo", records.module_of("ppo"), arguments)
-        return config, options
+        config, run_options, _ = train.read_arguments("ppo", records.module_of("ppo"), arguments)
+        return config, run_options
 
     def test_flags_beat_the_preset_and_the_preset_beats_the_defaults(self, monkeypatch):
         monkeypatch.setattr(
@@ -281,20 +299,20 @@ class TestReadingArguments:
         assert self.read("--critic-hidden-sizes", *words)[0].critic_hidden_sizes == expected
 
     def test_equals_sign_and_optional_numbers(self):
-        config, options = self.read(
+        config, run_options = self.read(
             "--env=gymnax:CartPole-v1", "--target-kl=0.02", "--no-report", "--normalize-reward"
         )
         assert (config.env, config.target_kl, config.normalize_reward) == ("gymnax:CartPole-v1", 0.02, True)
-        assert not options.report and options.rollout
+        assert run_options.no_report and not run_options.no_rollout
 
     def test_sweeps_multiply(self):
-        _, options = self.read("--sweep", "learning-rate=1e-4,1e-3", "--sweep", "clip=0.1,0.2,0.3")
-        sweep = train.read_sweep(options.sweep, records.module_of("ppo"))
+        _, run_options = self.read("--sweep", "learning-rate=1e-4,1e-3", "--sweep", "clip=0.1,0.2,0.3")
+        sweep = options.read_sweep(run_options.sweep, records.module_of("ppo"))
         assert sweep == {"learning_rate": [1e-4, 1e-3], "clip": [0.1, 0.2, 0.3]}
 
     def test_mesh(self):
-        assert train.read_mesh("seed=4,env=2") == {"seed": 4, "env": 2}
-        assert train.read_mesh(None) == {}
+        assert options.read_mesh("seed=4,env=2") == {"seed": 4, "env": 2}
+        assert options.read_mesh(None) == {}
 
 
 @pytest.mark.parametrize(("total_steps", "reports", "updates_per_report", "num_updates"), [
@@ -302,16 +320,16 @@ class TestReadingArguments:
 ])  # fmt: skip
 def test_plan_divides_updates_into_whole_reports(total_steps, reports, updates_per_report, num_updates):
     config = Config(total_steps=total_steps, num_envs=2, unroll_length=5)
-    plan = train.make_plan(config, train.Options(reports=reports), {}, None)
+    plan = train.make_plan(config, options.Options(reports=reports), {}, None)
     assert (plan["updates_per_report"], plan["num_updates"]) == (updates_per_report, num_updates)
 
 
 def test_compilation_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert train.compilation_cache("auto") == tmp_path / "rlx" / "xla"
-    assert train.compilation_cache(None) is None
-    assert train.compilation_cache("here") == Path("here")
+    assert options.compilation_cache("auto") == tmp_path / "rlx" / "xla"
+    assert options.compilation_cache(None) is None
+    assert options.compilation_cache("here") == Path("here")
 
 
 def test_failed_pictures_are_warnings(tmp_path):
@@ -319,7 +337,7 @@ def test_failed_pictures_are_warnings(tmp_path):
         raise OSError("disk full")
 
     with pytest.warns(UserWarning, match="no rollout.gif: disk full"):
-        train._try("rollout.gif", fail)
+        artifacts._try("rollout.gif", fail)
 
 
 class TestEnvironments:
@@ -342,9 +360,10 @@ class TestEnvironments:
 
 
 def test_flags_of_a_dataclass():
-    flags = parsing.flags(train.Options)
+    flags = parsing.flags(options.Options)
     assert {"--seeds", "--resume", "--no-report", "--sweep"} <= set(flags)
     assert not {"--no-resume", "--report"} & set(flags)
+    assert {"--layer-norm", "--no-layer-norm"} <= set(parsing.flags(Config))
 
 
 def test_every_benchmark_says_what_it_measures():

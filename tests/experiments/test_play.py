@@ -1,6 +1,7 @@
-"""Rollouts against a hand-driven environment, videos, and the way from ``rlx train`` to ``rlx play`` and ``rlx plot``."""
+"""Rollouts against a hand-driven environment, videos, and the way from ``train`` to ``play`` and ``plot``."""
 
 import json
+import shutil
 from typing import NamedTuple
 
 import imageio.v3 as imageio
@@ -195,12 +196,58 @@ class TestRunFolder:
 
         record = records.read(run_dir)
         manager = checkpoints.open_manager(record.folder.checkpoints, read_only=True)
-        state, update = checkpoints.restore(manager, play.state_template(record))
+        state, update = checkpoints.restore(manager, records.state_template(record))
         summary = json.loads(record.folder.summary.read_text())
         assert update == 10
         assert [params_digest(state.params, run) for run in range(4)] == [
             run["params_sha256"] for run in summary["runs"]
         ]
+
+
+class TestResume:
+    @pytest.mark.parametrize("command", [ARGUMENTS, ["train", "ppo"]], ids=["same command", "folder alone"])
+    def test_finished_run_is_left_alone(self, run_dir, command, capsys):
+        before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+        assert cli.main([*command, "--run-dir", str(run_dir), "--resume"]) == 0
+        assert "nothing to resume" in capsys.readouterr().out
+        assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
+
+    def test_longer_training_goes_on_from_where_it_was(self, run_dir, tmp_path, capsys):
+        longer = shutil.copytree(run_dir, tmp_path / "longer")
+        command = [
+            "train",
+            "ppo",
+            "--run-dir",
+            str(longer),
+            "--resume",
+            "--total-steps",
+            "1280",
+            "--no-rollout",
+        ]
+        assert cli.main(command) == 2
+        assert "total_steps: 640 -> 1280" in capsys.readouterr().err
+        assert cli.main([*command, "--allow-changes"]) == 0
+        before, after = (
+            MetricsTable.read(path / "metrics.parquet")["return_mean"] for path in (run_dir, longer)
+        )
+        assert len(after) == 2 * len(before)
+        np.testing.assert_array_equal(after[: len(before)].filled(0), before.filled(0))
+
+    def test_a_state_of_another_shape_is_refused(self, run_dir, capsys):
+        before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+        command = [
+            "train",
+            "ppo",
+            "--run-dir",
+            str(run_dir),
+            "--resume",
+            "--allow-changes",
+            "--num-envs",
+            "16",
+        ]
+        assert cli.main(command) == 2
+        assert "num_envs: 8 -> 16" in capsys.readouterr().err
+        assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
 
 
 class TestPlay:
