@@ -1,8 +1,8 @@
 """PPO wired up: one config, from an environment's name to a program that trains in it.
 
-    from experiments.ppo import Config, make_train
-    train = make_train(Config(env="brax:ant", total_steps=10_000_000))
-    state, metrics = jax.jit(jax.vmap(train))(jax.random.split(jax.random.key(0), 8))
+from experiments.ppo import Config, make_train
+train = make_train(Config(env="brax:ant", total_steps=10_000_000))
+state, metrics = jax.jit(jax.vmap(train))(jax.random.split(jax.random.key(0), 8))
 """
 
 from __future__ import annotations
@@ -169,9 +169,7 @@ def make_learner(config: Config, environment: envs.Environment, num_updates: int
         num_minibatches=config.num_minibatches,
         clip=scheduled(config.clip, config.clip_schedule),
         value_loss=(
-            ppo.squared_value_loss
-            if config.value_loss == "squared"
-            else ppo.clipped_value_loss(config.value_clip)
+            ppo.squared_value_loss if config.value_loss == "squared" else ppo.clipped_value_loss(config.value_clip)
         ),
         value_coefficient=config.value_coefficient,
         regularizers={"entropy": (config.entropy_coefficient, ppo.negative_entropy)},

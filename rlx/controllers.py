@@ -59,9 +59,7 @@ def running_moments(*, clip: Scalar = 10.0, epsilon: Scalar = 1e-8) -> Controlle
             return jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32))
 
         mean = jax.tree.map(zeros, example)
-        return MomentsState(
-            count=jnp.zeros((), jnp.float32), mean=mean, variance=jax.tree.map(jnp.ones_like, mean)
-        )
+        return MomentsState(count=jnp.zeros((), jnp.float32), mean=mean, variance=jax.tree.map(jnp.ones_like, mean))
 
     def update(state: MomentsState, x: PyTree, *, where: Array | None = None) -> tuple[PyTree, MomentsState]:
         state = update_moments(state, x, where=where)
@@ -134,9 +132,7 @@ def _batch_shape(leaves: list[Array], means: list[Array]) -> tuple[int, ...]:
             raise ValueError(f"x has shape {x.shape}; its last axes must be the example's shape {mean.shape}")
         batches.add(x.shape[:split])
     if len(batches) != 1:
-        raise ValueError(
-            f"all leaves of x must have the same batch axes in front of the example's, got {batches}"
-        )
+        raise ValueError(f"all leaves of x must have the same batch axes in front of the example's, got {batches}")
     return batches.pop()
 
 

@@ -43,9 +43,7 @@ def mean(
     return (jnp.sum(kept, axis, dtype=wide) / jnp.maximum(count, 1)).astype(kept.dtype)
 
 
-def token_mean(
-    x: Float[Array, "*batch token"], *, where: Bool[Array, "..."] | None = None
-) -> Float[Array, ""]:
+def token_mean(x: Float[Array, "*batch token"], *, where: Bool[Array, "..."] | None = None) -> Float[Array, ""]:
     """Mean over all tokens of all sequences, in which every token weighs the same.
 
     token_mean = Σ_i Σ_t m_it·x_it / Σ_i Σ_t m_it.

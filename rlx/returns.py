@@ -45,21 +45,15 @@ def gae(
         Pardo et al., 2018, "Time Limits in Reinforcement Learning", arXiv:1712.00378 (bootstrap at
         truncations).
     """
-    shape = check_broadcast(
-        reward=reward, discount=discount, value=value, next_value=next_value, truncation=truncation
-    )
-    reward, discount, value, next_value = elements(
-        reward=reward, discount=discount, value=value, next_value=next_value
-    )
+    shape = check_broadcast(reward=reward, discount=discount, value=value, next_value=next_value, truncation=truncation)
+    reward, discount, value, next_value = elements(reward=reward, discount=discount, value=value, next_value=next_value)
     (lambda_,) = like(reward, lambda_)
     delta = reward + discount * next_value - value
     decay = discount * lambda_
     if truncation is not None:
         decay = decay * (1 - jnp.asarray(truncation, decay.dtype))
 
-    steps = tuple(
-        jnp.moveaxis(jnp.broadcast_to(x, shape), axis, 0) for x in lax.stop_gradient((delta, decay))
-    )
+    steps = tuple(jnp.moveaxis(jnp.broadcast_to(x, shape), axis, 0) for x in lax.stop_gradient((delta, decay)))
     _, advantage = lax.scan(_accumulate, jnp.zeros_like(steps[0][0]), steps, reverse=True)
     return jnp.moveaxis(advantage, 0, axis)
 

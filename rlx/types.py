@@ -77,9 +77,7 @@ def check_broadcast(**named: ArrayLike | None) -> tuple[int, ...]:
     try:
         full = jnp.broadcast_shapes(*shapes.values())
     except ValueError:
-        raise ValueError(
-            f"shapes do not broadcast: {listed}; they must be equal, or 1 where they differ"
-        ) from None
+        raise ValueError(f"shapes do not broadcast: {listed}; they must be equal, or 1 where they differ") from None
     if full not in shapes.values():
         raise ValueError(
             f"shapes broadcast to {full}, which no argument has: {listed}; "

@@ -45,9 +45,7 @@ def importance_log_ratio(
         form).
     """
     check_choice("level", level, LEVELS)
-    log_prob, behavior_log_prob = elements(
-        log_prob=log_prob, behavior_log_prob=behavior_log_prob, where=where
-    )
+    log_prob, behavior_log_prob = elements(log_prob=log_prob, behavior_log_prob=behavior_log_prob, where=where)
     log_ratio = log_prob - lax.stop_gradient(behavior_log_prob)
     if level != "token":
         aggregate = lax.stop_gradient(_aggregate(log_ratio, where, level, axis))

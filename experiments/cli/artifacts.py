@@ -18,9 +18,7 @@ ROLLOUT_FRAMES = 250
 ROLLOUT_STEPS = 1000
 
 
-def opening(
-    algorithm: str, config: Any, plan: dict[str, Any], num_settings: int, folder: runs.RunFolder
-) -> str:
+def opening(algorithm: str, config: Any, plan: dict[str, Any], num_settings: int, folder: runs.RunFolder) -> str:
     from rlx.training.progress import engineering
 
     seeds = f"{plan['seeds']} seeds" if plan["seeds"] != 1 else "1 seed"
@@ -37,9 +35,7 @@ def discard(folder: runs.RunFolder) -> None:
             path.rmdir()
 
 
-def write_artifacts(
-    folder: runs.RunFolder, module: ModuleType, config: Any, options: Options, fitted: Any
-) -> None:
+def write_artifacts(folder: runs.RunFolder, module: ModuleType, config: Any, options: Options, fitted: Any) -> None:
     """Draw the best seed and write the pages; every process calls it, the first one writes.
 
     What fails is a warning: the run itself is safe by now.
@@ -96,9 +92,7 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
         if low is None:
             return "none: every seed diverged"
         count, finite = aggregate["num_runs"], aggregate["num_finite"]
-        spread = (
-            f" ({aggregate['confidence']:.0%} interval {number(low)} to {number(high)})" if finite > 1 else ""
-        )
+        spread = f" ({aggregate['confidence']:.0%} interval {number(low)} to {number(high)})" if finite > 1 else ""
         seeds = f"{count} seeds" if count != 1 else "1 seed"
         counted = seeds if finite == count else f"{finite} of {seeds}"
         return f"{number(aggregate['interquartile_mean'])}{spread} over {counted}"
@@ -108,9 +102,7 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
     if summary["settings"]:
         ranked = sorted(
             summary["settings"],
-            key=lambda setting: (
-                -math.inf if setting["interquartile_mean"] is None else setting["interquartile_mean"]
-            ),
+            key=lambda setting: -math.inf if setting["interquartile_mean"] is None else setting["interquartile_mean"],
             reverse=True,
         )
         labels = [setting_label(setting["hyperparameters"]) for setting in ranked]

@@ -47,9 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     names = [name for name in known if all(word.lower() in name.lower() for word in options.words)]
     if not names:
         wanted = " ".join(options.words)
-        raise CommandError(
-            f"no environment matches {wanted!r}; {nearest_name(options.words[0], options.suite)}"
-        )
+        raise CommandError(f"no environment matches {wanted!r}; {nearest_name(options.words[0], options.suite)}")
     print(table(names))
     return 0
 
@@ -77,9 +75,7 @@ def describe(space: Any) -> str:
             low, high = np.unique(space.low), np.unique(space.high)
             # Simulators write "no bound" as infinity or as the largest float.
             bounded = low.size == high.size == 1 and max(abs(low[0]), abs(high[0])) < 1e9
-            return f"Box({', '.join(map(str, space.shape))})" + (
-                f" [{low[0]:g}, {high[0]:g}]" if bounded else ""
-            )
+            return f"Box({', '.join(map(str, space.shape))})" + (f" [{low[0]:g}, {high[0]:g}]" if bounded else "")
     return str(space)
 
 
@@ -109,8 +105,7 @@ def table(names: Iterable[str]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows)]
     align = ("<", "<", "<", ">", "<")
     return "\n".join(
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths)).rstrip()
-        for row in rows
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths)).rstrip() for row in rows
     )
 
 

@@ -20,8 +20,7 @@ def is_for_the_user(error: BaseException) -> bool:
     if isinstance(error, CommandError):
         return True
     return (
-        isinstance(error, (ValueError, ImportError, RuntimeError))
-        and _raised_in(error.__traceback__) in OWN_PACKAGES
+        isinstance(error, (ValueError, ImportError, RuntimeError)) and _raised_in(error.__traceback__) in OWN_PACKAGES
     )
 
 

@@ -113,10 +113,7 @@ def check_counts(config: Any, options: Options) -> None:
         raise CommandError(f"--first-seed must not be negative, got {options.first_seed}")
     if options.distributed and options.run_dir is None:
         raise CommandError("--distributed needs --run-dir, the same for every process")
-    if (
-        not options.distributed
-        and (options.coordinator, options.num_processes, options.process_id) != (None,) * 3
-    ):
+    if not options.distributed and (options.coordinator, options.num_processes, options.process_id) != (None,) * 3:
         raise CommandError("--coordinator, --num-processes and --process-id need --distributed")
 
 
@@ -168,8 +165,4 @@ def compilation_cache(folder: str | None) -> Path | None:
     if folder != "auto":
         return None if folder is None else Path(folder).expanduser()
     named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    return (
-        Path(named)
-        if named
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlx" / "xla"
-    )
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlx" / "xla"

@@ -23,9 +23,7 @@ from experiments.cli.errors import CommandError
 T = TypeVar("T")
 
 
-def parse(
-    kind: type[T], arguments: Sequence[str], *, prog: str, description: str, default: T | None = None
-) -> T:
+def parse(kind: type[T], arguments: Sequence[str], *, prog: str, description: str, default: T | None = None) -> T:
     """Fill a dataclass from command-line arguments.
 
     Args:
@@ -253,8 +251,4 @@ def _choice(word: str, choices: Sequence[str]) -> str:
 
 def _shown(value: Any) -> str:
     """A number as a person writes it: 10000000 rather than 1e+07, 0.0003 rather than 3e-04."""
-    return (
-        f"{value:_}"
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000
-        else str(value)
-    )
+    return f"{value:_}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 else str(value)

@@ -33,9 +33,7 @@ class Options:
     seed: Annotated[int | None, tyro.conf.arg(help="Which seed; None takes the best.")] = None
     setting: Annotated[
         str | None,
-        tyro.conf.arg(
-            help="Which setting of a sweep, such as learning_rate=1e-3,clip=0.1; None takes the best."
-        ),
+        tyro.conf.arg(help="Which setting of a sweep, such as learning_rate=1e-3,clip=0.1; None takes the best."),
     ] = None
     checkpoint: Annotated[
         str, tyro.conf.arg(help="best (of this seed, among those kept), latest, or the number of an update.")
@@ -50,9 +48,7 @@ class Options:
     ] = False
     width: Annotated[int, tyro.conf.arg(help="Pixels.")] = 320
     height: Annotated[int, tyro.conf.arg(help="Pixels.")] = 240
-    fps: Annotated[
-        float, tyro.conf.arg(help="Frames per second at most; shown in the simulator's own time.")
-    ] = 25.0
+    fps: Annotated[float, tyro.conf.arg(help="Frames per second at most; shown in the simulator's own time.")] = 25.0
     max_steps: Annotated[
         int | None, tyro.conf.arg(help="Cut episodes here; None takes the environment's time limit.")
     ] = None
@@ -137,14 +133,11 @@ def choose_member(table: MetricsTable, *, seed: int | None, setting: Mapping[str
     ]
     for name in setting:
         if name not in swept:
-            raise CommandError(
-                f"--setting: {name} was not swept in this run; {', '.join(swept) or 'nothing'} was"
-            )
+            raise CommandError(f"--setting: {name} was not swept in this run; {', '.join(swept) or 'nothing'} was")
     matching = [
         member
         for member in members
-        if seed in (None, member.seed)
-        and all(np.isclose(member.setting[name], setting[name]) for name in setting)
+        if seed in (None, member.seed) and all(np.isclose(member.setting[name], setting[name]) for name in setting)
     ]
     if not matching:
         seeds = sorted({member.seed for member in members})

@@ -68,11 +68,7 @@ def config_from(module: ModuleType, values: Mapping[str, Any]) -> Any:
     """An algorithm's config out of the JSON that it was saved as; other names in it are passed over."""
     names = {field.name for field in dataclasses.fields(module.Config)}
     return module.Config(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-            if name in names
-        }
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in names}
     )
 
 

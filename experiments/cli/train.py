@@ -107,14 +107,10 @@ def check_environment(env: str) -> None:
     """Raises ``UnknownEnvironment`` where a name cannot be one of an environment. Imports no simulator."""
     # Gymnasium's registry is open, so its ids are checked where the environment is made.
     if env not in envs.names() and not env.startswith("gym:"):
-        raise envs.UnknownEnvironment(
-            f"no environment {env!r}; {nearest_name(env)} (rlx envs lists them all)"
-        )
+        raise envs.UnknownEnvironment(f"no environment {env!r}; {nearest_name(env)} (rlx envs lists them all)")
 
 
-def train(
-    algorithm: str, module: ModuleType, config: Any, options: Options, resumed: records.Record | None
-) -> int:
+def train(algorithm: str, module: ModuleType, config: Any, options: Options, resumed: records.Record | None) -> int:
     """Do one run; returns the exit code."""
     check_counts(config, options)
     sweep = read_sweep(options.sweep, module)
@@ -127,6 +123,8 @@ def train(
     if options.wandb and importlib.util.find_spec("wandb") is None:
         raise CommandError("--wandb needs its package: pip install 'rlx[wandb]'")
     mesh_shape = read_mesh(options.mesh)
+    # `fit` checks the same; here it costs no import of a simulator.
+    runs.check_folder(folder, plan, resume=options.resume, allow_changes=options.allow_changes)
 
     prepare_jax(options)
     if resumed is not None and options.allow_changes:
@@ -144,8 +142,7 @@ def train(
     ]
     base = module.hyperparameters(config)
     hyperparameters = {
-        name: [setting.get(name, base.get(name)) for setting, _ in members]
-        for name in dict.fromkeys([*base, *sweep])
+        name: [setting.get(name, base.get(name)) for setting, _ in members] for name in dict.fromkeys([*base, *sweep])
     }
     record = {"algorithm": algorithm, "env": config.env, "config": plan}
     num_reports = plan["num_updates"] // plan["updates_per_report"]
@@ -279,17 +276,13 @@ def _resumed(algorithm: str, arguments: Sequence[str]) -> records.Record | None:
         return None
     record = records.read(run_dir)
     if record.algorithm != algorithm:
-        raise CommandError(
-            f"{run_dir} is a run of {record.algorithm}: rlx train {record.algorithm} goes on with it"
-        )
+        raise CommandError(f"{run_dir} is a run of {record.algorithm}: rlx train {record.algorithm} goes on with it")
     return record
 
 
 def _defaults_from(record: records.Record) -> dict[str, Any]:
     options = {name: record.plan[name] for name in PLAN_OPTIONS if name in record.plan}
-    sweep = tuple(
-        f"{name}={','.join(map(repr, values))}" for name, values in record.plan.get("sweep", {}).items()
-    )
+    sweep = tuple(f"{name}={','.join(map(repr, values))}" for name, values in record.plan.get("sweep", {}).items())
     return dataclasses.asdict(record.config) | options | {"sweep": sweep}
 
 

@@ -39,7 +39,7 @@ class Learner(NamedTuple):
       init: ``(key, example) -> state``; ``example`` is a ``Transition`` with the leading axis ``[env]``.
       act: ``(state, observation, key) -> (action, extras)``, the exploring policy on ``[env, ...]``.
       mode: ``(state, observation) -> action``, the deterministic policy.
-      update: ``(state, batch, key) -> (state, metrics)``; for on-policy algorithms ``batch`` is a ``[time, env]`` rollout.
+      update: ``(state, batch, key) -> (state, metrics)``; on-policy algorithms take a ``[time, env]`` rollout.
     """
 
     init: Callable[[PRNGKeyArray, Transition], PyTree]
@@ -51,7 +51,7 @@ class Learner(NamedTuple):
 def spread_over_devices(batch: PyTree) -> PyTree:
     """Spread the leading axis of a minibatch over the mesh axis ``env``; without such a mesh, the batch as it is.
 
-    A shuffled minibatch has lost the layout of its rollout, and the partitioner would compute all of it on every device.
+    A shuffled minibatch has lost the layout of its rollout, and every device would compute all of it.
     """
     mesh = jax.sharding.get_abstract_mesh()
     size = jax.tree.leaves(batch)[0].shape[0]

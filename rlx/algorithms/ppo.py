@@ -97,9 +97,7 @@ def squared_value_loss(batch: Minibatch) -> Float[Array, " sample"]:
 
 def clipped_value_loss(clip: Scalar = 0.2) -> PerSample:
     """The clipped value loss of PPO's reference implementation."""
-    return lambda batch: value_losses.clipped_value(
-        batch.value, batch.behavior_value, batch.target, clip=clip
-    )
+    return lambda batch: value_losses.clipped_value(batch.value, batch.behavior_value, batch.target, clip=clip)
 
 
 def negative_entropy(batch: Minibatch) -> Float[Array, " sample"]:
@@ -166,7 +164,7 @@ def learner(
         step is exactly one, and takes in the new observations at its end.
       normalize_reward: divide rewards by the running standard deviation of the discounted return.
       reward_scale: multiplies rewards after that.
-      target_kl: stop the gradient steps of an update once the mean approximate KL of a minibatch exceeds 1.5 times this.
+      target_kl: stop the gradient steps of an update once the approximate KL of a minibatch exceeds 1.5 times this.
       adaptive_kl: a controller (``rlx.controllers.adaptive_kl``) that sets the coefficient of a KL penalty.
       initial_kl_coefficient: where that coefficient starts.
 
@@ -296,9 +294,7 @@ def learner(
 
         samples = jax.tree.map(
             lambda x: x.reshape(size, *x.shape[2:]),
-            Minibatch(
-                observation, batch.extras["raw_action"], batch.extras["log_prob"], value, advantage, target
-            ),
+            Minibatch(observation, batch.extras["raw_action"], batch.extras["log_prob"], value, advantage, target),
         )
         kl_coefficient = None if adaptive_kl is None else state.kl_controller.coefficient
 
@@ -314,9 +310,7 @@ def learner(
             return (new_state, active), metrics
 
         shuffle_key, entropy_key = jax.random.split(key)
-        index = jax.vmap(lambda k: random_permutation(k, size))(
-            jax.random.split(shuffle_key, update_epochs)
-        )
+        index = jax.vmap(lambda k: random_permutation(k, size))(jax.random.split(shuffle_key, update_epochs))
         num_steps = update_epochs * num_minibatches
         inputs = (index.reshape(num_steps, -1), jax.random.split(entropy_key, num_steps))
         (state, _), metrics = jax.lax.scan(minibatch_step, (state, jnp.array(True)), inputs)

@@ -66,9 +66,7 @@ def clipped_value(
         Engstrom et al., 2020, "Implementation Matters in Deep Policy Gradients", arXiv:2005.12729 (this
         form).
     """
-    value, behavior_value, target = elements(
-        value=value, behavior_value=behavior_value, target=target, where=where
-    )
+    value, behavior_value, target = elements(value=value, behavior_value=behavior_value, target=target, where=where)
     behavior_value, target = lax.stop_gradient((behavior_value, target))
     (clip,) = like(value, clip)
     clipped = behavior_value + jnp.clip(value - behavior_value, -clip, clip)

@@ -52,9 +52,7 @@ def _(distribution: dist.Beta) -> Array:
     return (a - 1) / (a + b - 2)
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=["base", "low", "high"], meta_fields=["kind"]
-)
+@partial(jax.tree_util.register_dataclass, data_fields=["base", "low", "high"], meta_fields=["kind"])
 @dataclasses.dataclass(frozen=True)
 class ActionDistribution:
     """Distribution of an action: ``action = squash(raw)``, ``raw ~ base``.

@@ -140,9 +140,7 @@ def gaussian_policy(
     return Network(module.init, apply)
 
 
-def beta_policy(
-    action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int] = (256, 256), **options
-) -> Network:
+def beta_policy(action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int] = (256, 256), **options) -> Network:
     """Beta policy on a bounded ``Box``; both concentrations are ``1 + softplus(head)``, hence unimodal.
 
     References:
@@ -181,8 +179,8 @@ def policy(
     """The policy of a named kind for an action space.
 
     ``kind``: ``"gaussian"`` (clipped, free scale), ``"gaussian_state"`` (clipped, state-dependent scale), ``"tanh"``
-    (tanh-squashed, state-dependent scale), ``"beta"``, ``"categorical"``, or ``"auto"``: categorical for a ``Discrete`` space,
-    gaussian for a ``Box``.
+    (tanh-squashed, state-dependent scale), ``"beta"``, ``"categorical"``, or ``"auto"``: categorical for a
+    ``Discrete`` space, gaussian for a ``Box``.
 
     Raises:
       ValueError: unknown kind, or one that does not fit the space.

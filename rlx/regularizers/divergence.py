@@ -47,9 +47,7 @@ def kl_estimate(
         arXiv:2506.09477.
     """
     check_choice("kind", kind, tuple(ESTIMATORS))
-    log_prob, reference_log_prob = elements(
-        log_prob=log_prob, reference_log_prob=reference_log_prob, where=where
-    )
+    log_prob, reference_log_prob = elements(log_prob=log_prob, reference_log_prob=reference_log_prob, where=where)
     estimate = ESTIMATORS[kind](lax.stop_gradient(reference_log_prob) - log_prob)
     if bound is None:
         return estimate

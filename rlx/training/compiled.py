@@ -111,9 +111,7 @@ def compile_runs(
 
 def _with_sharding(shapes: PyTree, prefix: PyTree) -> PyTree:
     def annotate(sharding, subtree):
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), subtree
-        )
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), subtree)
 
     return jax.tree.map(annotate, prefix, shapes, is_leaf=lambda x: isinstance(x, NamedSharding))
 
@@ -124,4 +122,3 @@ def params_digest(params: PyTree, run: int) -> str:
     for leaf in jax.tree.leaves(params):
         digest.update(np.ascontiguousarray(np.asarray(leaf)[run]).tobytes())
     return digest.hexdigest()
-

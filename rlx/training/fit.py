@@ -112,9 +112,7 @@ def fit(
         progress = stack.enter_context(Progress(total_steps, quiet=quiet or not first_process))
         progress.phase("compiling")
         stop = stack.enter_context(_stop_requests())
-        compiled = compile_runs(
-            build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=mesh
-        )
+        compiled = compile_runs(build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=mesh)
         resumed_from, start_time = 0, time.perf_counter()
         state = None
         if resume and manager is not None and manager.all_steps():
@@ -229,19 +227,9 @@ def first_nonfinite(metrics: Mapping[str, np.ndarray]) -> dict[int, dict[str, An
 def _open_folder(
     folder: runs.RunFolder, config: Mapping[str, Any], *, resume: bool, allow_changes: bool, write: bool
 ) -> None:
-    if folder.config.exists():
-        if not resume:
-            raise runs.RunError(
-                f"{folder.path} already holds a run: add --resume to go on with it, or choose another --run-dir"
-            )
-        changes = runs.config_changes(runs.read_json(folder.config)["config"], config["config"])
-        if changes and not allow_changes:
-            raise runs.RunError(
-                f"{folder.path} was started with another config ({'; '.join(changes)}): repeat its command, choose "
-                "another --run-dir, or add --allow-changes"
-            )
-        if changes:
-            print(f"resuming with a changed config: {'; '.join(changes)}", flush=True)
+    changes = runs.check_folder(folder, config["config"], resume=resume, allow_changes=allow_changes)
+    if changes and write:
+        print(f"resuming with a changed config: {'; '.join(changes)}", flush=True)
     if jax.process_count() > 1:
         # No process may find the config that another one of the same job has just written.
         multihost_utils.sync_global_devices("rlx: run folder checked")
@@ -312,8 +300,7 @@ def _summary(
         "final_return": aggregate(final),
         "runs": per_run,
         "settings": [
-            {"hyperparameters": dict(setting)}
-            | aggregate([np.nan if value is None else value for value in values])
+            {"hyperparameters": dict(setting)} | aggregate([np.nan if value is None else value for value in values])
             for setting, values in settings.items()
         ],
     }

@@ -142,9 +142,7 @@ def make_program(
             jax.random.split(rollout_key, unroll_length),
         )
         learner_state, metrics = learner.update(state.learner, batch, update_key)
-        state = TrainState(
-            learner_state, environment_states, observation, episodes, key, state.update + 1
-        )
+        state = TrainState(learner_state, environment_states, observation, episodes, key, state.update + 1)
         return state, _summarize(episodes) | metrics
 
     def evaluate(state: TrainState, key: PRNGKeyArray) -> dict[str, Array]:

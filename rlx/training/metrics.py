@@ -116,9 +116,7 @@ class MetricsTable:
             table = pyarrow.parquet.ParquetFile(path).read()
         except (pyarrow.ArrowException, OSError) as error:
             raise ValueError(f"{path} is not a readable Parquet file ({error})") from error
-        return cls(
-            {name: _from_arrow(path, name, column) for name, column in zip(table.column_names, table.columns)}
-        )
+        return cls({name: _from_arrow(path, name, column) for name, column in zip(table.column_names, table.columns)})
 
 
 class Curve(NamedTuple):
@@ -169,9 +167,7 @@ def curves(table: MetricsTable, y: str, *, x: str = "env_steps") -> list[Curve]:
         seeds, run = np.unique(np.asarray(seed)[member], return_inverse=True)
         updates, report = np.unique(np.asarray(update)[member], return_inverse=True)
         if len(np.unique(run * len(updates) + report)) < len(run):
-            raise ValueError(
-                "the metrics hold a seed's report of one update twice; a resumed run truncates them first"
-            )
+            raise ValueError("the metrics hold a seed's report of one update twice; a resumed run truncates them first")
         matrix = np.ma.masked_all((2, len(seeds), len(updates)), np.float64)
         matrix[0, run, report], matrix[1, run, report] = time[member], values[member]
         measured = ~np.ma.getmaskarray(matrix[1]).all(axis=0)

@@ -111,15 +111,11 @@ def learning_curve(
     lines = []
     for label, table in tables.items():
         table = table if isinstance(table, MetricsTable) else MetricsTable.read(table)
-        lines += _lines(
-            table, _measured(table, y), x=x, label="" if len(tables) == 1 else label, confidence=confidence
-        )
+        lines += _lines(table, _measured(table, y), x=x, label="" if len(tables) == 1 else label, confidence=confidence)
     if not _drawable(lines):
         raise ValueError(f"nothing to draw: no run has a finite {y!r} yet")
     if len({line.metric for line in lines}) > 1:
-        lines = [
-            line if line.metric == y else line._replace(label=f"{line.label} (training)") for line in lines
-        ]
+        lines = [line if line.metric == y else line._replace(label=f"{line.label} (training)") for line in lines]
 
     figure = _figure((7.6, 4.5), colors)
     axes = figure.add_subplot()
@@ -132,9 +128,7 @@ def learning_curve(
     for line, color in zip(lines, palette):
         _draw(axes, line, color, seeds=len(lines) == 1)
     subtitle = _subtitle(lines, confidence)
-    axes.set_title(
-        title or "", loc="left", color=colors.text, fontsize=12.5, fontweight="bold", pad=24 if title else 8
-    )
+    axes.set_title(title or "", loc="left", color=colors.text, fontsize=12.5, fontweight="bold", pad=24 if title else 8)
     axes.annotate(
         subtitle,
         (0, 1),
@@ -179,15 +173,11 @@ def diagnostics(
         known = {"seed", "update", "env_steps", "wall_time", *hyperparameter_names(table)}
         names = [name for name in table.columns if name not in known and not name.startswith("eval_")]
     panels = {
-        name: _lines(table, name, x="env_steps", label="", confidence=confidence)
-        for name in names
-        if name in table
+        name: _lines(table, name, x="env_steps", label="", confidence=confidence) for name in names if name in table
     }
     panels = {name: lines for name, lines in panels.items() if _drawable(lines)}
     if not panels:
-        raise ValueError(
-            f"nothing to draw: the run has no finite value of {', '.join(names) or 'any metric'}"
-        )
+        raise ValueError(f"nothing to draw: the run has no finite value of {', '.join(names) or 'any metric'}")
     num_columns = min(3, len(panels))
     num_rows = -(-len(panels) // num_columns)
     figure = _figure((3.3 * num_columns, 2.15 * num_rows + 0.35), colors)
@@ -304,9 +294,7 @@ def _label(axes: Axes, lines: Sequence[Line], palette: Sequence[str]) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
     # A setting of which every run diverged has no line; its name stands at the foot and says so.
-    ends = np.array(
-        [line.band.center[line.band.count > 0][-1] if _drawable([line]) else low for line in lines]
-    )
+    ends = np.array([line.band.center[line.band.count > 0][-1] if _drawable([line]) else low for line in lines])
     for line, color, y in zip(lines, palette, spread((ends - low) / (high - low), gap=0.055)):
         axes.annotate(
             line.label if _drawable([line]) else f"{line.label} (diverged)",

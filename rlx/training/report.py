@@ -75,12 +75,7 @@ def render(
     summary = summary or {}
     runs = list(summary["runs"] if "runs" in summary else _latest_runs(table))
     algorithm = str(summary.get("algorithm") or config.get("algorithm") or "run").upper()
-    env = str(
-        summary.get("env")
-        or config.get("env")
-        or config.get("config", {}).get("env")
-        or "unknown environment"
-    )
+    env = str(summary.get("env") or config.get("env") or config.get("config", {}).get("env") or "unknown environment")
     settings = _by_setting(runs)
     measured = table is not None and len(table) > 0
     sections = [
@@ -154,9 +149,7 @@ def _warnings(runs: Sequence[Run], finished: bool) -> str:
         else ["This run has not ended: there is no summary.json yet. Returns are those of the latest report."]
     )
     if diverged:
-        notes.append(
-            f"{len(diverged)} of {len(runs)} runs diverged. Means and intervals are over the others."
-        )
+        notes.append(f"{len(diverged)} of {len(runs)} runs diverged. Means and intervals are over the others.")
     notes += [
         "{}: {metric} stopped being finite at update {update}.".format(_run_label(run), **run["diverged"])
         for run in diverged
@@ -213,22 +206,17 @@ def _settings(settings: Mapping[str, Sequence[Run]]) -> str:
 def _repeat(config: Run) -> str:
     git = config.get("git")
     source = (
-        f"{git['commit']}{' with uncommitted changes' if git['dirty'] else ''}"
-        if git
-        else "not from a git checkout"
+        f"{git['commit']}{' with uncommitted changes' if git['dirty'] else ''}" if git else "not from a git checkout"
     )
     facts = {
         "Source": source,
         "Python": config.get("python", "–"),
         "Platform": config.get("platform", "–"),
         "Devices": ", ".join(map(str, config.get("devices", []))) or "–",
-        "Packages": ", ".join(f"{name} {version}" for name, version in config.get("versions", {}).items())
-        or "–",
+        "Packages": ", ".join(f"{name} {version}" for name, version in config.get("versions", {}).items()) or "–",
     }
     command = (
-        f"<pre><code>{escape(shlex.join(map(str, config['command'])))}</code></pre>"
-        if config.get("command")
-        else ""
+        f"<pre><code>{escape(shlex.join(map(str, config['command'])))}</code></pre>" if config.get("command") else ""
     )
     return command + _pairs(facts)
 
@@ -291,8 +279,7 @@ def _whisker(result: Run, low: float, high: float) -> str:
     if result["interquartile_mean"] is None or not high > low:
         return ""
     start, center, end = (
-        _percent(v, low, high)
-        for v in (result["interval"][0], result["interquartile_mean"], result["interval"][1])
+        _percent(v, low, high) for v in (result["interval"][0], result["interquartile_mean"], result["interval"][1])
     )
     return (
         f'<span class="whisker"><i style="left:{start:.1f}%;width:{end - start:.1f}%"></i>'
@@ -317,8 +304,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _pairs(values: Mapping[str, Any]) -> str:
     text = lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     rows = "\n".join(
-        f"<tr><th>{escape(str(name))}</th><td>{escape(text(value))}</td></tr>"
-        for name, value in values.items()
+        f"<tr><th>{escape(str(name))}</th><td>{escape(text(value))}</td></tr>" for name, value in values.items()
     )
     return f'<div class="scroll"><table class="pairs"><tbody>\n{rows}\n</tbody></table></div>'
 

@@ -60,3 +60,24 @@ def config_changes(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list
         if before != now:
             lines.append(f"{name}: {before} -> {now}")
     return lines
+
+
+def check_folder(
+    folder: RunFolder, config: Mapping[str, Any], *, resume: bool = False, allow_changes: bool = False
+) -> list[str]:
+    """Whether a run of ``config`` may write into a folder; returns what differs from the config that is saved there.
+
+    Raises:
+      RunError: the folder holds a run that is not to be resumed, or one with another config.
+    """
+    if not folder.config.exists():
+        return []
+    if not resume:
+        raise RunError(f"{folder.path} already holds a run: add --resume to go on with it, or choose another --run-dir")
+    changes = config_changes(read_json(folder.config)["config"], config)
+    if changes and not allow_changes:
+        raise RunError(
+            f"{folder.path} was started with another config ({'; '.join(changes)}): repeat its command, choose another "
+            "--run-dir, or add --allow-changes"
+        )
+    return changes

@@ -117,9 +117,7 @@ class Band(NamedTuple):
     count: Int[np.ndarray, " reports"]
 
 
-def learning_curve_band(
-    values: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Band:
+def learning_curve_band(values: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Band:
     """Interquartile mean and bootstrap interval of a learning curve, report by report.
 
     A run that has no finite value at a report (it diverged, or has not measured yet) does not count there,
@@ -144,9 +142,7 @@ def learning_curve_band(
     return Band(interquartile_mean(values, axis=0, where=finite), low, high, finite.sum(axis=0))
 
 
-def aggregate(
-    returns: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> dict[str, Any]:
+def aggregate(returns: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Summarize the final returns of several runs as plain numbers, ready for JSON.
 
     Args:
@@ -161,9 +157,7 @@ def aggregate(
     """
     returns = np.asarray(returns, np.float64)
     band = learning_curve_band(returns[:, None], confidence=confidence, resamples=resamples, seed=seed)
-    center, low, high = (
-        float(end[0]) if band.count[0] else None for end in (band.center, band.low, band.high)
-    )
+    center, low, high = (float(end[0]) if band.count[0] else None for end in (band.center, band.low, band.high))
     return {
         "interquartile_mean": center,
         "interval": [low, high],

@@ -100,9 +100,7 @@ def wandb(
     try:
         import wandb as backend
     except ImportError as error:
-        raise ImportError(
-            "logging to Weights & Biases needs its package: pip install 'rlx[wandb]'"
-        ) from error
+        raise ImportError("logging to Weights & Biases needs its package: pip install 'rlx[wandb]'") from error
 
     run = backend.init(project=project, name=name, config=dict(config or {}), **options)
     return Writer(lambda step, values: run.log(dict(values), step=step), run.finish)

@@ -14,8 +14,6 @@ LOW, HIGH = np.float32([-2.0, 0.0]), np.float32([2.0, 3.0])
 BOX = gymnasium.spaces.Box(LOW, HIGH)
 
 
-
-
 @pytest.mark.parametrize("squash", ["clip", "identity"])
 def test_gaussian_matches_scipy(squash, rng):
     mean, std = rng.normal(size=(5, 2)), rng.uniform(0.3, 2, size=2)

@@ -15,9 +15,7 @@ def report(update, **metrics):
 def table():
     table = MetricsTable()
     table.append(report(1, return_mean=None, loss=np.float32([0.1, np.nan, np.inf]), sps=5))
-    table.append(
-        report(2, return_mean=np.ma.masked_array([1.5, 7.0, 2.5], [False, True, False]), loss=0.2, sps=6)
-    )
+    table.append(report(2, return_mean=np.ma.masked_array([1.5, 7.0, 2.5], [False, True, False]), loss=0.2, sps=6))
     table.append(report(3, return_mean=np.array([3.0, 4.0, 5.0]), loss=0.3, sps=7, late=np.array([1, 2, 3])))
     return table
 
@@ -57,9 +55,7 @@ def test_truncated_and_continued_equals_uninterrupted(table, tmp_path):
     resumed = MetricsTable.read(tmp_path / "m.parquet")
     resumed.truncate(2)
     assert len(resumed) == 6
-    resumed.append(
-        report(3, return_mean=np.array([3.0, 4.0, 5.0]), loss=0.3, sps=7, late=np.array([1, 2, 3]))
-    )
+    resumed.append(report(3, return_mean=np.array([3.0, 4.0, 5.0]), loss=0.3, sps=7, late=np.array([1, 2, 3])))
     assert_same(table, resumed)
     resumed.truncate(0)
     assert len(resumed) == 0
@@ -105,9 +101,7 @@ def test_curves_arrange_runs_by_setting():
     settings = {"seed": np.array([1, 0, 1, 0]), "clip": np.array([0.3, 0.3, 0.1, 0.1])}
     for update in (1, 2, 3):
         measured = None if update == 2 else np.array([1.0, 2.0, 3.0, 4.0]) * update
-        table.append(
-            {**settings, "update": update, "env_steps": 10 * update, "y": measured, "t": float(update)}
-        )
+        table.append({**settings, "update": update, "env_steps": 10 * update, "y": measured, "t": float(update)})
     assert hyperparameter_names(table) == ["clip"]
     low, high = curves(table, "y")
     assert (low.hyperparameters, high.hyperparameters) == ({"clip": 0.1}, {"clip": 0.3})

@@ -38,22 +38,16 @@ def test_interquartile_mean_by_hand():
     assert interquartile_mean([7.0]) == 7
     assert interquartile_mean([1.0, 2.0]) == 1.5
     # n = 5: weights 0, 3/4, 1, 3/4, 0 over 5/2.
-    np.testing.assert_allclose(
-        interquartile_mean([50.0, 1.0, 2.0, -9.0, 6.0]), (0.75 * 1 + 2 + 0.75 * 6) / 2.5
-    )
+    np.testing.assert_allclose(interquartile_mean([50.0, 1.0, 2.0, -9.0, 6.0]), (0.75 * 1 + 2 + 0.75 * 6) / 2.5)
 
 
 def test_interquartile_mean_axis_mask_and_missing_values():
     x = np.random.default_rng(1).normal(size=(6, 3))
     np.testing.assert_allclose(interquartile_mean(x, axis=0), interquartile_mean(x.T))
     where = np.array([True, False, True, True, True, False])[:, None] & np.ones((6, 3), bool)
-    np.testing.assert_allclose(
-        interquartile_mean(x, axis=0, where=where), interquartile_mean(x[where[:, 0]], axis=0)
-    )
+    np.testing.assert_allclose(interquartile_mean(x, axis=0, where=where), interquartile_mean(x[where[:, 0]], axis=0))
     spoiled = np.where(where, x, np.nan)
-    np.testing.assert_allclose(
-        interquartile_mean(spoiled, axis=0, where=where), interquartile_mean(x, 0, where=where)
-    )
+    np.testing.assert_allclose(interquartile_mean(spoiled, axis=0, where=where), interquartile_mean(x, 0, where=where))
     assert np.isnan(interquartile_mean(spoiled, axis=0)).all()
     assert np.isnan(interquartile_mean([]))
     assert np.isnan(interquartile_mean([1.0], where=np.array([False])))

@@ -55,6 +55,4 @@ def make_program(setting=None, *, environment=None, num_envs=8, unroll_length=4,
         num_minibatches=2,
         **options,
     )
-    return loop.make_program(
-        environment, learner, num_envs=num_envs, unroll_length=unroll_length, eval_episodes=4
-    )
+    return loop.make_program(environment, learner, num_envs=num_envs, unroll_length=unroll_length, eval_episodes=4)
