@@ -5,7 +5,27 @@
 needs.
 """
 
+from typing import Any
+
 from envs.protocol import Environment, RenderingUnavailable, Step
 from envs.registry import UnknownEnvironment, make, names, suites
 
-__all__ = ["Environment", "RenderingUnavailable", "Step", "UnknownEnvironment", "make", "names", "suites"]
+__all__ = [
+    "Environment",
+    "RenderingUnavailable",
+    "Step",
+    "UnknownEnvironment",
+    "flatten_observations",
+    "make",
+    "names",
+    "suites",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # It needs JAX, which costs seconds to import.
+    if name == "flatten_observations":
+        from envs.observations import flatten_observations
+
+        return flatten_observations
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

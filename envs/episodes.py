@@ -50,6 +50,8 @@ class Task:
         draw: `(states, width, height) -> uint8 [T, height, width, 3]`, states stacked in NumPy along a
             leading time axis; None for a task that has no picture.
         renew: One of `envs.resets`, by what a reset of this task costs.
+        time_step: Seconds of simulated time that a step lasts; None where the task has no clock.
+        host: Whether it runs in Python on the host, called from the compiled program.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Task:
     max_episode_steps: int | None = None
     draw: Callable[[Any, int, int], np.ndarray] | None = None
     renew: Callable[..., PyTree[Array]] = resets.select
+    time_step: float | None = None
+    host: bool = False
 
 
 class EpisodeState(NamedTuple):
@@ -105,6 +109,16 @@ class EpisodicEnvironment:
     @property
     def action_space(self) -> gymnasium.Space:
         return self.task.action_space
+
+    @property
+    def time_step(self) -> float | None:
+        """Seconds of simulated time that one decision lasts; None where the task has no clock."""
+        return None if self.task.time_step is None else self.task.time_step * self.action_repeat
+
+    @property
+    def host(self) -> bool:
+        """Whether it runs in Python on the host; its calls may not stand in a loop of uncertain length."""
+        return self.task.host
 
     def reset(self, key: Key[Array, ""]) -> tuple[EpisodeState, PyTree[Array]]:
         """Starts an episode from a random initial state; returns `(state, observation)`."""

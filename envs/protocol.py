@@ -46,12 +46,17 @@ class Environment(Protocol):
         observation_space: The space of one observation.
         action_space: The space of one action.
         max_episode_steps: The time limit in agent decisions, None for no limit.
+        time_step: Seconds of simulated time that one decision lasts; None where there is no clock.
+        host: Whether it runs in Python on the host, called from the compiled program. JAX lets such calls
+            stand in a loop of fixed length (`scan`) under `vmap`, but not in one that may end early.
     """
 
     name: str
     observation_space: gymnasium.Space
     action_space: gymnasium.Space
     max_episode_steps: int | None
+    time_step: float | None
+    host: bool
 
     def reset(self, key: jax.Array) -> tuple[Any, Any]:
         """Starts an episode from a random initial state; returns `(state, observation)`."""

@@ -126,13 +126,13 @@ def hyperparameters(config: Config) -> dict[str, float]:
 
 
 def make_environment(config: Config) -> envs.Environment:
-    """The config's environment."""
+    """The config's environment, its observations flattened to vectors for the networks."""
     options = {
         name: value
         for name, value in (("max_episode_steps", config.max_episode_steps), ("backend", config.backend))
         if value is not None
     }
-    return envs.make(config.env, action_repeat=config.action_repeat, **options)
+    return envs.flatten_observations(envs.make(config.env, action_repeat=config.action_repeat, **options))
 
 
 def make_learner(config: Config, environment: envs.Environment, num_updates: int | None = None, **slots):

@@ -125,12 +125,13 @@ def drawable(environment: envs.Environment) -> envs.Environment:
     """
     if not environment.name.startswith("gym:"):
         return environment
-    return envs.make(
+    pictured = envs.make(
         environment.name,
         max_episode_steps=environment.max_episode_steps,
         action_repeat=environment.action_repeat,
         pictures=True,
     )
+    return envs.flatten_observations(pictured)
 
 
 def write_video(

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-import warnings
+import types
 from typing import Any
 
 import gymnasium
@@ -10,13 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from brax import envs as brax_envs
+from brax import fluid
 from jaxtyping import Array, Float, Key
 
 from envs import carry, resets
 from envs.adapters import spaces
-from envs.adapters.drawing import draw_mujoco
+from envs.adapters.drawing import brighten, draw_mujoco
+from envs.adapters.quiet import silenced
 from envs.episodes import Task, Transition
 from envs.registry import check_choice, check_options
+
+# Brax's fluid forces, which the swimmer swims in, call `clip` with keywords that JAX 0.10 removed.
+fluid.jp = types.SimpleNamespace(
+    **{**vars(jnp), "clip": lambda x, a_min=None, a_max=None: jnp.clip(x, a_min, a_max)}
+)
 
 BACKENDS = ("generalized", "positional", "spring", "mjx")
 DEFAULT_MAX_EPISODE_STEPS = 1000
@@ -49,9 +56,7 @@ def load(task: str, *, backend: str | None = None, **options: Any) -> Task:
         backend = default_backend(task)
     check_choice("backend", backend, BACKENDS)
     check_options(name, options, _options(task))
-    with warnings.catch_warnings():
-        # Brax announces at every load that it is in maintenance.
-        warnings.filterwarnings("ignore", message="Brax System", category=UserWarning)
+    with silenced():
         simulator = brax_envs.get_environment(task, backend=backend, **options)
 
     # Brax's step reads the physics and the info of the state it is given; the rest it overwrites.
@@ -91,11 +96,12 @@ def load(task: str, *, backend: str | None = None, **options: Any) -> Task:
         max_episode_steps=DEFAULT_MAX_EPISODE_STEPS,
         draw=functools.partial(_draw, simulator) if hasattr(simulator, "sys") else None,
         renew=resets.in_chunks,
+        time_step=float(simulator.dt) if hasattr(simulator, "sys") else None,
     )
 
 
 def _draw(simulator: Any, states: Any, width: int, height: int) -> np.ndarray:
-    return draw_mujoco(simulator.sys.mj_model, states["[0].q"], states["[0].qd"], width, height)
+    return draw_mujoco(brighten(simulator.sys.mj_model), states["[0].q"], states["[0].qd"], width, height)
 
 
 def _options(task: str) -> list[str]:

@@ -2,11 +2,11 @@
 
 Each environment is a Python object kept here under an integer handle; the handle is the state that JAX
 carries. A batch, however many `vmap`s deep, costs one call to the host per step. What purity promises
-therefore holds only along a trajectory: step every state once, and do not expect a saved state to outlive the
-process.
+therefore holds only along a trajectory: step every state once. A saved state outlives its process, but not its
+episode: its next step stays where it was, with reward 0 and truncated, and a fresh episode follows.
 """
 
-import itertools
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from jax import lax
 from jax.experimental import io_callback
 from jaxtyping import Array, Bool, Int, Key, PyTree, UInt32
 
+from envs.adapters.quiet import silenced
 from envs.batching import whole_batch
 from envs.episodes import Task, Transition
 from envs.protocol import RenderingUnavailable
@@ -26,9 +27,10 @@ from envs.registry import UnknownEnvironment, nearest
 
 
 class HostState(NamedTuple):
-    """Which host environment this is, and its picture if pictures are taken."""
+    """Which host environment this is, what it shows, and its picture if pictures are taken."""
 
     handle: Int[Array, ""]
+    observation: PyTree[Array]
     picture: Array | None
 
 
@@ -54,7 +56,8 @@ def load(task: str, *, pictures: bool = False, **options: Any) -> Task:
         options = {**options, "render_mode": "rgb_array"}
 
     def make() -> gymnasium.Env:
-        return gymnasium.make(task, max_episode_steps=-1, disable_env_checker=True, **options)
+        with silenced():
+            return gymnasium.make(task, max_episode_steps=-1, disable_env_checker=True, **options)
 
     try:
         probe = make()
@@ -62,20 +65,29 @@ def load(task: str, *, pictures: bool = False, **options: Any) -> Task:
         raise ValueError(f"Gymnasium cannot make {name} with {options}: {error}") from error
 
     observation_space = _in_jax(probe.observation_space)
-    shape = HostState(jax.ShapeDtypeStruct((), jnp.int32), _picture_shape(name, probe) if pictures else None)
+    shape = HostState(
+        jax.ShapeDtypeStruct((), jnp.int32),
+        _shapes(observation_space),
+        _picture_shape(name, probe) if pictures else None,
+    )
     hosts = Hosts(make, probe, observation_space, pictures)
-    start, move, restart = _callbacks(hosts, (shape, _shapes(observation_space)))
+    start, move, restart = _callbacks(hosts, shape)
 
     def reset(key: Key[Array, ""]) -> tuple[HostState, PyTree[Array]]:
-        return start(jax.random.bits(key))
+        state = start(jax.random.bits(key))
+        return state, state.observation
 
     def step(state: HostState, action: Array, key: Key[Array, ""]) -> Transition:
-        (state, observation), reward, terminated, truncated = move(state.handle, action)
-        return Transition(state, observation, reward, terminated, truncated, info={})
+        state, reward, terminated, truncated = move(state.handle, state.observation, action)
+        return Transition(state, state.observation, reward, terminated, truncated, info={})
 
     def renew(reset, done, key, current):
-        return restart(done, jax.random.bits(key), current)
+        state = restart(done, jax.random.bits(key), current[0])
+        return state, state.observation
 
+    # The one or the other name, in the tasks that integrate over time.
+    simulator = probe.unwrapped
+    time_step = getattr(simulator, "dt", getattr(simulator, "tau", None))
     return Task(
         name=name,
         observation_space=observation_space,
@@ -85,6 +97,8 @@ def load(task: str, *, pictures: bool = False, **options: Any) -> Task:
         max_episode_steps=gymnasium.spec(task).max_episode_steps,
         draw=_draw,
         renew=renew,
+        time_step=None if time_step is None else float(time_step),
+        host=True,
     )
 
 
@@ -93,6 +107,9 @@ class Hosts:
 
     Nothing tells when the last copy of a handle is gone, so the least recently used environments are closed
     once there are more than four times as many as the largest batch ever started (at least `spare`).
+
+    A handle that was never given out here is of another process: its episode cannot go on, so it counts as
+    truncated where it was, and a restart gives it an environment.
     """
 
     def __init__(
@@ -103,93 +120,109 @@ class Hosts:
         pictures: bool,
         spare: int = 256,
     ):
-        self.make, self.idle, self.space, self.pictures, self.room = (
-            make,
-            [probe],
-            observation_space,
-            pictures,
-            spare,
-        )
+        self.make, self.idle, self.room = make, [probe], spare
+        self.observation_space, self.action_space = observation_space, probe.action_space
+        self.pictures = pictures
         self.live: OrderedDict[int, gymnasium.Env] = OrderedDict()
         self.over: set[int] = set()
-        self.handles = itertools.count()
+        # Handles start anywhere, so that those of another process are known as such.
+        self.first = self.following = secrets.randbelow(2**30)
 
-    def start(self, seeds: UInt32[np.ndarray, "*batch"]) -> tuple:
-        """Starts one environment per seed; returns their states and first observations."""
+    def start(self, seeds: UInt32[np.ndarray, "*batch"]) -> HostState:
+        """Starts one environment per seed; returns their states."""
         seeds = np.asarray(seeds)
-        self.room = max(self.room, 4 * seeds.size)
-        while self.live and len(self.live) + seeds.size > self.room:
-            handle, env = self.live.popitem(last=False)
-            self.over.discard(handle)
-            self.idle.append(env)
-        for env in self.idle[seeds.size :]:
-            env.close()
-        del self.idle[seeds.size :]
+        handles = self._open(seeds.size)
+        observations = [self._reset(h, int(s)) for h, s in zip(handles, seeds.flat, strict=True)]
+        handles = np.array(handles, np.int32).reshape(seeds.shape)
+        return self._state(handles, self._stack(observations, seeds.shape))
 
-        handles = np.empty(seeds.shape, np.int32)
-        for index in np.ndindex(seeds.shape):
-            handles[index] = next(self.handles)
-            self.live[int(handles[index])] = self.idle.pop() if self.idle else self.make()
-        observations = [self._reset(int(h), int(s)) for h, s in zip(handles.flat, seeds.flat, strict=True)]
-        return self._state(handles), self._stack(observations, handles.shape)
-
-    def move(self, handles: Int[np.ndarray, "*batch"], actions: np.ndarray) -> tuple:
+    def move(self, handles: Int[np.ndarray, "*batch"], observations: Any, actions: np.ndarray) -> tuple:
         """Steps each environment; one whose episode is over stays as it is until it is restarted."""
-        handles, actions = np.asarray(handles), np.asarray(actions)
-        space = self._get(int(handles.flat[0])).action_space if handles.size else None
-        actions = actions.reshape(handles.size, *actions.shape[handles.ndim :])
-        results = [self._move(int(h), _to_host(space, a)) for h, a in zip(handles.flat, actions, strict=True)]
+        handles, actions, observations = jax.tree.map(np.asarray, (handles, actions, observations))
+        results = [
+            self._move(
+                int(handles[index]),
+                jax.tree.map(lambda x: x[index], observations),
+                _to_host(self.action_space, actions[index]),
+            )
+            for index in np.ndindex(handles.shape)
+        ]
         observations, rewards, terminated, truncated = zip(*results, strict=True)
         scalars = [
             np.array(values, dtype).reshape(handles.shape)
             for values, dtype in ((rewards, np.float32), (terminated, bool), (truncated, bool))
         ]
-        return (self._state(handles), self._stack(observations, handles.shape)), *scalars
+        return self._state(handles, self._stack(observations, handles.shape)), *scalars
 
     def restart(
-        self, done: Bool[np.ndarray, "*batch"], seeds: UInt32[np.ndarray, "*batch"], current: tuple
-    ) -> tuple:
-        """Resets the environments that are done; returns all states and observations."""
-        state, observations = jax.tree.map(np.array, current)
-        handles = state.handle
-        for index in map(tuple, np.argwhere(done)):
+        self, done: Bool[np.ndarray, "*batch"], seeds: UInt32[np.ndarray, "*batch"], states: HostState
+    ) -> HostState:
+        """Resets the environments that are done; returns all states."""
+        handles, observations, _ = jax.tree.map(np.array, states)
+        indices = list(map(tuple, np.argwhere(done)))
+        foreign = [index for index in indices if not self._is_own(int(handles[index]))]
+        for index, handle in zip(foreign, self._open(len(foreign)), strict=True):
+            handles[index] = handle
+        for index in indices:
             observation = self._reset(int(handles[index]), int(np.asarray(seeds)[index]))
             jax.tree.map(lambda all, one: all.__setitem__(index, one), observations, observation)
-        return self._state(handles), observations
+        return self._state(handles, observations)
+
+    def _open(self, count: int) -> list[int]:
+        """Provides `count` environments to be reset; returns their new handles."""
+        self.room = max(self.room, 4 * count)
+        while self.live and len(self.live) + count > self.room:
+            handle, env = self.live.popitem(last=False)
+            self.over.discard(handle)
+            self.idle.append(env)
+        handles = list(range(self.following, self.following + count))
+        self.following += count
+        for handle in handles:
+            self.live[handle] = self.idle.pop() if self.idle else self.make()
+        while self.idle:
+            self.idle.pop().close()
+        return handles
 
     def _reset(self, handle: int, seed: int) -> Any:
         self.over.discard(handle)
         observation, _ = self._get(handle).reset(seed=seed)
-        return _to_jax(self.space, observation)
+        return _to_jax(self.observation_space, observation)
 
-    def _move(self, handle: int, action: Any) -> tuple:
+    def _move(self, handle: int, observation: Any, action: Any) -> tuple:
+        if not self._is_own(handle):
+            return observation, 0.0, False, True
         if handle in self.over:
-            zero = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), _shapes(self.space))
-            return zero, 0.0, True, False
+            return observation, 0.0, True, False
         observation, reward, terminated, truncated, _ = self._get(handle).step(action)
         if terminated or truncated:
             self.over.add(handle)
-        return _to_jax(self.space, observation), reward, terminated, truncated and not terminated
+        return _to_jax(self.observation_space, observation), reward, terminated, truncated and not terminated
+
+    def _is_own(self, handle: int) -> bool:
+        return self.first <= handle < self.following
 
     def _get(self, handle: int) -> gymnasium.Env:
         if handle not in self.live:
-            raise RuntimeError(
-                f"host environment {handle} is gone: its state is of another process, or too old"
+            owner = (
+                f"the least recently used of {self.room}" if self._is_own(handle) else "of another process"
             )
+            raise RuntimeError(f"host environment {handle} is gone: it was {owner}")
         self.live.move_to_end(handle)
         return self.live[handle]
 
-    def _state(self, handles: np.ndarray) -> HostState:
+    def _state(self, handles: np.ndarray, observations: Any) -> HostState:
         if not self.pictures:
-            return HostState(handles, None)
+            return HostState(handles, observations, None)
         pictures = [self._get(int(handle)).render() for handle in handles.flat]
-        return HostState(handles, np.stack(pictures).reshape(*handles.shape, *pictures[0].shape))
+        return HostState(
+            handles, observations, np.stack(pictures).reshape(*handles.shape, *pictures[0].shape)
+        )
 
     def _stack(self, observations: list, shape: tuple[int, ...]) -> Any:
         return jax.tree.map(lambda *parts: np.stack(parts).reshape(*shape, *parts[0].shape), *observations)
 
 
-def _callbacks(hosts: Hosts, current: PyTree) -> tuple[Callable, Callable, Callable]:
+def _callbacks(hosts: Hosts, state: HostState) -> tuple[Callable, Callable, Callable]:
     """Returns the methods of `hosts` as JAX functions that take any leading axes in one call."""
     flag, number = jax.ShapeDtypeStruct((), bool), jax.ShapeDtypeStruct((), jnp.float32)
 
@@ -198,15 +231,16 @@ def _callbacks(hosts: Hosts, current: PyTree) -> tuple[Callable, Callable, Calla
 
     @whole_batch
     def start(seed):
-        return io_callback(hosts.start, batch_of(current, seed), seed)
+        return io_callback(hosts.start, batch_of(state, seed), seed)
 
     @whole_batch
-    def move(handle, action):
-        return io_callback(hosts.move, batch_of((current, number, flag, flag), handle), handle, action)
+    def move(handle, observation, action):
+        results = batch_of((state, number, flag, flag), handle)
+        return io_callback(hosts.move, results, handle, observation, action)
 
     @whole_batch
     def restart(done, seed, now):
-        call = lambda: io_callback(hosts.restart, batch_of(current, done), done, seed, now)
+        call = lambda: io_callback(hosts.restart, batch_of(state, done), done, seed, now)
         return lax.cond(jnp.any(done), call, lambda: now)
 
     return start, move, restart

@@ -64,6 +64,8 @@ def load(task: str, **options: Any) -> Task:
         step=step,
         max_episode_steps=int(params.max_steps_in_episode),
         draw=_DRAW.get(task) or (_draw_cells(simulator, params) if task.endswith("MinAtar") else None),
+        # The one or the other name, in the tasks that integrate over time.
+        time_step=getattr(params, "dt", getattr(params, "tau", None)),
     )
 
 

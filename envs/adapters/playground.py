@@ -12,6 +12,7 @@ from mujoco_playground._src import dm_control_suite
 from envs import carry, resets
 from envs.adapters import spaces
 from envs.adapters.drawing import draw_mujoco
+from envs.adapters.quiet import silenced
 from envs.episodes import Task, Transition
 from envs.registry import check_choice, check_options
 
@@ -34,7 +35,8 @@ def load(task: str, *, impl: str = "jax", **options: Any) -> Task:
     check_choice("impl", impl, IMPLEMENTATIONS)
     # Episodes are the business of `envs.episodes`.
     check_options(name, options, set(config) - {"impl", "episode_length", "action_repeat"})
-    simulator = dm_control_suite.load(task, config=config, config_overrides={"impl": impl, **options})
+    with silenced():
+        simulator = dm_control_suite.load(task, config=config, config_overrides={"impl": impl, **options})
 
     # The simulator's step reads the physics and the info of the state it is given; the rest it overwrites.
     blank = jax.tree.map(
@@ -67,7 +69,7 @@ def load(task: str, *, impl: str = "jax", **options: Any) -> Task:
 
     def draw(states: Any, width: int, height: int) -> np.ndarray:
         fields = {field: states[f"[0].{field}"] for field in drawn}
-        return draw_mujoco(model, **fields, width=width, height=height, camera=0 if model.ncam else -1)
+        return draw_mujoco(model, **fields, width=width, height=height)
 
     return Task(
         name=name,
@@ -78,4 +80,5 @@ def load(task: str, *, impl: str = "jax", **options: Any) -> Task:
         max_episode_steps=config.episode_length,
         draw=draw,
         renew=resets.in_chunks,
+        time_step=float(simulator.dt),
     )

@@ -58,6 +58,7 @@ def pendulum(*, gravity: float = 10.0, mass: float = 1.0, length: float = 1.0) -
         step=step,
         max_episode_steps=200,
         draw=lambda states, width, height: draw_pendulum(states[:, 0], width, height),
+        time_step=TIME_STEP,
     )
 
 

@@ -53,13 +53,17 @@ def bare_gradients(config: Config, environment: envs.Environment) -> tuple[Calla
     policy = policies.policy(environment.action_space, config.hidden_sizes)
     critic = policies.critic(config.hidden_sizes)
     optimizer = optax.chain(
-        optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate, eps=config.adam_epsilon)
+        optax.clip_by_global_norm(config.max_grad_norm),
+        optax.adam(config.learning_rate, eps=config.adam_epsilon),
     )
     surrogate = ppo.clipped_surrogate(config.clip)
 
     def init(key, observation):
         policy_key, critic_key = jax.random.split(key)
-        params = {"policy": policy.init(policy_key, observation), "critic": critic.init(critic_key, observation)}
+        params = {
+            "policy": policy.init(policy_key, observation),
+            "critic": critic.init(critic_key, observation),
+        }
         return params, optimizer.init(params)
 
     def objective(params, batch: ppo.Minibatch):
@@ -109,7 +113,8 @@ def resident_minibatch(key, samples: int, observation_shape: tuple[int, ...], ac
     """A minibatch of normal numbers: its contents do not matter to the time, its shapes do."""
     keys = jax.random.split(key, 6)
     shapes = [(samples, *observation_shape), (samples, *action_shape), *[(samples,)] * 4]
-    return ppo.Minibatch(*(jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)))
+    arrays = [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
+    return ppo.Minibatch(*arrays, step=jnp.zeros((), jnp.int32))
 
 
 def measure(config: Config, repetitions: int) -> dict[str, Any]:
@@ -140,7 +145,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     milliseconds = lambda result, name: f"{1e3 * result['median_seconds'][name]:.1f}"
     timing.show(
         "Milliseconds of one update: bare parts against training",
-        ("task", "environment", "(without reset)", "gradients", "training", "steps/s", "efficiency", "target"),
+        (
+            "task",
+            "environment",
+            "(without reset)",
+            "gradients",
+            "training",
+            "steps/s",
+            "efficiency",
+            "target",
+        ),
         [
             (
                 task,

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -59,8 +60,6 @@ def brax_epochs(config: Config, updates: int, epochs: int, between: Callable[[],
 
     The first epoch, which compiles, is left out.
     """
-    import functools
-
     from brax import envs as brax_envs
     from brax.training.agents.ppo import networks
     from brax.training.agents.ppo import train as brax_ppo
@@ -132,9 +131,7 @@ def measure(config: Config, updates: int, repetitions: int) -> dict[str, Any]:
     return {
         "settings": timing.settings_of(config) | {"updates": updates},
         "steps_per_second": {name: steps / statistics.median(values) for name, values in times.items()},
-        "rlx_is_faster_by": {
-            name: timing.median_ratio(times[name], times["rlx"]) for name in times if name != "rlx"
-        },
+        "rlx_is_faster_by": {name: timing.median_ratio(times[name], times["rlx"]) for name in times if name != "rlx"},
         "seconds": times,
     }
 
@@ -166,7 +163,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         ],
     )
     print("Brax's PPO ran with a stand-in for jax.device_put_replicated; rejax fails with these versions.")
-    record = {"results": results, "brax_made_to_run_by": "a stand-in for the removed jax.device_put_replicated"}
+    record = {
+        "results": results,
+        "brax_made_to_run_by": "a stand-in for the removed jax.device_put_replicated",
+    }
     if not options.quick:
         print(f"written: {timing.save('peers', record).name}")
     return record

@@ -91,7 +91,8 @@ def make_program(config: Config, episode_length: int) -> Program:
     simulator = brax_wrappers.wrap(simulator, episode_length=episode_length)
     network = ActorCritic(simulator.action_size, config.hidden_sizes)
     optimizer = optax.chain(
-        optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate, eps=config.adam_epsilon)
+        optax.clip_by_global_norm(config.max_grad_norm),
+        optax.adam(config.learning_rate, eps=config.adam_epsilon),
     )
 
     def environment_reset(key):
@@ -144,9 +145,7 @@ def make_program(config: Config, episode_length: int) -> Program:
             action = distribution.sample(key)
             log_prob = distribution.log_prob(action)
             environment, next_observation, reward, done = environment_step(environment, action)
-            row = Stored(
-                done, action, value, reward, log_prob, observation, environment.finished_return, done > 0
-            )
+            row = Stored(done, action, value, reward, log_prob, observation, environment.finished_return, done > 0)
             return (environment, next_observation), row
 
         (environment, observation), rollout = jax.lax.scan(

@@ -24,7 +24,11 @@ RESULTS = Path(__file__).parent / "results"
 
 SETTINGS = {
     "inverted_pendulum": Config(
-        env="brax:inverted_pendulum", backend="spring", num_envs=512, unroll_length=32, hidden_sizes=(256, 256)
+        env="brax:inverted_pendulum",
+        backend="spring",
+        num_envs=512,
+        unroll_length=32,
+        hidden_sizes=(256, 256),
     ),
     "ant": Config(env="brax:ant", backend="mjx", num_envs=256, unroll_length=16, hidden_sizes=(256, 256)),
 }
@@ -78,7 +82,15 @@ def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> fl
 
 def settings_of(config: Config) -> dict[str, Any]:
     """What bears on speed in a config, for the result file."""
-    names = ("env", "backend", "num_envs", "unroll_length", "num_minibatches", "update_epochs", "hidden_sizes")
+    names = (
+        "env",
+        "backend",
+        "num_envs",
+        "unroll_length",
+        "num_minibatches",
+        "update_epochs",
+        "hidden_sizes",
+    )
     return {name: getattr(config, name) for name in names} | {"activation": config.activation}
 
 

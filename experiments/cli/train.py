@@ -126,6 +126,12 @@ def train(algorithm: str, module: ModuleType, config: Any, options: Options, res
     # `fit` checks the same; here it costs no import of a simulator.
     runs.check_folder(folder, plan, resume=options.resume, allow_changes=options.allow_changes)
 
+    if resumed is not None and config.env.startswith("gym:"):
+        warnings.warn(
+            f"{config.env} runs on the host, and its episodes ended with the process that ran them: new ones start "
+            "here, so this run goes on, but not as it would have uninterrupted",
+            stacklevel=2,
+        )
     prepare_jax(options)
     if resumed is not None and options.allow_changes:
         check_changes(resumed, records.Record(folder, algorithm, module, config, plan))

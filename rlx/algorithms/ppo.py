@@ -321,7 +321,10 @@ def learner(
             "explained_variance": explained_variance,
             "ratio_max": ratio_max,
         }
-        learning_rate = optax.tree.get(state.optimizer_state, "learning_rate")
+        # A schedule keeps a state of the same name, which is no array.
+        learning_rate = optax.tree.get(
+            state.optimizer_state, "learning_rate", filtering=lambda _, value: hasattr(value, "dtype")
+        )
         if learning_rate is not None:
             metrics["learning_rate"] = learning_rate
         if adaptive_kl is not None:

@@ -83,7 +83,8 @@ def fit(
       keep_checkpoints: how many of the newest checkpoints stay, besides the best.
       run_dir: where to write; None writes nothing.
       config: what ``config.json`` shall hold and a resumed run must agree with.
-      resume: go on from the newest readable checkpoint; start afresh where there is none.
+      resume: go on from the newest readable checkpoint, bit for bit (but episodes of an environment on the host, which
+        no checkpoint can hold, are cut off and started anew); start afresh where there is none.
       allow_changes: resume although the config differs.
       mesh: devices; the default is ``rlx.training.sharding.make_mesh``.
       make_writers: further destinations of scalars, given the environment step from which a resumed run reports.

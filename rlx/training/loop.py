@@ -165,7 +165,7 @@ def evaluate_policy(
     """Returns of whole episodes under the deterministic and the exploring policy, side by side.
 
     Both kinds share one loop over ``2 · num_episodes`` environments, so that the simulator is compiled once; it ends
-    when every first episode has ended.
+    when every first episode has ended, or, in an environment that runs on the host, after all steps of the limit.
 
     Returns:
       ``eval_return_mean``, ``eval_return_std``, ``eval_episode_length`` (deterministic) and
@@ -201,7 +201,12 @@ def evaluate_policy(
         return step + 1, states, out.observation, returns, lengths, running
 
     carry = (0, states, observation, jnp.zeros(count), jnp.zeros(count), jnp.ones(count, bool))
-    _, _, _, returns, lengths, _ = jax.lax.while_loop(unfinished, interact, carry)
+    if getattr(environment, "host", False):
+        # JAX allows no calls of the host in a loop that, under vmap, ends at another time for each seed.
+        carry = jax.lax.fori_loop(0, limit, lambda _, carry: interact(carry), carry)
+    else:
+        carry = jax.lax.while_loop(unfinished, interact, carry)
+    *_, returns, lengths, _ = carry
     return {
         "eval_return_mean": jnp.mean(returns[:num_episodes]),
         "eval_return_std": jnp.std(returns[:num_episodes]),

@@ -231,6 +231,15 @@ def test_shared_torso_trains_all_three_parts(batch, example):
         assert max(jax.tree.leaves(moved)) > 0, part
 
 
+@pytest.mark.parametrize("rate", [0.25, optax.linear_schedule(0.25, 0.0, 4)])
+def test_the_learning_rate_is_reported(batch, example, rate):
+    batch = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32 if x.dtype == float else None), batch)
+    learner = make_learner(optax.inject_hyperparams(optax.adam)(learning_rate=rate), num_minibatches=2)
+    _, metrics = jax.jit(learner.update)(learner.init(jax.random.key(0), example), batch, jax.random.key(1))
+    # The rate of the second and last step.
+    np.testing.assert_allclose(metrics["learning_rate"], 0.25 if rate == 0.25 else 0.25 * 3 / 4)
+
+
 def test_bad_arguments_are_named(batch, example):
     with pytest.raises(ValueError, match="normalize_advantage must be minibatch, batch or none; got 'yes'"):
         make_learner(normalize_advantage="yes")

@@ -89,7 +89,23 @@ def test_options_reach_brax():
     assert env.observation_space.shape == (29,)
 
 
-def test_swimmer_has_one_backend():
-    assert envs.make("brax:swimmer").observation_space.shape == (8,)
+def test_the_time_step_is_a_decisions():
+    assert envs.make("brax:inverted_pendulum").time_step == pytest.approx(0.02)
+    assert envs.make("brax:ant", action_repeat=2).time_step == pytest.approx(0.1)
+    assert envs.make("brax:fast").time_step is None
+
+
+def test_loading_says_nothing(tmp_path, monkeypatch, capfd, recwarn):
+    monkeypatch.chdir(tmp_path)
+    envs.make("brax:halfcheetah")
+    assert not [w for w in recwarn if w.category is not DeprecationWarning]
+    assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
+
+
+def test_swimmer_swims_in_its_one_backend():
+    env = envs.make("brax:swimmer")
+    assert env.observation_space.shape == (8,)
+    state, _ = jax.eval_shape(env.reset, jax.random.key(0))
+    assert jax.eval_shape(env.step, state, jnp.zeros(2), jax.random.key(0))[0] == state
     with pytest.raises(ValueError, match="Unsupported backend: mjx"):
         envs.make("brax:swimmer", backend="mjx")

@@ -19,6 +19,9 @@ PROGRAM = """
     try:
         frames = env.render(states, width=64, height=48)
         assert frames.shape == (2, 48, 64, 3) and frames.dtype == np.uint8 and (frames[0] != frames[1]).any()
+        # In daylight: dark bodies in the middle, all in view, and no black behind them.
+        border = np.concatenate([frames[:, [0, -1]].reshape(-1), frames[:, :, [0, -1]].reshape(-1)])
+        assert frames.mean() > 150 and border.min() > 180 and frames[:, 12:36, 16:48].min() < 130
         print("drawn")
     except envs.RenderingUnavailable as error:
         assert "\\n" not in str(error), error

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 
 from envs import Environment, RenderingUnavailable, resets
 from envs.episodes import EpisodicEnvironment
+from envs.tasks import pendulum
 from tests.envs.counting_task import counter
 from tests.envs.rollouts import check_promises, rollout
 
@@ -67,6 +70,12 @@ def test_action_repeat_adds_rewards_and_counts_decisions():
     assert step.info["steps"] == 3 and not step.truncated
     _, step = env.step(state, ONE, KEYS[2])
     assert step.truncated
+
+
+def test_a_decision_lasts_as_long_as_the_steps_it_repeats():
+    task = pendulum()
+    assert EpisodicEnvironment(task, None, action_repeat=3).time_step == pytest.approx(0.15)
+    assert EpisodicEnvironment(dataclasses.replace(task, time_step=None), None).time_step is None
 
 
 @pytest.mark.parametrize("ending", ["end", "cut"])

@@ -106,12 +106,49 @@ def test_the_least_recently_used_are_closed():
     for _ in range(5):
         jax.vmap(env.reset)(jax.random.split(KEY, 100))
         jax.vmap(env.step)(busy, jnp.zeros((3, 1)), jax.random.split(KEY, 3))
-    with pytest.raises(Exception, match="host environment 0 is gone"):
+    with pytest.raises(Exception, match="is gone: it was the least recently used"):
         jax.block_until_ready(env.step(old, jnp.zeros(1), KEY))
 
 
-def test_names_are_registered():
-    assert {name.removeprefix("gym:") for name in envs.names("gym")} <= set(gymnasium.registry)
+def test_a_state_of_another_process_is_cut_off_and_starts_afresh():
+    saved, current = jax.vmap(envs.make("gym:Pendulum-v1", max_episode_steps=9).reset)(
+        jax.random.split(KEY, 3)
+    )
+    env = envs.make("gym:Pendulum-v1", max_episode_steps=9, action_repeat=2)
+    keys = jax.random.split(jax.random.key(1), 3)
+    state, cut = jax.vmap(env.step)(saved, jnp.ones((3, 1)), keys)
+    assert cut.truncated.all() and not cut.terminated.any()
+    np.testing.assert_array_equal(cut.reward, 0)
+    np.testing.assert_array_equal(cut.next_observation, current)
+
+    state, step = jax.vmap(env.step)(state, jnp.ones((3, 1)), keys)
+    assert not (step.truncated | step.terminated).any()
+    theirs = gymnasium.make("Pendulum-v1").unwrapped
+    for e in range(3):
+        observation, _ = theirs.reset(seed=seed_of(jax.random.split(keys[e])[1]))
+        np.testing.assert_array_equal(cut.observation[e], observation)
+        theirs.step(np.ones(1, np.float32))
+        np.testing.assert_array_equal(step.next_observation[e], theirs.step(np.ones(1, np.float32))[0])
+
+
+@pytest.mark.parametrize("name", envs.names("gym"))
+def test_every_name_can_be_made(name):
+    env = envs.make(name)
+    assert env.host and env.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [("Pendulum-v1", 0.05), ("CartPole-v1", 0.02), ("HalfCheetah-v5", 0.05), ("Blackjack-v1", None)],
+)
+def test_the_time_step_is_the_simulators(name, seconds):
+    assert envs.make(f"gym:{name}").time_step == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_loading_a_model_with_an_old_attribute_is_quiet(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    envs.make("gym:HalfCheetah-v5")
+    assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
 
 
 def test_drawing_needs_pictures():

@@ -72,6 +72,13 @@ def test_options_reach_the_class_and_the_parameters():
     assert step.terminated
 
 
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("CartPole-v1", 0.02), ("Pendulum-v1", 0.05), ("Catch-bsuite", None)]
+)
+def test_the_time_step_is_the_tasks(name, seconds):
+    assert envs.make(f"gymnax:{name}").time_step == seconds
+
+
 @pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1", "Breakout-MinAtar"])
 def test_some_are_drawn(name):
     env = envs.make(f"gymnax:{name}")

@@ -53,5 +53,11 @@ def test_the_limit_and_the_spaces_are_the_tasks():
     assert env.observation_space.shape == (17,) and env.action_space.shape == (6,)
 
 
+def test_the_time_step_is_that_of_control():
+    assert envs.make("playground:CartpoleBalance", ctrl_dt=0.02, action_repeat=3).time_step == pytest.approx(
+        0.06
+    )
+
+
 def test_nothing_was_downloaded():
     assert not mjx_env.MENAGERIE_PATH.exists()

@@ -65,6 +65,26 @@ def test_evaluation_counts_the_first_episode_only_and_stops_there():
     assert metrics["eval_return_std"] == 0
 
 
+def test_an_evaluation_on_the_host_has_the_same_result():
+    """There it takes all steps of the limit, and those after the first episode do not count."""
+
+    class Longer(Toy):
+        max_episode_steps = 2 * LIMIT
+
+    class LongerOnHost(Longer):
+        host = True
+
+    def evaluate(environment):
+        program = make_program(environment=environment)
+        return jax.vmap(lambda key: program.evaluate(program.init(key), key))
+
+    keys = jax.random.split(jax.random.key(0), 2)
+    on_device, on_host = evaluate(Longer()), evaluate(LongerOnHost())
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(on_device)(keys), jax.jit(on_host)(keys))
+    assert " while[" in str(jax.make_jaxpr(on_device)(keys))
+    assert " while[" not in str(jax.make_jaxpr(on_host)(keys))
+
+
 def test_the_advantage_estimator_is_told_where_time_ran_out():
     """Its `truncation` is True at the last step of each episode, and bootstraps come from before the reset."""
     observations = []

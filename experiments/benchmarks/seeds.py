@@ -1,0 +1,132 @@
+"""What seeds and environments cost: one update of 1 to 64 seeds in one program, and of 64 to 16384 environments.
+
+Seeds are an axis of the program (`jax.vmap`). Their cost is compared, in the same minutes, with one seed's program
+and with the runs one after the other, which is one seed's program called once per seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from experiments import ppo as wiring
+from experiments.benchmarks import timing
+from experiments.ppo import Config
+
+HIDDEN_SIZES = {"64x64": (64, 64), "256x256": (256, 256)}
+SEEDS = (1, 2, 4, 8, 16, 32, 64)
+LONGEST_SEQUENCE = 8
+"""Beyond this many seeds the time of the runs one after the other is that of one seed, multiplied."""
+ENVIRONMENTS = (64, 256, 1024, 4096, 16384)
+
+
+def vmapped_update(config: Config, seeds: int) -> Callable[[], Any]:
+    """One update of `seeds` runs in one compiled program."""
+    program = wiring.make_program(config)
+    states = jax.jit(jax.vmap(program.init))(jax.random.split(jax.random.key(0), seeds))
+    return timing.compiled(jax.vmap(program.step), states)
+
+
+def single_update(config: Config) -> Callable[[], Any]:
+    """One update of one run, without the seed axis."""
+    program = wiring.make_program(config)
+    return timing.compiled(program.step, jax.jit(program.init)(jax.random.key(0)))
+
+
+def cost_of_seeds(config: Config, counts: Sequence[int], repetitions: int) -> list[dict[str, Any]]:
+    """Seconds of one update for each count of seeds, beside one seed and the same seeds one after the other."""
+    single = single_update(config)
+    rows = []
+    for seeds in counts:
+        together = vmapped_update(config, seeds)
+
+        def one_after_the_other(seeds=seeds):
+            for _ in range(seeds):
+                single()
+
+        cases = {"one": single, "together": together}
+        if seeds <= LONGEST_SEQUENCE:
+            cases["one_after_the_other"] = one_after_the_other
+        times = timing.alternate(cases, repetitions)
+        sequence = times.get("one_after_the_other", [seeds * one for one in times["one"]])
+        rows.append(
+            {
+                "seeds": seeds,
+                "cost_in_seeds": timing.median_ratio(times["together"], times["one"]),
+                "cost_of_sequence": timing.median_ratio(sequence, times["together"]),
+                "steps_per_second": seeds * config.steps_per_update / statistics.median(times["together"]),
+                "seconds": times,
+            }
+        )
+    return rows
+
+
+def cost_of_environments(config: Config, counts: Sequence[int], repetitions: int) -> list[dict[str, Any]]:
+    """Seconds of one update of one seed for each number of environments, alternating over the numbers."""
+    configs = {count: dataclasses.replace(config, num_envs=count) for count in counts}
+    times = timing.alternate({str(n): single_update(c) for n, c in configs.items()}, repetitions)
+    return [
+        {
+            "num_envs": count,
+            "steps_per_second": configs[count].steps_per_update / statistics.median(times[str(count)]),
+            "seconds": times[str(count)],
+        }
+        for count in counts
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure, print and save; returns the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--networks", nargs="+", choices=list(HIDDEN_SIZES), default=list(HIDDEN_SIZES))
+    parser.add_argument("--max-seeds", type=int, default=max(SEEDS))
+    parser.add_argument("--max-envs", type=int, default=max(ENVIRONMENTS))
+    parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")
+    options = parser.parse_args(argv)
+    results = {}
+    for network in options.networks[:1] if options.quick else options.networks:
+        config = timing.SETTINGS["inverted_pendulum"]
+        config = (
+            timing.tiny(config) if options.quick else dataclasses.replace(config, hidden_sizes=HIDDEN_SIZES[network])
+        )
+        seeds = (2,) if options.quick else [n for n in SEEDS if n <= options.max_seeds]
+        environments = (8,) if options.quick else [n for n in ENVIRONMENTS if n <= options.max_envs]
+        repetitions = 1 if options.quick else options.repetitions
+        results[network] = {
+            "settings": timing.settings_of(config),
+            "seeds": cost_of_seeds(config, seeds, repetitions),
+            "environments": cost_of_environments(config, environments, repetitions),
+        }
+    for name, result in results.items():
+        timing.show(
+            f"Seeds in one program, networks {name}",
+            ("seeds", "cost / one seed", "one after the other / together", "steps/s"),
+            [
+                (
+                    str(row["seeds"]),
+                    f"{row['cost_in_seeds']:.2f}",
+                    f"{row['cost_of_sequence']:.2f}",
+                    f"{row['steps_per_second']:,.0f}",
+                )
+                for row in result["seeds"]
+            ],
+        )
+        timing.show(
+            f"Environments of one seed, networks {name}",
+            ("environments", "steps/s"),
+            [(str(row["num_envs"]), f"{row['steps_per_second']:,.0f}") for row in result["environments"]],
+        )
+    record = {"results": results}
+    if not options.quick:
+        print(f"written: {timing.save('seeds', record).name}")
+    return record
+
+
+if __name__ == "__main__":
+    main()
