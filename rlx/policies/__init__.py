@@ -1,6 +1,7 @@
 """Policies, critics and torsos as ``init``/``apply`` functions, and their action distributions."""
 
 from rlx.policies.distributions import ActionDistribution, beta, categorical, gaussian, mode
+from rlx.policies.initializers import orthogonal
 from rlx.policies.networks import (
     ACTIVATIONS,
     MLP,
@@ -30,6 +31,7 @@ __all__ = [
     "gaussian",
     "gaussian_policy",
     "mode",
+    "orthogonal",
     "policy",
     "torso",
 ]

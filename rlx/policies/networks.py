@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from rlx.policies import distributions
 from rlx.policies.distributions import ActionDistribution
+from rlx.policies.initializers import orthogonal
 
 ACTIVATIONS = {
     "tanh": nn.tanh,
@@ -58,12 +59,12 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x):
         for size in self.hidden_sizes:
-            x = nn.Dense(size, kernel_init=nn.initializers.orthogonal(np.sqrt(2)))(x)
+            x = nn.Dense(size, kernel_init=orthogonal(np.sqrt(2)))(x)
             if self.layer_norm:
                 x = nn.LayerNorm()(x)
             x = ACTIVATIONS[self.activation](x)
         if self.output_size is not None:
-            x = nn.Dense(self.output_size, kernel_init=nn.initializers.orthogonal(self.output_scale))(x)
+            x = nn.Dense(self.output_size, kernel_init=orthogonal(self.output_scale))(x)
         return x
 
 
