@@ -116,7 +116,7 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
     speed = f"{engineering(rate)} steps/s · " if rate else ""
     took, compiling = duration(summary["wall_time"]), duration(summary["compile_time"])
     lines += [
-        ("speed", f"{speed}{took}, after {compiling} of compilation"),
+        ("speed", f"{speed}{took}, of which {compiling} compilation"),
         ("wrote", f"{path}/"),
         ("", " ".join(sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".")))),
         ("next", f"rlx play {path}"),

@@ -112,9 +112,10 @@ def fit(
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(total_steps, quiet=quiet or not first_process))
         progress.phase("compiling")
+        start_time = time.perf_counter()
         stop = stack.enter_context(_stop_requests())
         compiled = compile_runs(build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=mesh)
-        resumed_from, start_time = 0, time.perf_counter()
+        resumed_from = 0
         state = None
         if resume and manager is not None and manager.all_steps():
             progress.phase("restoring")
