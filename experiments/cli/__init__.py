@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -52,7 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.showwarning = _show_warning
         try:
-            return _dispatch(arguments)
+            code = _dispatch(arguments)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:  # `rlx envs | head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         except Exception as error:
             if not is_for_the_user(error):
                 raise
