@@ -127,6 +127,8 @@ def fit(
                 table = MetricsTable.read(folder.metrics)
                 table.truncate(resumed_from)
                 start_time -= float(np.ma.max(table["wall_time"]))
+                if first_process and not quiet:
+                    print(f"resumed at update {resumed_from} of {num_updates}", flush=True)
         if state is None:
             state = compiled.init()
         update = resumed_from
