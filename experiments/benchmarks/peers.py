@@ -12,6 +12,8 @@ epochs and minibatches, normalize observations and clip the gradient's norm, and
 
 Brax's wrapper, used by both peers, resets to one cached first state per environment and drops the last observation of
 an episode; rlx draws fresh initial states and bootstraps time limits exactly, and pays for it in these numbers.
+The PureJaxRL-style loop also normalizes rewards and clips its value loss, as the original does; rlx here does neither.
+Brax's own speed includes what its host loop does inside a timed epoch.
 rejax 0.1.3 cannot take part: it fails on Brax environments with gymnax 1.0.
 """
 

@@ -17,6 +17,9 @@ from jaxtyping import Array, PyTree
 from rlx.training.loop import Program, TrainState
 from rlx.training.sharding import state_sharding
 
+# From this many environments on, one run fills the caches of a CPU, and batching runs only makes them compete.
+ENVS_TO_MAP_RUNS = 256
+
 Build = Callable[[Mapping[str, Array]], Program]
 
 # Evaluation draws from a stream of its own, so that evaluating more or less often changes no training run.
@@ -48,8 +51,12 @@ def compile_runs(
     *,
     updates_per_report: int,
     mesh: Mesh,
+    num_envs: int,
 ) -> CompiledRuns:
     """Compile a batch of runs, one for each element of ``seeds``.
+
+    Runs are a ``vmap`` axis, except where measurement speaks against it: on a CPU, runs of many environments go
+    through the program one after the other (``lax.map``), which is a tenth faster and needs less memory.
 
     Args:
       build: from one setting of the hyperparameters (name -> scalar array) to a ``Program``.
@@ -58,7 +65,9 @@ def compile_runs(
         values need no new compilation.
       updates_per_report: updates done by one call of ``advance``.
       mesh: devices, with axes ``seed`` and ``env``.
+      num_envs: environments of each run.
     """
+    one_by_one = jax.default_backend() == "cpu" and mesh.shape["seed"] == 1 and num_envs >= ENVS_TO_MAP_RUNS
     start = time.perf_counter()
     sharding = state_sharding(mesh)
     by_run, everywhere = NamedSharding(mesh, P("seed")), NamedSharding(mesh, P())
@@ -75,8 +84,11 @@ def compile_runs(
         return build(settings).evaluate(state, key)
 
     def over_runs(function, second, *, out_shardings, **options):
-        # GSPMD needs to know that the batch axis which vmap adds is the mesh's seed axis.
-        batched = jax.vmap(function, spmd_axis_name="seed")
+        if one_by_one:
+            batched = lambda *arguments: jax.lax.map(lambda one: function(*one), arguments)
+        else:
+            # GSPMD needs to know that the batch axis which vmap adds is the mesh's seed axis.
+            batched = jax.vmap(function, spmd_axis_name="seed")
         return jax.jit(batched, in_shardings=(by_run, second), out_shardings=out_shardings, **options)
 
     def place(values, dtype):

@@ -74,7 +74,7 @@ def fit(
       seeds: one seed for each run.
       hyperparameters: name -> one value for each run.
       swept: names among them that differ between runs on purpose; they become columns of the metrics.
-      num_envs: environments of each run (for the mesh).
+      num_envs: environments of each run.
       steps_per_update: environment steps of one update of one run.
       num_updates: updates in all; a multiple of ``updates_per_report``.
       updates_per_report: updates between two rows of the metrics.
@@ -114,7 +114,9 @@ def fit(
         progress.phase("compiling")
         start_time = time.perf_counter()
         stop = stack.enter_context(_stop_requests())
-        compiled = compile_runs(build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=mesh)
+        compiled = compile_runs(
+            build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=mesh, num_envs=num_envs
+        )
         resumed_from = 0
         state = None
         if resume and manager is not None and manager.all_steps():

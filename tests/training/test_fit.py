@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.training import checkpoints, runs
+from rlx.training import checkpoints, compiled, runs
 from rlx.training.fit import first_nonfinite, fit
 from rlx.training.metrics import MetricsTable
 from tests.training.toy import LIMIT, Toy, make_program
@@ -172,6 +172,16 @@ def test_a_sweep_is_an_axis_and_each_setting_equals_its_own_run(whole):
         {"learning_rate": 1e-4},
     ]
     assert swept.summary["runs"][2]["hyperparameters"] == {"learning_rate": 1e-4}
+
+
+def test_runs_one_by_one_equal_runs_side_by_side(whole, monkeypatch):
+    """Bit for bit the same as each run alone, which goes through the same program."""
+    _, fitted = whole
+    monkeypatch.setattr(compiled, "ENVS_TO_MAP_RUNS", 1)
+    mapped, alone = run(), run(seeds=[1])
+    for many, one, side_by_side in zip(*(jax.tree.leaves(f.state.params) for f in (mapped, alone, fitted))):
+        np.testing.assert_array_equal(many[1], one[0])
+        np.testing.assert_allclose(many, side_by_side, rtol=1e-4, atol=1e-5)
 
 
 def test_best_and_newest_checkpoints_stay(tmp_path):
