@@ -1,7 +1,8 @@
 """What seeds and environments cost: one update of 1 to 64 seeds in one program, and of 64 to 16384 environments.
 
-Seeds are an axis of the program (`jax.vmap`). Their cost is compared, in the same minutes, with one seed's program
-and with the runs one after the other, which is one seed's program called once per seed.
+Seeds are an axis of the program, batched as the trainer does it (`rlx.training.compiled.over_runs`). Their cost is
+compared, in the same minutes, with one seed's program and with the runs one after the other, which is one seed's
+program called once per seed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import jax
 from experiments import ppo as wiring
 from experiments.benchmarks import timing
 from experiments.ppo import Config
+from rlx.training.compiled import over_runs
 
 HIDDEN_SIZES = {"64x64": (64, 64), "256x256": (256, 256)}
 SEEDS = (1, 2, 4, 8, 16, 32, 64)
@@ -25,11 +27,11 @@ LONGEST_SEQUENCE = 8
 ENVIRONMENTS = (64, 256, 1024, 4096, 16384)
 
 
-def vmapped_update(config: Config, seeds: int) -> Callable[[], Any]:
+def batched_update(config: Config, seeds: int) -> Callable[[], Any]:
     """One update of `seeds` runs in one compiled program."""
     program = wiring.make_program(config)
     states = jax.jit(jax.vmap(program.init))(jax.random.split(jax.random.key(0), seeds))
-    return timing.compiled(jax.vmap(program.step), states)
+    return timing.compiled(over_runs(program.step, num_envs=config.num_envs), states)
 
 
 def single_update(config: Config) -> Callable[[], Any]:
@@ -43,7 +45,7 @@ def cost_of_seeds(config: Config, counts: Sequence[int], repetitions: int) -> li
     single = single_update(config)
     rows = []
     for seeds in counts:
-        together = vmapped_update(config, seeds)
+        together = batched_update(config, seeds)
 
         def one_after_the_other(seeds=seeds):
             for _ in range(seeds):
