@@ -105,9 +105,7 @@ def leaves_read(step: Callable, state: PyTree, *arguments: Any) -> list[bool]:
 
 def _needed(program: core.Jaxpr, wanted: list[bool]) -> list[bool]:
     """Tells which inputs the `wanted` outputs depend on."""
-    live = {
-        v for v, want in zip(program.outvars, wanted, strict=True) if want and not isinstance(v, core.Literal)
-    }
+    live = {v for v, want in zip(program.outvars, wanted, strict=True) if want and not isinstance(v, core.Literal)}
     for equation in reversed(program.eqns):
         outputs = [v in live for v in equation.outvars]
         if any(outputs):
@@ -141,9 +139,7 @@ def _needed_by_loop(body: core.Jaxpr, wanted: list[bool], consts: int, carry: in
     """As `_needed` for a body whose first `carry` outputs come back as the inputs after `consts`."""
     while True:
         needed = _needed(body, wanted)
-        again = [
-            a or b for a, b in zip(wanted[:carry], needed[consts : consts + carry], strict=True)
-        ] + wanted[carry:]
+        again = [a or b for a, b in zip(wanted[:carry], needed[consts : consts + carry], strict=True)] + wanted[carry:]
         if again == wanted:
             return needed[:consts] + wanted[:carry] + needed[consts + carry :]
         wanted = again

@@ -93,9 +93,7 @@ class EpisodicEnvironment:
 
     def __post_init__(self):
         if self.max_episode_steps is not None:
-            _check_positive(
-                "max_episode_steps", self.max_episode_steps, "a positive integer, or None for no limit"
-            )
+            _check_positive("max_episode_steps", self.max_episode_steps, "a positive integer, or None for no limit")
         _check_positive("action_repeat", self.action_repeat, "a positive integer")
 
     @property
@@ -131,9 +129,7 @@ class EpisodicEnvironment:
         reached = _strong(self._decide(state.task, action, move_key))
 
         elapsed = state.elapsed + 1
-        out_of_time = (
-            jnp.zeros((), bool) if self.max_episode_steps is None else elapsed >= self.max_episode_steps
-        )
+        out_of_time = jnp.zeros((), bool) if self.max_episode_steps is None else elapsed >= self.max_episode_steps
         truncated = (reached.truncated | out_of_time) & ~reached.terminated
         done = reached.terminated | truncated
 

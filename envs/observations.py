@@ -83,9 +83,7 @@ def flatten(space: gymnasium.Space, observation: PyTree[Array]) -> Float[Array, 
             return jax.nn.one_hot(observation - int(space.start), int(space.n))
         case spaces.MultiDiscrete():
             digits = (jnp.ravel(observation) - space.start.ravel()).astype(jnp.int32)
-            parts = [
-                jax.nn.one_hot(digit, int(n)) for digit, n in zip(digits, space.nvec.ravel(), strict=True)
-            ]
+            parts = [jax.nn.one_hot(digit, int(n)) for digit, n in zip(digits, space.nvec.ravel(), strict=True)]
         case spaces.Dict():
             parts = [flatten(part, observation[name]) for name, part in space.spaces.items()]
         case spaces.Tuple():

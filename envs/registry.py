@@ -89,9 +89,7 @@ def check_options(name: str, options: Iterable[str], allowed: Iterable[str] | Ca
         allowed: Names of the options that exist, or a function whose keyword arguments they are.
     """
     if callable(allowed):
-        allowed = [
-            p.name for p in inspect.signature(allowed).parameters.values() if p.kind is not p.VAR_KEYWORD
-        ]
+        allowed = [p.name for p in inspect.signature(allowed).parameters.values() if p.kind is not p.VAR_KEYWORD]
     allowed = sorted(allowed)
     for option in options:
         if option not in allowed:

@@ -67,9 +67,7 @@ def in_chunks(
     @renew.def_vmap
     def renew_batch(size, batched, *arguments):
         rows = math.gcd(size, jax.device_count())
-        split = jax.tree.map(
-            lambda x: x.reshape(rows, size // rows, *x.shape[1:]), broadcast(size, batched, arguments)
-        )
+        split = jax.tree.map(lambda x: x.reshape(rows, size // rows, *x.shape[1:]), broadcast(size, batched, arguments))
         renewed = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), renew_rows(*split))
         return renewed, jax.tree.map(lambda _: True, renewed)
 

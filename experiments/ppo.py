@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 import envs
+from experiments import presets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,11 @@ class Config:
     """Episodes of an evaluation, deterministic and stochastic each."""
     max_eval_steps: int | None = None
     """Cut episodes of an evaluation here; None takes the environment's limit."""
+
+    @classmethod
+    def for_env(cls, env: str, **overrides) -> Config:
+        """The preset of an environment (`experiments.presets`), with `overrides` on top."""
+        return cls(env=env, **(presets.preset("ppo", env) | overrides))
 
     @property
     def steps_per_update(self) -> int:

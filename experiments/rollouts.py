@@ -134,9 +134,7 @@ def drawable(environment: envs.Environment) -> envs.Environment:
     return envs.flatten_observations(pictured)
 
 
-def write_video(
-    path: str | os.PathLike, frames: UInt8[np.ndarray, "frame height width 3"], seconds: float
-) -> None:
+def write_video(path: str | os.PathLike, frames: UInt8[np.ndarray, "frame height width 3"], seconds: float) -> None:
     """Write a GIF or an MP4, by the suffix of ``path``.
 
     Args:
@@ -164,9 +162,7 @@ def _write_gif(path: Any, frames: np.ndarray, seconds: float) -> None:
     # A GIF counts in hundredths of a second; rounding the times, not the durations, keeps the whole in step.
     times = np.round(100 * seconds * np.arange(len(images) + 1))
     milliseconds = (10 * np.diff(times)).astype(int).tolist()
-    images[0].save(
-        path, save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=False
-    )
+    images[0].save(path, save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=False)
 
 
 def _write_mp4(path: Any, frames: np.ndarray, seconds: float) -> None:

@@ -51,9 +51,7 @@ def public_functions() -> dict[str, Callable]:
         f"{module.__name__}.{name}": function
         for module in floor_modules()
         for name, function in vars(module).items()
-        if inspect.isfunction(function)
-        and not name.startswith("_")
-        and function.__module__ == module.__name__
+        if inspect.isfunction(function) and not name.startswith("_") and function.__module__ == module.__name__
     }
 
 
@@ -120,9 +118,7 @@ def cast(data: dict[str, Any], dtype: Any) -> dict[str, Any]:
 def documented(name: str) -> dict[str, str]:
     """Description by argument, from the Args section."""
     section = re.search(r"Args:\n(.*?)(?:\n\s*\n|\Z)", inspect.getdoc(FUNCTIONS[name]), re.S)
-    entries = (
-        re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", section[1] + "\n", re.S | re.M) if section else []
-    )
+    entries = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", section[1] + "\n", re.S | re.M) if section else []
     return {argument: " ".join(text.split()) for argument, text in entries}
 
 
@@ -314,9 +310,7 @@ def test_dtype_is_kept(name: str, options: dict, dtype: Any) -> None:
         data = cast(sample(name, options), dtype)
         swept = {key: jnp.float32(value) for key, value in numeric(name, options).items()}
         for traced in ({}, swept):
-            call = functools.partial(
-                callable_of(name), **{k: v for k, v in options.items() if k not in traced}
-            )
+            call = functools.partial(callable_of(name), **{k: v for k, v in options.items() if k not in traced})
             result = jax.eval_shape(lambda data, traced: call(**data, **traced), data, traced)
             for x in jax.tree.leaves(result[0] if example.init else result):
                 assert x.dtype == dtype

@@ -187,6 +187,4 @@ def test_scale_parallel_environments_names_what_does_not_divide() -> None:
     with pytest.raises(ValueError, match="7 transitions do not divide into 3 minibatches"):
         controllers.scale_parallel_environments(7, base_num_envs=7, num_steps=1, num_minibatches=3)
     with pytest.raises(ValueError, match="rule must be one of 'fixed_minibatch_size', 'sqrt', got 'linear'"):
-        controllers.scale_parallel_environments(
-            8, base_num_envs=8, num_steps=1, num_minibatches=1, rule="linear"
-        )
+        controllers.scale_parallel_environments(8, base_num_envs=8, num_steps=1, num_minibatches=1, rule="linear")

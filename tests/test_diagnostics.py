@@ -12,9 +12,7 @@ def test_explained_variance_equals_numpy(rng) -> None:
     where = rng.random(40) < 0.6
     expected = 1 - np.var((target - value)[where]) / np.var(target[where])
     arrays = jnp.asarray(value), jnp.asarray(target)
-    np.testing.assert_allclose(
-        diagnostics.explained_variance(*arrays, where=jnp.asarray(where)), expected, rtol=1e-5
-    )
+    np.testing.assert_allclose(diagnostics.explained_variance(*arrays, where=jnp.asarray(where)), expected, rtol=1e-5)
 
 
 def test_explained_variance_of_the_corners() -> None:
@@ -33,9 +31,7 @@ def test_clip_fraction_counts() -> None:
     ratio = jnp.array([0.5, 0.85, 1.0, 1.15, 1.25, 3.0])
     log_prob, behavior = jnp.log(ratio), jnp.zeros(6)
     np.testing.assert_allclose(diagnostics.clip_fraction(log_prob, behavior), 3 / 6)
-    np.testing.assert_allclose(
-        diagnostics.clip_fraction(log_prob, behavior, clip_low=0.6, clip_high=0.5), 1 / 6
-    )
+    np.testing.assert_allclose(diagnostics.clip_fraction(log_prob, behavior, clip_low=0.6, clip_high=0.5), 1 / 6)
     np.testing.assert_allclose(diagnostics.clip_fraction(log_prob, behavior, where=ratio < 1), 1 / 2)
 
 

@@ -72,8 +72,7 @@ def test_truncation_separates_two_episodes(first, second, discount, lambda_) -> 
     with jax.enable_x64(True):
         options = {"lambda_": lambda_}
         alone = [
-            returns.gae(*jnp.asarray(e).T[:1], discount, *jnp.asarray(e).T[1:], **options)
-            for e in (first, second)
+            returns.gae(*jnp.asarray(e).T[:1], discount, *jnp.asarray(e).T[1:], **options) for e in (first, second)
         ]
         joined = jnp.concatenate([jnp.asarray(first), jnp.asarray(second)]).T
         cut = jnp.arange(10) == 4
@@ -94,8 +93,7 @@ def test_lambda_one_is_the_discounted_return_less_the_value(episode, discount) -
     reward, value, last = episode[:, 0], episode[:, 1], episode[-1, 2]
     next_value = np.append(value[1:], last)
     expected = [
-        sum(discount**k * r for k, r in enumerate(reward[t:])) + discount ** (5 - t) * last - value[t]
-        for t in range(5)
+        sum(discount**k * r for k, r in enumerate(reward[t:])) + discount ** (5 - t) * last - value[t] for t in range(5)
     ]
     with jax.enable_x64(True):
         advantage = returns.gae(*map(jnp.asarray, (reward, discount, value, next_value)), lambda_=1.0)

@@ -21,9 +21,7 @@ def test_arrays_meet_in_the_wider_dtype() -> None:
 
 @pytest.mark.parametrize("wrong", [jnp.arange(3), jnp.ones(3, bool), jnp.ones(3, complex), True])
 def test_other_dtypes_are_refused_with_the_way_out(wrong: object) -> None:
-    with pytest.raises(
-        ValueError, match=r"advantage must be a floating-point array, got dtype .*astype|asarray"
-    ):
+    with pytest.raises(ValueError, match=r"advantage must be a floating-point array, got dtype .*astype|asarray"):
         floating(advantage=wrong)
 
 

@@ -21,9 +21,7 @@ from envs.episodes import Task, Transition
 from envs.registry import check_choice, check_options
 
 # Brax's fluid forces, which the swimmer swims in, call `clip` with keywords that JAX 0.10 removed.
-fluid.jp = types.SimpleNamespace(
-    **{**vars(jnp), "clip": lambda x, a_min=None, a_max=None: jnp.clip(x, a_min, a_max)}
-)
+fluid.jp = types.SimpleNamespace(**{**vars(jnp), "clip": lambda x, a_min=None, a_max=None: jnp.clip(x, a_min, a_max)})
 
 BACKENDS = ("generalized", "positional", "spring", "mjx")
 DEFAULT_MAX_EPISODE_STEPS = 1000
@@ -62,9 +60,7 @@ def load(task: str, *, backend: str | None = None, **options: Any) -> Task:
     # Brax's step reads the physics and the info of the state it is given; the rest it overwrites.
     blank = jax.tree.map(
         lambda x: np.zeros(x.shape, x.dtype),
-        jax.eval_shape(
-            lambda key: simulator.reset(key).replace(pipeline_state=None, info={}), jax.random.key(0)
-        ),
+        jax.eval_shape(lambda key: simulator.reset(key).replace(pipeline_state=None, info={}), jax.random.key(0)),
     )
 
     def reset(key: Key[Array, ""]) -> tuple[Any, Any]:
@@ -106,6 +102,4 @@ def _draw(simulator: Any, states: Any, width: int, height: int) -> np.ndarray:
 
 def _options(task: str) -> list[str]:
     own = inspect.signature(brax_envs._envs[task].__init__).parameters.values()
-    return [p.name for p in own if p.kind is not p.VAR_KEYWORD and p.name not in ("self", "backend")] + [
-        "n_frames"
-    ]
+    return [p.name for p in own if p.kind is not p.VAR_KEYWORD and p.name not in ("self", "backend")] + ["n_frames"]

@@ -203,9 +203,7 @@ class Hosts:
 
     def _get(self, handle: int) -> gymnasium.Env:
         if handle not in self.live:
-            owner = (
-                f"the least recently used of {self.room}" if self._is_own(handle) else "of another process"
-            )
+            owner = f"the least recently used of {self.room}" if self._is_own(handle) else "of another process"
             raise RuntimeError(f"host environment {handle} is gone: it was {owner}")
         self.live.move_to_end(handle)
         return self.live[handle]
@@ -214,9 +212,7 @@ class Hosts:
         if not self.pictures:
             return HostState(handles, observations, None)
         pictures = [self._get(int(handle)).render() for handle in handles.flat]
-        return HostState(
-            handles, observations, np.stack(pictures).reshape(*handles.shape, *pictures[0].shape)
-        )
+        return HostState(handles, observations, np.stack(pictures).reshape(*handles.shape, *pictures[0].shape))
 
     def _stack(self, observations: list, shape: tuple[int, ...]) -> Any:
         return jax.tree.map(lambda *parts: np.stack(parts).reshape(*shape, *parts[0].shape), *observations)
@@ -290,9 +286,7 @@ def _picture_shape(name: str, probe: gymnasium.Env) -> jax.ShapeDtypeStruct:
         probe.reset(seed=0)
         return jax.ShapeDtypeStruct(probe.render().shape, jnp.uint8)
     except Exception as error:  # Every Gymnasium environment draws, and fails to, in its own way.
-        raise RenderingUnavailable(
-            f"Gymnasium cannot draw {name} here: {type(error).__name__}: {error}"
-        ) from error
+        raise RenderingUnavailable(f"Gymnasium cannot draw {name} here: {type(error).__name__}: {error}") from error
 
 
 def _draw(states: HostState, width: int, height: int) -> np.ndarray:

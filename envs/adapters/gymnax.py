@@ -56,9 +56,7 @@ def load(task: str, **options: Any) -> Task:
     _, example = jax.eval_shape(reset, jax.random.key(0))
     return Task(
         name=name,
-        observation_space=_with_dtype(
-            gymnax_space_to_gym_space(simulator.observation_space(params)), example.dtype
-        ),
+        observation_space=_with_dtype(gymnax_space_to_gym_space(simulator.observation_space(params)), example.dtype),
         action_space=gymnax_space_to_gym_space(simulator.action_space(params)),
         reset=reset,
         step=step,
@@ -88,9 +86,7 @@ def _draw_pole(states: Any, width: int, height: int) -> np.ndarray:
 
 
 def _draw_cells(simulator: Any, params: Any):
-    palette = np.array(
-        [BLUE, RED, GREEN, SAND, (150, 110, 180), (110, 190, 190), (230, 150, 70), INK], np.uint8
-    )
+    palette = np.array([BLUE, RED, GREEN, SAND, (150, 110, 180), (110, 190, 190), (230, 150, 70), INK], np.uint8)
 
     def draw(states: Any, width: int, height: int) -> np.ndarray:
         observe = jax.jit(jax.vmap(lambda state: simulator.observe(jax.random.key(0), state, None, params)))

@@ -42,17 +42,13 @@ def chain(*, length: int = 8, slip: float = 0.0, near_reward: float = 0.01, far_
         reward = jnp.where(aim < 0, near_reward, jnp.where(aim >= length, far_reward, 0.0))
         state = jnp.clip(aim, 0, length - 1)
         never = jnp.zeros((), bool)
-        return Transition(
-            state, observe(state), reward.astype(jnp.float32), terminated=never, truncated=never, info={}
-        )
+        return Transition(state, observe(state), reward.astype(jnp.float32), terminated=never, truncated=never, info={})
 
     def draw(states: np.ndarray, width: int, height: int) -> np.ndarray:
         def frame(state):
             canvas = Canvas(width, height, (-0.6, -0.6), (length - 0.4, 0.6))
             for cell in range(length):
-                canvas.rectangle(
-                    (cell - 0.45, -0.45), (cell + 0.45, 0.45), GREEN if cell == length - 1 else SAND
-                )
+                canvas.rectangle((cell - 0.45, -0.45), (cell + 0.45, 0.45), GREEN if cell == length - 1 else SAND)
             canvas.disc((state, 0.0), 0.3, BLUE)
             return canvas.image()
 

@@ -66,9 +66,7 @@ def gridworld(*, layout: Sequence[str] = FOUR_ROOMS, slip: float = 0.0, step_rew
         cell = jnp.where(wall[aim[0], aim[1]], cell, aim)
         arrived = goal[cell[0], cell[1]]
         reward = arrived.astype(jnp.float32) + step_reward
-        return Transition(
-            cell, observe(cell), reward, terminated=arrived, truncated=jnp.zeros((), bool), info={}
-        )
+        return Transition(cell, observe(cell), reward, terminated=arrived, truncated=jnp.zeros((), bool), info={})
 
     return Task(
         name="rlx:gridworld",
@@ -95,9 +93,7 @@ def parse_layout(layout: Sequence[str]) -> np.ndarray:
     cells = np.array([list(row) for row in layout])
     unknown = set(cells.ravel()) - set("#.G")
     if unknown or not {"G", "."} <= set(cells.ravel()):
-        raise ValueError(
-            f"layout must consist of '#', at least one '.' and at least one 'G', got {list(layout)}"
-        )
+        raise ValueError(f"layout must consist of '#', at least one '.' and at least one 'G', got {list(layout)}")
     return cells
 
 

@@ -28,9 +28,7 @@ def orthogonal(scale: float = 1.0):
       networks. arXiv:1312.6120.
     """
 
-    def init(
-        key: PRNGKeyArray, shape: tuple[int, int], dtype: DTypeLike = jnp.float32
-    ) -> Float[Array, "rows columns"]:
+    def init(key: PRNGKeyArray, shape: tuple[int, int], dtype: DTypeLike = jnp.float32) -> Float[Array, "rows columns"]:
         rows, columns = shape
         length, count = max(shape), min(shape)
         normal = jax.random.normal(key, (count, length))

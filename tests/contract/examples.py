@@ -49,9 +49,7 @@ def boolean(*shape: int) -> Sampler:
 
 def moments(*shape: int) -> Sampler:
     """Statistics of twelve elements."""
-    return lambda rng: MomentsState(
-        np.float32(12), normal(*shape)(rng), uniform(*shape, low=0.5, high=2)(rng)
-    )
+    return lambda rng: MomentsState(np.float32(12), normal(*shape)(rng), uniform(*shape, low=0.5, high=2)(rng))
 
 
 real = normal(*SHAPE)
@@ -65,9 +63,7 @@ PYTREE = "its arguments are pytrees; test_controllers.py checks the errors"
 EXAMPLES: dict[str, Example] = {
     "rlx.reduce.mean": Example({"x": real}, variants=({}, {"axis": 0}, {"axis": (0, 1)})),
     "rlx.reduce.token_mean": Example({"x": real}),
-    "rlx.reduce.sequence_mean": Example(
-        {"x": real}, variants=({}, {"inner": "sum"}, {"empty": "count"}, {"axis": 0})
-    ),
+    "rlx.reduce.sequence_mean": Example({"x": real}, variants=({}, {"inner": "sum"}, {"empty": "count"}, {"axis": 0})),
     "rlx.reduce.constant_length": Example({"x": real}, {"length": 8.0}),
     "rlx.returns.gae": Example(
         {
@@ -120,16 +116,12 @@ EXAMPLES: dict[str, Example] = {
     "rlx.regularizers.divergence.kl_categorical": Example(
         {"logits": real, "reference_logits": real}, variants=({}, {"axis": 0})
     ),
-    "rlx.controllers.running_moments": Example(
-        {"x": normal(4, 6, scale=3, shift=2)}, init=normal(6), mask=(4,)
-    ),
+    "rlx.controllers.running_moments": Example({"x": normal(4, 6, scale=3, shift=2)}, init=normal(6), mask=(4,)),
     "rlx.controllers.update_moments": Example(
         {"state": moments(6), "x": normal(4, 6)}, mask=(4,), skips={"errors": PYTREE}
     ),
     "rlx.controllers.normalize": Example({"state": moments(6), "x": normal(4, 6)}, skips={"errors": PYTREE}),
-    "rlx.controllers.denormalize": Example(
-        {"state": moments(6), "x": normal(4, 6)}, skips={"errors": PYTREE}
-    ),
+    "rlx.controllers.denormalize": Example({"state": moments(6), "x": normal(4, 6)}, skips={"errors": PYTREE}),
     "rlx.controllers.running_return_scale": Example(
         {"reward": real, "done": boolean(*SHAPE)}, {"discount": 0.9}, init=normal(6)
     ),

@@ -64,9 +64,7 @@ def test_names_are_braxs():
     assert {f"brax:{name}" for name in brax_envs._envs} == set(envs.names("brax"))
 
 
-@pytest.mark.parametrize(
-    ("name", "observations", "actions"), [("ant", 27, 8), ("halfcheetah", 17, 6), ("fast", 2, 1)]
-)
+@pytest.mark.parametrize(("name", "observations", "actions"), [("ant", 27, 8), ("halfcheetah", 17, 6), ("fast", 2, 1)])
 def test_spaces_are_the_tasks(name, observations, actions):
     env = envs.make(f"brax:{name}")
     assert env.observation_space.shape == (observations,) and env.action_space.shape == (actions,)

@@ -80,9 +80,7 @@ def test_the_slim_task_behaves_like_the_full_one():
         return transition({"x": x, "cache": jnp.outer(x, x) + state["cache"], "drawn": x[1]}, x)
 
     action = gymnasium.spaces.Box(-1, 1, (3,))
-    slim_reset, slim_step = slim(
-        reset, step, jax.ShapeDtypeStruct(action.shape, jnp.float32), keep=("['drawn']",)
-    )
+    slim_reset, slim_step = slim(reset, step, jax.ShapeDtypeStruct(action.shape, jnp.float32), keep=("['drawn']",))
     key = jax.random.key(0)
     (full, first), (small, same) = reset(key), slim_reset(key)
     np.testing.assert_array_equal(first, same)

@@ -111,9 +111,7 @@ def test_the_least_recently_used_are_closed():
 
 
 def test_a_state_of_another_process_is_cut_off_and_starts_afresh():
-    saved, current = jax.vmap(envs.make("gym:Pendulum-v1", max_episode_steps=9).reset)(
-        jax.random.split(KEY, 3)
-    )
+    saved, current = jax.vmap(envs.make("gym:Pendulum-v1", max_episode_steps=9).reset)(jax.random.split(KEY, 3))
     env = envs.make("gym:Pendulum-v1", max_episode_steps=9, action_repeat=2)
     keys = jax.random.split(jax.random.key(1), 3)
     state, cut = jax.vmap(env.step)(saved, jnp.ones((3, 1)), keys)

@@ -24,9 +24,7 @@ def test_transitions_are_gymnaxs(name):
         for t in range(60):
             now = jax.tree.map(lambda x: np.asarray(x[s, t, e]), run.step)
             # Neither of the two draws anything while it moves.
-            observation, state, reward, terminated, _ = step(
-                run.key[s, t, e], state, run.action[s, t, e], params
-            )
+            observation, state, reward, terminated, _ = step(run.key[s, t, e], state, run.action[s, t, e], params)
             np.testing.assert_allclose(now.next_observation, observation, atol=1e-3)
             np.testing.assert_allclose(now.reward, reward, atol=1e-3)
             assert now.terminated == terminated
@@ -72,9 +70,7 @@ def test_options_reach_the_class_and_the_parameters():
     assert step.terminated
 
 
-@pytest.mark.parametrize(
-    ("name", "seconds"), [("CartPole-v1", 0.02), ("Pendulum-v1", 0.05), ("Catch-bsuite", None)]
-)
+@pytest.mark.parametrize(("name", "seconds"), [("CartPole-v1", 0.02), ("Pendulum-v1", 0.05), ("Catch-bsuite", None)])
 def test_the_time_step_is_the_tasks(name, seconds):
     assert envs.make(f"gymnax:{name}").time_step == seconds
 

@@ -20,9 +20,7 @@ SPACES = {
     "multi-discrete": spaces.MultiDiscrete([[2, 3], [4, 2]]),
     "multi-binary": spaces.MultiBinary((2, 3)),
     "dict": spaces.Dict({"b": spaces.Discrete(2), "a": spaces.Box(0, 1, (2, 2), np.float32)}),
-    "tuple in dict": spaces.Dict(
-        x=spaces.Tuple([spaces.Discrete(3), spaces.MultiBinary(2)]), y=spaces.Discrete(2)
-    ),
+    "tuple in dict": spaces.Dict(x=spaces.Tuple([spaces.Discrete(3), spaces.MultiBinary(2)]), y=spaces.Discrete(2)),
 }
 
 

@@ -54,9 +54,7 @@ def test_the_limit_and_the_spaces_are_the_tasks():
 
 
 def test_the_time_step_is_that_of_control():
-    assert envs.make("playground:CartpoleBalance", ctrl_dt=0.02, action_repeat=3).time_step == pytest.approx(
-        0.06
-    )
+    assert envs.make("playground:CartpoleBalance", ctrl_dt=0.02, action_repeat=3).time_step == pytest.approx(0.06)
 
 
 def test_nothing_was_downloaded():

@@ -69,9 +69,7 @@ def test_only_as_many_chunks_run_as_are_needed(waiting):
         return jax.random.uniform(key)
 
     renew = jax.vmap(lambda done, key, x: resets.in_chunks(counted, done, key, x, chunks=16))
-    jax.block_until_ready(
-        renew(jnp.arange(64) < waiting, jax.random.split(jax.random.key(0), 64), jnp.zeros(64))
-    )
+    jax.block_until_ready(renew(jnp.arange(64) < waiting, jax.random.split(jax.random.key(0), 64), jnp.zeros(64)))
     jax.effects_barrier()
     # 64 environments in 16 chunks: 4 resets a chunk.
     assert len(sizes) == 4 * -(-waiting // 4)

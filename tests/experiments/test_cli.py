@@ -95,9 +95,7 @@ class TestKilledRuns:
     @pytest.mark.parametrize("damaged", ["default", "metrics", "."])
     def test_damaged_checkpoint_is_skipped(self, uninterrupted, killed, damaged, tmp_path):
         run_dir = shutil.copytree(killed, tmp_path / "run")
-        newest = max(
-            (p for p in (run_dir / "checkpoints").glob("*") if p.name.isdigit()), key=lambda p: int(p.name)
-        )
+        newest = max((p for p in (run_dir / "checkpoints").glob("*") if p.name.isdigit()), key=lambda p: int(p.name))
         for path in (newest / damaged).rglob("*"):
             if path.is_file():
                 path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -131,13 +129,9 @@ class TestKilledRuns:
         assert hashes(run_dir) == hashes(uninterrupted)
 
     def test_changed_config_says_what_differs(self, killed, capsys):
-        assert (
-            cli.main([*TINY, "--run-dir", str(killed), "--resume", "--clip", "0.3", "--num-envs", "16"]) == 2
-        )
+        assert cli.main([*TINY, "--run-dir", str(killed), "--resume", "--clip", "0.3", "--num-envs", "16"]) == 2
         message = one_error(capsys)
-        assert (
-            "clip: 0.2 -> 0.3" in message and "num_envs: 8 -> 16" in message and "--allow-changes" in message
-        )
+        assert "clip: 0.2 -> 0.3" in message and "num_envs: 8 -> 16" in message and "--allow-changes" in message
 
     def test_occupied_folder_is_left_alone(self, uninterrupted, capsys):
         before = (uninterrupted / "metrics.parquet").read_bytes()
@@ -262,9 +256,7 @@ def test_help_and_errors_import_no_simulator(arguments):
 
 
 def test_help_shows_every_option_and_the_presets_values(capsys, monkeypatch):
-    monkeypatch.setattr(
-        presets, "preset", lambda algorithm, env: {"num_envs": 12_345} if env == "brax:ant" else {}
-    )
+    monkeypatch.setattr(presets, "preset", lambda algorithm, env: {"num_envs": 12_345} if env == "brax:ant" else {})
     assert cli.main(["train", "ppo", "--env", "brax:ant", "--help"]) == 0
     text = capsys.readouterr().out
     for name in (*Config.__dataclass_fields__, "seeds", "first_seed", "sweep", "run_dir", "resume", "mesh"):
@@ -292,9 +284,7 @@ class TestReadingArguments:
     def test_sizes(self, words):
         assert self.read("--hidden-sizes", *words)[0].hidden_sizes == (64, 32)
 
-    @pytest.mark.parametrize(
-        ("words", "expected"), [(["None"], None), (["8"], (8,)), (["8", "4", "2"], (8, 4, 2))]
-    )
+    @pytest.mark.parametrize(("words", "expected"), [(["None"], None), (["8"], (8,)), (["8", "4", "2"], (8, 4, 2))])
     def test_sizes_or_none(self, words, expected):
         assert self.read("--critic-hidden-sizes", *words)[0].critic_hidden_sizes == expected
 

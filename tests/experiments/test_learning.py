@@ -1,7 +1,4 @@
-"""PPO learns: whole runs of 8 seeds, as pure functions, to a stated return.
-
-Thresholds leave room: the interquartile means measured with these settings are in the comments beside them.
-"""
+"""PPO learns: whole runs of 8 seeds, as pure functions, to a stated return."""
 
 import dataclasses
 
@@ -35,8 +32,10 @@ def _interquartile_mean(returns: np.ndarray) -> float:
 @pytest.mark.parametrize(
     "env, total_steps, threshold",
     [
+        # Measured: 500 for every seed.
         ("gymnax:CartPole-v1", 100_000, 475.0),
-        ("rlx:pendulum", 100_000, -250.0),
+        # Measured: -167, every seed at least -175; a pendulum that never swings up gets about -1200.
+        ("rlx:pendulum", 150_000, -250.0),
     ],
 )
 def test_ppo_learns(env, total_steps, threshold):

@@ -64,17 +64,13 @@ class TestRollout:
         for t in range(5):
             np.testing.assert_allclose(played.states.task[t], state.task, rtol=1e-6)
             speed = state.task[:, 1:]
-            state, step = jax.vmap(environment.step)(
-                state, -0.5 * speed, jax.random.split(jax.random.key(2), 3)
-            )
+            state, step = jax.vmap(environment.step)(state, -0.5 * speed, jax.random.split(jax.random.key(2), 3))
             np.testing.assert_allclose(played.reward[t], step.reward, rtol=1e-5)
 
     def test_stochastic_policy_explores(self):
         environment = envs.make("rlx:pendulum")
         twice = [
-            rollouts.rollout(
-                environment, Policy(), 0.5, jax.random.key(1), num_steps=4, stochastic=stochastic
-            )
+            rollouts.rollout(environment, Policy(), 0.5, jax.random.key(1), num_steps=4, stochastic=stochastic)
             for stochastic in (False, True)
         ]
         np.testing.assert_array_equal(twice[0].states.task[0], twice[1].states.task[0])
@@ -227,9 +223,7 @@ class TestResume:
         assert cli.main(command) == 2
         assert "total_steps: 640 -> 1280" in capsys.readouterr().err
         assert cli.main([*command, "--allow-changes"]) == 0
-        before, after = (
-            MetricsTable.read(path / "metrics.parquet")["return_mean"] for path in (run_dir, longer)
-        )
+        before, after = (MetricsTable.read(path / "metrics.parquet")["return_mean"] for path in (run_dir, longer))
         assert len(after) == 2 * len(before)
         np.testing.assert_array_equal(after[: len(before)].filled(0), before.filled(0))
 

@@ -96,3 +96,9 @@ def test_playground_presets_match_playgrounds_own_table(env):
         "normalize_observation": published.normalize_observations,
         "action_repeat": published.action_repeat,
     }.items() <= dataclasses.asdict(config).items()
+
+
+def test_config_for_env_takes_the_preset_and_the_overrides():
+    config = ppo.Config.for_env("rlx:pendulum", learning_rate=0.5)
+    assert config.env == "rlx:pendulum" and config.learning_rate == 0.5
+    assert config.total_steps == presets.preset("ppo", "rlx:pendulum")["total_steps"]

@@ -79,9 +79,7 @@ def test_on_policy_gradient_is_the_policy_gradient(batch, float64) -> None:
     np.testing.assert_allclose(expected, -advantage)
     np.testing.assert_allclose(slope(clipped_surrogate, log_prob, log_prob, advantage), expected)
     for level in ("sequence", "sequence_mean", "prefix"):
-        np.testing.assert_allclose(
-            slope(clipped_surrogate, log_prob, log_prob, advantage, level=level), expected
-        )
+        np.testing.assert_allclose(slope(clipped_surrogate, log_prob, log_prob, advantage, level=level), expected)
     np.testing.assert_allclose(slope(decoupled_clip, log_prob, log_prob, log_prob, advantage), expected)
 
 

@@ -64,9 +64,7 @@ def test_kl_gaussian_oracle() -> None:
 
 
 def test_kl_gaussian_equals_quadrature(rng, float64, check_gradient) -> None:
-    (mean, std), (reference_mean, reference_std) = (
-        (rng.normal(size=2), rng.uniform(0.5, 2, 2)) for _ in range(2)
-    )
+    (mean, std), (reference_mean, reference_std) = ((rng.normal(size=2), rng.uniform(0.5, 2, 2)) for _ in range(2))
     expected = 0.0
     for i in range(2):
         x = np.linspace(mean[i] - 12 * std[i], mean[i] + 12 * std[i], 20001)
@@ -93,9 +91,7 @@ def test_kl_categorical_equals_scipy(rng, float64, check_gradient) -> None:
 def test_actions_masked_in_both_do_not_exist() -> None:
     logits, reference = jnp.array([0.3, -jnp.inf, 1.0]), jnp.array([-0.4, -jnp.inf, 0.1])
     kept = jnp.array([0, 2])
-    np.testing.assert_allclose(
-        kl_categorical(logits, reference), kl_categorical(logits[kept], reference[kept])
-    )
+    np.testing.assert_allclose(kl_categorical(logits, reference), kl_categorical(logits[kept], reference[kept]))
     for slope in jax.grad(kl_categorical, (0, 1))(logits, reference):
         assert np.isfinite(slope).all() and slope[1] == 0
 
