@@ -117,8 +117,8 @@ def fit(
         compiled = compile_runs(
             build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=mesh, num_envs=num_envs
         )
-        resumed_from = 0
-        state = None
+        resumed_from, state = 0, None
+        diverged: dict[int, dict[str, Any]] = {}
         if resume and manager is not None and manager.all_steps():
             progress.phase("restoring")
             try:
@@ -128,6 +128,9 @@ def fit(
             else:
                 table = MetricsTable.read(folder.metrics)
                 table.truncate(resumed_from)
+                if folder.divergence.exists():
+                    earlier = {int(run): found for run, found in runs.read_json(folder.divergence).items()}
+                    diverged = {run: found for run, found in earlier.items() if found["update"] <= resumed_from}
                 start_time -= float(np.ma.max(table["wall_time"]))
                 if first_process and not quiet:
                     print(f"resumed at update {resumed_from} of {num_updates}", flush=True)
@@ -141,7 +144,6 @@ def fit(
         for writer in writers:
             stack.callback(writer.close)
 
-        diverged: dict[int, dict[str, Any]] = {}
         training_seconds, trained_steps = 0.0, 0
         identity = {"seed": seeds} | {name: hyperparameters[name] for name in swept}
         stopped_by = None
@@ -158,6 +160,8 @@ def fit(
                     diverged[run] = found | {"update": update + found["update"]}
                     if first_process:
                         _warn(_divergence(seeds, run, diverged, len(seeds) - len(diverged)))
+            if diverged and first_process and folder is not None:
+                runs.write_json(folder.divergence, {str(run): found for run, found in diverged.items()})
             update += updates_per_report
             report = update // updates_per_report
             last, stopped_by = update == num_updates, _agreed(stop())

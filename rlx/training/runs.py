@@ -23,6 +23,7 @@ class RunFolder:
         self.config = self.path / "config.json"
         self.metrics = self.path / "metrics.parquet"
         self.summary = self.path / "summary.json"
+        self.divergence = self.path / "divergence.json"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.curve = self.path / "curve.png"

@@ -141,6 +141,17 @@ def test_a_diverged_run_is_named_and_spoils_no_other(whole):
     assert mixed.summary["final_return"]["num_finite"] == 2
 
 
+def test_a_resumed_run_remembers_what_diverged_before(tmp_path):
+    rates = [1e-2, np.nan, 1e-2]
+    with pytest.warns(RuntimeWarning, match="seed 1"):
+        run(tmp_path / "run", rates=rates, build=stop_after(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # it has been said
+        resumed = run(tmp_path / "run", rates=rates, resume=True)
+    assert resumed.resumed_from > 0
+    assert resumed.summary["runs"][1]["diverged"]["update"] == 1
+
+
 def test_when_every_run_diverges_training_ends():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
