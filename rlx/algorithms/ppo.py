@@ -237,7 +237,7 @@ def learner(
         epsilon = _at(clip, batch.step)
         measures = {
             "entropy": jnp.mean(batch.entropy),
-            "approximate_kl": jnp.mean(behavior_kl(batch)),
+            "approximate_kl": diagnostics.approximate_kl(batch.log_prob, batch.behavior_log_prob),
             "ratio_max": jnp.exp(jnp.max(batch.log_prob - batch.behavior_log_prob)),
             "clip_fraction": diagnostics.clip_fraction(
                 batch.log_prob, batch.behavior_log_prob, clip_low=epsilon, clip_high=epsilon

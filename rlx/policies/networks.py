@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import gymnasium
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
@@ -198,11 +197,6 @@ def policy(
     if kind not in builders:
         raise ValueError(f"kind must be one of auto, {', '.join(builders)}; got {kind!r}")
     return builders[kind](action_space, hidden_sizes, **options)
-
-
-def count_parameters(params: PyTree) -> int:
-    """Number of scalars in a pytree of arrays."""
-    return sum(int(np.prod(jnp.shape(leaf))) for leaf in jax.tree.leaves(params))
 
 
 def _box_size(action_space: gymnasium.spaces.Space, *, needs_bounds: bool) -> int:

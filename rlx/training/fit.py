@@ -155,13 +155,13 @@ def fit(
             seconds = time.perf_counter() - tick
             steps = updates_per_report * steps_per_update * len(seeds)
             training_seconds, trained_steps = training_seconds + seconds, trained_steps + steps
-            for run, found in first_nonfinite(metrics).items():
-                if run not in diverged:
-                    diverged[run] = found | {"update": update + found["update"]}
-                    if first_process:
-                        _warn(_divergence(seeds, run, diverged, len(seeds) - len(diverged)))
-            if diverged and first_process and folder is not None:
-                runs.write_json(folder.divergence, {str(run): found for run, found in diverged.items()})
+            found = {run: what for run, what in first_nonfinite(metrics).items() if run not in diverged}
+            for run, what in found.items():
+                diverged[run] = what | {"update": update + what["update"]}
+                if first_process:
+                    _warn(_divergence(seeds, run, diverged, len(seeds) - len(diverged)))
+            if found and first_process and folder is not None:
+                runs.write_json(folder.divergence, {str(run): what for run, what in diverged.items()})
             update += updates_per_report
             report = update // updates_per_report
             last, stopped_by = update == num_updates, _agreed(stop())

@@ -54,9 +54,14 @@ def batch(rng):
 
 
 @pytest.fixture
-def example(batch):
-    first = jax.tree.map(lambda x: jnp.asarray(x[0], jnp.float32 if x.dtype == float else None), batch)
-    return first
+def batch32(batch):
+    """The batch in the dtypes of training; NumPy's own are for the float64 oracle."""
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32 if x.dtype == float else None), batch)
+
+
+@pytest.fixture
+def example(batch32):
+    return jax.tree.map(lambda x: x[0], batch32)
 
 
 def numpy_network(params, x):
@@ -154,43 +159,39 @@ def test_first_ratio_is_one_although_observations_are_normalized(example):
     np.testing.assert_allclose(state.observation_moments.mean, observation.mean((0, 1)), rtol=1e-4)
 
 
-def test_target_kl_stops_the_gradient_steps(batch, example):
-    batch = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32 if x.dtype == float else None), batch)
+def test_target_kl_stops_the_gradient_steps(batch32, example):
     run = lambda **options: jax.jit(make_learner(update_epochs=5, optimizer=optax.sgd(0.1), **options).update)
     state = make_learner().init(jax.random.key(0), example)
-    free, _ = run()(state, batch, jax.random.key(1))
-    stopped, metrics = run(target_kl=0.0)(state, batch, jax.random.key(1))
-    loose, _ = run(target_kl=1e6)(state, batch, jax.random.key(1))
+    free, _ = run()(state, batch32, jax.random.key(1))
+    stopped, metrics = run(target_kl=0.0)(state, batch32, jax.random.key(1))
+    loose, _ = run(target_kl=1e6)(state, batch32, jax.random.key(1))
     assert free.step == 5 and stopped.step == 0 and metrics["update_fraction"] == 0
     jax.tree.map(np.testing.assert_array_equal, stopped.params, state.params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), loose.params, free.params)
 
 
-def test_adaptive_kl_adds_a_penalty_and_moves_its_coefficient(batch, example):
-    batch = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32 if x.dtype == float else None), batch)
+def test_adaptive_kl_adds_a_penalty_and_moves_its_coefficient(batch32, example):
     learner = make_learner(adaptive_kl=controllers.adaptive_kl(target=1e-6))
     state = learner.init(jax.random.key(0), example)
-    new_state, metrics = jax.jit(learner.update)(state, batch, jax.random.key(1))
+    new_state, metrics = jax.jit(learner.update)(state, batch32, jax.random.key(1))
     np.testing.assert_allclose(metrics["kl_loss"], metrics["approximate_kl"], rtol=1e-6)  # coefficient 1
     np.testing.assert_allclose(new_state.kl_controller.coefficient, 2.0)
 
 
-def test_slots_replace_the_surrogate_and_add_regularizers(batch, example):
-    batch = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32 if x.dtype == float else None), batch)
+def test_slots_replace_the_surrogate_and_add_regularizers(batch32, example):
     learner = make_learner(
         surrogate=lambda b: -b.log_prob,
         regularizers={"twice": (2.0, lambda b: b.value**2), "value": (0.5, lambda b: b.value)},
     )
     state = learner.init(jax.random.key(0), example)
-    _, metrics = jax.jit(learner.update)(state, batch, jax.random.key(1))
+    _, metrics = jax.jit(learner.update)(state, batch32, jax.random.key(1))
     params = jax.tree.map(lambda x: np.asarray(x, float), state.params)
-    value = numpy_network(params["critic"], np.asarray(batch.observation, float))[..., 0]
+    value = numpy_network(params["critic"], np.asarray(batch32.observation, float))[..., 0]
     np.testing.assert_allclose(metrics["twice_loss"], 2 * (value**2).mean(), rtol=1e-5)
 
 
-def test_hyperparameters_are_vmappable(batch, example):
+def test_hyperparameters_are_vmappable(batch32, example):
     """A sweep over every number at once equals the settings run one by one."""
-    batch = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32 if x.dtype == float else None), batch)
 
     def update(setting):
         learner = make_learner(
@@ -203,7 +204,7 @@ def test_hyperparameters_are_vmappable(batch, example):
             regularizers={"entropy": (setting["entropy"], ppo.negative_entropy)},
             target_kl=setting["kl"],
         )
-        return learner.update(learner.init(jax.random.key(0), example), batch, jax.random.key(1))[0].params
+        return learner.update(learner.init(jax.random.key(0), example), batch32, jax.random.key(1))[0].params
 
     names = ("norm", "rate", "discount", "lambda_", "clip", "scale", "value", "entropy", "kl")
     settings = {name: jnp.linspace(0.1 + 0.01 * i, 0.9, 3) for i, name in enumerate(names)}
@@ -214,8 +215,7 @@ def test_hyperparameters_are_vmappable(batch, example):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a[i], b, rtol=1e-5, atol=1e-6), swept, alone)
 
 
-def test_shared_torso_trains_all_three_parts(batch, example):
-    batch = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32 if x.dtype == float else None), batch)
+def test_shared_torso_trains_all_three_parts(batch32, example):
     learner = ppo.learner(
         policies.policy(BOX, ()),
         policies.critic(()),
@@ -225,17 +225,16 @@ def test_shared_torso_trains_all_three_parts(batch, example):
         normalize_reward=True,
     )
     state = learner.init(jax.random.key(0), example)
-    new_state, _ = jax.jit(learner.update)(state, batch, jax.random.key(1))
+    new_state, _ = jax.jit(learner.update)(state, batch32, jax.random.key(1))
     for part in ("torso", "policy", "critic"):
         moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state.params[part], new_state.params[part])
         assert max(jax.tree.leaves(moved)) > 0, part
 
 
 @pytest.mark.parametrize("rate", [0.25, optax.linear_schedule(0.25, 0.0, 4)])
-def test_the_learning_rate_is_reported(batch, example, rate):
-    batch = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32 if x.dtype == float else None), batch)
+def test_the_learning_rate_is_reported(batch32, example, rate):
     learner = make_learner(optax.inject_hyperparams(optax.adam)(learning_rate=rate), num_minibatches=2)
-    _, metrics = jax.jit(learner.update)(learner.init(jax.random.key(0), example), batch, jax.random.key(1))
+    _, metrics = jax.jit(learner.update)(learner.init(jax.random.key(0), example), batch32, jax.random.key(1))
     # The rate of the second and last step.
     np.testing.assert_allclose(metrics["learning_rate"], 0.25 if rate == 0.25 else 0.25 * 3 / 4)
 

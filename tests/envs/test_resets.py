@@ -33,7 +33,7 @@ def case(seed, shape, fraction):
     return done, jax.random.split(jax.random.fold_in(key, 1), shape), current
 
 
-def equal(a, b):
+def assert_equal(a, b):
     plain = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
     jax.tree.map(lambda x, y: np.testing.assert_array_equal(plain(x), plain(y)), a, b)
 
@@ -49,7 +49,7 @@ def batched(renew, depth):
 @pytest.mark.parametrize("shape", [(), (1,), (37,), (3, 16), (2, 3, 8)])
 def test_chunks_equal_the_plain_select_bit_for_bit(shape, fraction):
     arguments = case(len(shape), shape, fraction)
-    equal(batched(resets.in_chunks, len(shape))(*arguments), batched(resets.select, len(shape))(*arguments))
+    assert_equal(batched(resets.in_chunks, len(shape))(*arguments), batched(resets.select, len(shape))(*arguments))
 
 
 def test_a_result_does_not_depend_on_the_others():
@@ -57,7 +57,7 @@ def test_a_result_does_not_depend_on_the_others():
     alone = batched(resets.in_chunks, 1)(done & (jnp.arange(32) == jnp.argmax(done)), key, current)
     among = batched(resets.in_chunks, 1)(done, key, current)
     pick = lambda tree: jax.tree.map(lambda x: x[jnp.argmax(done)], tree)
-    equal(pick(alone), pick(among))
+    assert_equal(pick(alone), pick(among))
 
 
 @pytest.mark.parametrize("waiting", [0, 1, 4, 5, 64])

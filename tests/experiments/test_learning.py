@@ -1,19 +1,17 @@
 """PPO learns: whole runs of 8 seeds, as pure functions, to a stated return."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 
-from experiments import ppo, presets
+from experiments import ppo
 from rlx.training import loop
 
 NUM_SEEDS = 8
 
 
 def _final_returns(env: str, **overrides) -> dict[str, np.ndarray]:
-    config = dataclasses.replace(ppo.Config(env=env), **presets.preset("ppo", env) | overrides)
+    config = ppo.Config.for_env(env, **overrides)
     program = ppo.make_program(config)
     train = loop.make_train(program, config.num_updates)
 

@@ -12,7 +12,7 @@ FIELDS = {field.name for field in dataclasses.fields(ppo.Config)}
 
 
 def _config(env: str) -> ppo.Config:
-    return dataclasses.replace(ppo.Config(env=env), **presets.preset("ppo", env))
+    return ppo.Config.for_env(env)
 
 
 @pytest.mark.parametrize("env", presets.names("ppo"))
