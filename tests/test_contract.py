@@ -1,61 +1,29 @@
 """What every public function of the function floor promises, checked for each of them.
 
-The functions are found by walking the package, and called as `contract/examples.py` says; one without an
+The functions are found by walking the package, and called as `contract/examples` says; one without an
 entry there fails. A check that does not apply to a function is named there with its reason.
 """
 
 import functools
-import importlib
 import inspect
-import pkgutil
 import re
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-import rlx
-from tests.contract.examples import EXAMPLES, SHAPE, Example
+from rlx import catalog
+from tests.contract.example import SHAPE, Example
+from tests.contract.examples import EXAMPLES
 
-FLOOR = (
-    "reduce",
-    "returns",
-    "rewards",
-    "weighting",
-    "losses",
-    "regularizers",
-    "controllers",
-    "transforms",
-    "diagnostics",
-    "tabular",
-    "bandits",
-)
 FLOATING = (jnp.bfloat16, jnp.float32, jnp.float64)
+FUNCTIONS = catalog.public_functions()
 
 
-def floor_modules() -> Iterator[ModuleType]:
-    present = {module.name for module in pkgutil.iter_modules(rlx.__path__)}
-    for name in (f"rlx.{slot}" for slot in FLOOR if slot in present):
-        module = importlib.import_module(name)
-        yield module
-        for inner in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}."):
-            yield importlib.import_module(inner.name)
-
-
-def public_functions() -> dict[str, Callable]:
-    return {
-        f"{module.__name__}.{name}": function
-        for module in floor_modules()
-        for name, function in vars(module).items()
-        if inspect.isfunction(function) and not name.startswith("_") and function.__module__ == module.__name__
-    }
-
-
-FUNCTIONS = public_functions()
 # How a function is called.
 
 
@@ -79,8 +47,11 @@ def callable_of(name: str) -> Callable:
     def two_updates(init: Any, **keywords: Any) -> tuple[Any, Any]:
         options = {key: keywords.pop(key) for key in list(keywords) if key in signature(name)}
         controller = function(**options)
-        _, state = controller.update(controller.init(init), **keywords)
-        return controller.update(state, **keywords)
+        update = controller.update
+        if isinstance(controller, optax.GradientTransformation):  # whose state comes second
+            update = lambda state, updates, params=None: controller.update(updates, state, params)
+        _, state = update(controller.init(init), **keywords)
+        return update(state, **keywords)
 
     return two_updates
 
@@ -195,7 +166,7 @@ def test_walk_finds_the_floor() -> None:
 
 @every_function
 def test_has_an_example(name: str) -> None:
-    assert name in EXAMPLES, f"add an entry for {name} to tests/contract/examples.py"
+    assert name in EXAMPLES, f"add an entry for {name} to a module of tests/contract/examples"
 
 
 def test_every_example_is_of_a_function() -> None:

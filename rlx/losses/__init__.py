@@ -1,5 +1,3 @@
 """Losses by what they train. Every loss is per element and to be minimized."""
 
-from rlx.losses import policy, value
-
-__all__ = ["policy", "value"]
+from rlx.losses import generative, imitation, model, policy, preference, value

@@ -1,5 +1,3 @@
-"""Regularizers by what they keep in check. Every penalty is per element."""
+"""Regularizers by what they hold back."""
 
-from rlx.regularizers import divergence, entropy
-
-__all__ = ["divergence", "entropy"]
+from rlx.regularizers import behavior, divergence, entropy, representation, smoothness

@@ -1,50 +1,9 @@
-"""The table of the contract test: how to call each public function of the function floor.
-
-A new function is one new entry. Sampled arguments are float32; hyperparameters that have a numeric default,
-and those given in `hyperparameters`, are swept; `variants` are other static options, each put through every
-check.
-"""
-
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+"""What PPO needs, and the shared cores."""
 
 import numpy as np
 
 from rlx.controllers import MomentsState
-
-SHAPE = (4, 6)
-Sampler = Callable[[np.random.Generator], Any]
-
-
-class Example(NamedTuple):
-    """How to call one function.
-
-    arguments: sampler by argument name; of a controller, those of its `update`.
-    hyperparameters: values of numeric keywords that have no numeric default.
-    variants: keyword sets, each checked in full on top of the others.
-    init: of a controller, the sampler of the argument of its `init`.
-    mask: shape of `where`, for a function that has it.
-    skips: checks that do not apply, by name, with the reason.
-    """
-
-    arguments: Mapping[str, Sampler]
-    hyperparameters: Mapping[str, float] = {}
-    variants: tuple[Mapping[str, Any], ...] = ({},)
-    init: Sampler | None = None
-    mask: tuple[int, ...] = SHAPE
-    skips: Mapping[str, str] = {}
-
-
-def normal(*shape: int, scale: float = 1.0, shift: float = 0.0) -> Sampler:
-    return lambda rng: np.asarray(shift + scale * rng.normal(size=shape), np.float32)
-
-
-def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Sampler:
-    return lambda rng: np.asarray(rng.uniform(low, high, shape), np.float32)
-
-
-def boolean(*shape: int) -> Sampler:
-    return lambda rng: rng.random(shape) < 0.3
+from tests.contract.example import SHAPE, Example, Sampler, boolean, log_prob, normal, positive, real, uniform
 
 
 def moments(*shape: int) -> Sampler:
@@ -52,13 +11,9 @@ def moments(*shape: int) -> Sampler:
     return lambda rng: MomentsState(np.float32(12), normal(*shape)(rng), uniform(*shape, low=0.5, high=2)(rng))
 
 
-real = normal(*SHAPE)
-positive = uniform(*SHAPE, low=0.5, high=2)
-log_prob = uniform(*SHAPE, low=-2, high=-0.1)
-
 LEVELS = tuple({"level": level} for level in ("token", "sequence", "sequence_mean", "prefix"))
 PYTHON_NUMBERS = "takes and gives Python numbers, which are shapes of the program"
-PYTREE = "its arguments are pytrees; test_controllers.py checks the errors"
+PYTREE = "its arguments are pytrees; tests/controllers checks the errors"
 
 EXAMPLES: dict[str, Example] = {
     "rlx.reduce.mean": Example({"x": real}, variants=({}, {"axis": 0}, {"axis": (0, 1)})),

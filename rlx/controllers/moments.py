@@ -4,7 +4,6 @@ A controller is a pair `init(...) -> state`, `update(state, ...) -> (output, sta
 state is a NamedTuple of arrays that scans, vmaps and checkpoints like any other pytree.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from rlx.types import Controller, Scalar, check_choice, check_mask, floating, like
+from rlx.types import Controller, Scalar, check_mask, floating, like
 
 
 class MomentsState(NamedTuple):
@@ -251,146 +250,3 @@ def running_return_scale(*, discount: Scalar, clip: Scalar = 10.0, epsilon: Scal
         return scaled.astype(reward.dtype), ReturnScaleState(carried, moments)
 
     return Controller(init, update)
-
-
-class AdaptiveKLState(NamedTuple):
-    """The coefficient in force."""
-
-    coefficient: Float[Array, ""]
-
-
-def adaptive_kl(
-    *, target: Scalar, factor: Scalar = 2.0, tolerance: Scalar = 1.5, low: Scalar = 1e-6, high: Scalar = 1e6
-) -> Controller:
-    """Coefficient of a KL penalty that keeps the KL of a policy update near a target.
-
-    β ← β / factor where KL < target / tolerance, β ← β · factor where KL > target · tolerance, then clip to
-    [low, high].
-
-    Args:
-        target: wanted KL per update, in nats.
-        factor: step of the coefficient, above 1.
-        tolerance: width of the band in which the coefficient stays, above 1.
-        low: smallest coefficient.
-        high: largest coefficient.
-
-    Returns:
-        A controller: `init(coefficient)`, `update(state, kl)` gives (coefficient, state), both scalars or of
-        the coefficient's shape. A KL that is NaN leaves the coefficient as it is.
-
-    Raises:
-        ValueError: if coefficient or kl is not floating.
-
-    References:
-        Schulman et al., 2017, "Proximal Policy Optimization Algorithms", arXiv:1707.06347 (section 4).
-    """
-
-    def init(coefficient: Scalar) -> AdaptiveKLState:
-        return AdaptiveKLState(*floating(coefficient=coefficient))
-
-    def update(state: AdaptiveKLState, kl: Scalar) -> tuple[Array, AdaptiveKLState]:
-        (kl,) = floating(kl=kl)
-        goal, step, width, lowest, highest = like(state.coefficient, target, factor, tolerance, low, high)
-        change = jnp.where(kl > goal * width, step, jnp.where(kl < goal / width, 1 / step, 1))
-        coefficient = jnp.clip(state.coefficient * lax.stop_gradient(change), lowest, highest)
-        return coefficient, AdaptiveKLState(coefficient)
-
-    return Controller(init, update)
-
-
-class EwmaState(NamedTuple):
-    """The weighted mean of the parameters and the total weight behind it."""
-
-    weight: Float[Array, ""]
-    mean: PyTree
-
-
-def ewma_params(*, decay: Scalar) -> Controller:
-    """Exponentially weighted mean of parameters without start-up bias, such as PPO-EWMA's anchor policy.
-
-    W ← decay·W + 1,  p̄ ← p̄ + (p − p̄) / W. The weights' mean age, decay / (1 − decay) updates, is how far
-    the anchor trails.
-
-    Args:
-        decay: factor in [0, 1) of all earlier weights at each update; 0 keeps the latest parameters.
-
-    Returns:
-        A controller: `init(params)` counts them as the first sample, `update(state, params)` gives (mean,
-        state).
-
-    Raises:
-        ValueError: from init and update, if a parameter is not floating, or the structure is not the state's.
-
-    References:
-        Hilton et al., 2021, "Batch Size-Invariance for Policy Optimization", arXiv:2110.00641.
-    """
-
-    def init(params: PyTree) -> EwmaState:
-        return EwmaState(weight=jnp.ones((), jnp.float32), mean=jax.tree.map(_parameter, params))
-
-    def update(state: EwmaState, params: PyTree) -> tuple[PyTree, EwmaState]:
-        params = lax.stop_gradient(jax.tree.map(_parameter, params))
-        (keep,) = like(state.weight, decay)
-        weight = keep * state.weight + 1
-        mean = jax.tree.map(lambda m, p: m + ((p - m) / weight).astype(m.dtype), state.mean, params)
-        return mean, EwmaState(weight, mean)
-
-    return Controller(init, update)
-
-
-def _parameter(x: Array) -> Array:
-    return floating(params=x)[0]
-
-
-class ParallelScale(NamedTuple):
-    """Settings of a PPO cycle: Python numbers, since they are shapes of the program."""
-
-    num_minibatches: int
-    minibatch_size: int
-    learning_rate_multiplier: float
-
-
-def scale_parallel_environments(
-    num_envs: int,
-    *,
-    base_num_envs: int,
-    num_steps: int,
-    num_minibatches: int,
-    rule: str = "fixed_minibatch_size",
-) -> ParallelScale:
-    """How PPO's inner loop changes when the number of parallel environments grows by c.
-
-    With c = num_envs / base_num_envs, "fixed_minibatch_size" keeps minibatch size and learning rate and takes
-    c·num_minibatches minibatches; "sqrt" keeps the number of minibatches, and has minibatches c times as
-    large and a learning rate √c times as large, which was found to stagnate.
-
-    Args:
-        num_envs: static; number of parallel environments wanted.
-        base_num_envs: static; number of environments that the other settings were tuned for.
-        num_steps: static; steps of each environment in a cycle.
-        num_minibatches: static; minibatches of an epoch at `base_num_envs`.
-        rule: static; "fixed_minibatch_size" or "sqrt".
-
-    Returns:
-        A `ParallelScale` of num_minibatches, minibatch_size (in transitions) and learning_rate_multiplier.
-
-    Raises:
-        ValueError: for an unknown `rule`, or if the transitions of a cycle do not divide into the
-            minibatches.
-
-    References:
-        Beukman et al., 2026, "Preventing Learning Stagnation in PPO by Scaling to 1 Million Parallel
-        Environments", arXiv:2603.06009.
-    """
-    check_choice("rule", rule, ("fixed_minibatch_size", "sqrt"))
-    growth = num_envs / base_num_envs
-    fixed = rule == "fixed_minibatch_size"
-    count = max(1, round(num_minibatches * growth)) if fixed else num_minibatches
-    transitions = num_envs * num_steps
-    size, rest = divmod(transitions, count)
-    if rest:
-        raise ValueError(
-            f"num_envs * num_steps = {transitions} transitions do not divide into {count} minibatches; "
-            f"choose num_envs as a multiple of {base_num_envs}, or num_minibatches that divides it"
-        )
-    return ParallelScale(count, size, 1.0 if fixed else math.sqrt(growth))

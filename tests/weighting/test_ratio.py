@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.weighting import LEVELS, importance_log_ratio
+from rlx.weighting import importance_log_ratio
+from rlx.weighting.ratio import LEVELS
 
 LOG_PROB = jnp.array([-1.0, -0.5, -2.0, -3.0])
 BEHAVIOR = jnp.array([-1.2, -0.9, -1.5, -3.0])

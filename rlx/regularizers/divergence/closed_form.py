@@ -1,58 +1,10 @@
-"""Divergences between distributions, exact or estimated from samples, in nats."""
+"""Divergences in closed form, in nats."""
 
 import jax
 import jax.numpy as jnp
-from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from rlx.types import Scalar, check_choice, elements, like
-
-ESTIMATORS = {
-    "k1": lambda d: -d,
-    "k2": lambda d: jnp.square(d) / 2,
-    "k3": lambda d: jnp.expm1(d) - d,
-    "abs": jnp.abs,
-}
-
-
-def kl_estimate(
-    log_prob: Float[Array, "*#batch"],
-    reference_log_prob: Float[Array, "*#batch"],
-    *,
-    kind: str = "k3",
-    where: Bool[Array, "*#batch"] | None = None,
-    bound: Scalar | None = None,
-) -> Float[Array, "*batch"]:
-    """Estimate of KL(π ‖ π_ref) from one sample of π per element.
-
-    With d = log π_ref − log π: k1 = −d, k2 = d²/2, k3 = exp(d) − d − 1, abs = |d|. k1 and k3 are unbiased in
-    value, k3 is never negative; of the gradients through `log_prob` only that of k2 is unbiased.
-
-    Args:
-        log_prob: log π of samples drawn from π [*batch]; carries the gradient.
-        reference_log_prob: the same under the reference policy; a constant.
-        kind: static; "k1", "k2", "k3" or "abs".
-        where: boolean mask, True where an element counts.
-        bound: largest absolute value, beyond which the gradient is 0; None for no bound.
-
-    Returns:
-        Estimate per element in nats, 0 where masked.
-
-    Raises:
-        ValueError: for an unknown `kind`, a non-floating array, a non-boolean `where`, or unfitting shapes.
-
-    References:
-        Schulman, 2020, "Approximating KL Divergence" (k1, k2, k3).
-        Tang and Munos, 2025, "On a few pitfalls in KL divergence gradient estimation for RL",
-        arXiv:2506.09477.
-    """
-    check_choice("kind", kind, tuple(ESTIMATORS))
-    log_prob, reference_log_prob = elements(log_prob=log_prob, reference_log_prob=reference_log_prob, where=where)
-    estimate = ESTIMATORS[kind](lax.stop_gradient(reference_log_prob) - log_prob)
-    if bound is None:
-        return estimate
-    (bound,) = like(estimate, bound)
-    return jnp.clip(estimate, -bound, bound)
+from rlx.types import elements
 
 
 def kl_gaussian(

@@ -1,68 +1,11 @@
-"""Return and advantage estimators, along time and along a group of rollouts. Results are constants."""
+"""Advantages along a group of rollouts of one prompt. Results are constants."""
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float
 
 from rlx.reduce import mean
-from rlx.types import Scalar, check_broadcast, check_choice, elements, like
-
-
-def gae(
-    reward: Float[Array, "*#batch"],
-    discount: Float[Array, "*#batch"] | float,
-    value: Float[Array, "*#batch"],
-    next_value: Float[Array, "*#batch"],
-    *,
-    lambda_: Scalar = 0.95,
-    truncation: Bool[Array, "*#batch"] | Num[Array, "*#batch"] | None = None,
-    axis: int = 0,
-) -> Float[Array, "*batch"]:
-    """Generalized advantage estimation, exact where an episode is cut by a time limit.
-
-    δ_t = R_t + d_t·V'_t − V_t,  A_t = δ_t + d_t·λ·(1 − truncation_t)·A_{t+1}. The value target is A + V.
-    Termination (d_t = 0) ends both the bootstrap and the trace. Truncation ends the trace alone, since the
-    next row is another episode, while δ_t keeps its bootstrap.
-
-    Args:
-        reward: R_t [time, *batch].
-        discount: d_t = γ·(1 − termination_t).
-        value: V_t of the observation acted on.
-        next_value: V'_t of the observation that the transition reached, before any reset.
-        lambda_: λ in [0, 1]: 0 gives the one-step error, 1 the discounted return − V.
-        truncation: True or 1 where the episode was cut without terminating; None for nowhere.
-        axis: static; the time axis.
-
-    Returns:
-        Advantages of the same shape, without gradient.
-
-    Raises:
-        ValueError: for a non-floating array, or unfitting shapes.
-
-    References:
-        Schulman et al., 2016, "High-Dimensional Continuous Control Using Generalized Advantage Estimation",
-        arXiv:1506.02438.
-        Pardo et al., 2018, "Time Limits in Reinforcement Learning", arXiv:1712.00378 (bootstrap at
-        truncations).
-    """
-    shape = check_broadcast(reward=reward, discount=discount, value=value, next_value=next_value, truncation=truncation)
-    reward, discount, value, next_value = elements(reward=reward, discount=discount, value=value, next_value=next_value)
-    (lambda_,) = like(reward, lambda_)
-    delta = reward + discount * next_value - value
-    decay = discount * lambda_
-    if truncation is not None:
-        decay = decay * (1 - jnp.asarray(truncation, decay.dtype))
-
-    steps = tuple(jnp.moveaxis(jnp.broadcast_to(x, shape), axis, 0) for x in lax.stop_gradient((delta, decay)))
-    _, advantage = lax.scan(_accumulate, jnp.zeros_like(steps[0][0]), steps, reverse=True)
-    return jnp.moveaxis(advantage, 0, axis)
-
-
-def _accumulate(advantage: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
-    """One step of the recursion. A module-level function, so that uncompiled calls reuse the traced loop."""
-    delta, decay = step
-    advantage = delta + decay * advantage
-    return advantage, advantage
+from rlx.types import Scalar, check_choice, elements, like
 
 
 def group_relative(

@@ -1,0 +1,121 @@
+"""Which public functions there are, read off the modules and their docstrings.
+
+`rlx functions` prints it and `docs/functions.md` is made of it, so that neither can miss a function.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import NamedTuple
+
+import rlx
+
+SLOTS = (
+    "reduce",
+    "returns",
+    "rewards",
+    "weighting",
+    "losses",
+    "regularizers",
+    "controllers",
+    "transforms",
+    "diagnostics",
+    "policies",
+    "data",
+    "tabular",
+    "bandits",
+)
+"""The modules of `rlx` that hold functions on arrays; the others train with them."""
+
+MAKERS = ("rlx.policies.networks", "rlx.policies.distributions", "rlx.policies.initializers")
+"""Modules of the slots that make networks and distributions, and have no function on arrays of their own."""
+
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+
+
+class Entry(NamedTuple):
+    """One public function.
+
+    name: as users import it, such as "rlx.losses.policy.clipped_surrogate".
+    slot: the module that it belongs to, such as "losses.policy".
+    summary: first line of the docstring, without formula.
+    papers: arXiv identifiers that its References name.
+    source: the first of its References, or "" for none.
+    reconstruction: whether no exact formula was published, so that the function is a reading of its source.
+    """
+
+    name: str
+    slot: str
+    summary: str
+    papers: tuple[str, ...]
+    source: str
+    reconstruction: bool
+
+
+def _modules() -> Iterator[ModuleType]:
+    """All modules of the slots, a package before its parts."""
+    present = {module.name for module in pkgutil.iter_modules(rlx.__path__)}
+    for name in (f"rlx.{slot}" for slot in SLOTS if slot in present):
+        module = importlib.import_module(name)
+        yield module
+        for inner in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}."):
+            yield importlib.import_module(inner.name)
+
+
+def public_functions() -> dict[str, Callable]:
+    """Every public function of the slots, found by walking the modules.
+
+    Returns:
+        The functions by the shortest name under which each can be imported, sorted.
+    """
+    names: dict[Callable, str] = {}
+    for module in _modules():
+        for name, function in vars(module).items():
+            if not inspect.isfunction(function) or name.startswith("_"):
+                continue
+            if not function.__module__.startswith(f"{module.__name__}.") and function.__module__ != module.__name__:
+                continue  # imported from another slot, for use
+            if function.__module__ not in MAKERS:
+                names.setdefault(function, f"{module.__name__}.{name}")
+    return {name: function for function, name in sorted(names.items(), key=lambda item: item[1])}
+
+
+def _section(doc: str, title: str) -> str:
+    found = re.search(rf"^{title}:\n(.*?)(?:\n\s*\n(?=\S)|\Z)", doc, re.S | re.M)
+    return found[1] if found else ""
+
+
+def _entry(name: str, function: Callable) -> Entry:
+    doc = inspect.getdoc(function) or ""
+    references = _section(doc, "References")
+    first = re.split(r"\n    (?! )", references.strip())[0] if references else ""
+    return Entry(
+        name=name,
+        slot=name.removeprefix("rlx.").rpartition(".")[0],
+        summary=doc.partition("\n")[0],
+        papers=tuple(dict.fromkeys(ARXIV.findall(references))),
+        source=" ".join(first.split()),
+        reconstruction=bool(re.search(r"^\s*Reconstruction:", doc, re.M)),
+    )
+
+
+def entries(*, search: str = "", paper: str = "") -> list[Entry]:
+    """The public functions with what their docstrings say.
+
+    Args:
+        search: keep functions in whose name or docstring this word occurs, in any case.
+        paper: keep functions that refer to this arXiv identifier.
+
+    Returns:
+        One entry per function, sorted by name.
+    """
+    word, identifier = search.lower(), paper.lower().removeprefix("arxiv:")
+    found = []
+    for name, function in public_functions().items():
+        entry = _entry(name, function)
+        if word in f"{name}\n{inspect.getdoc(function) or ''}".lower() and (not paper or identifier in entry.papers):
+            found.append(entry)
+    return found

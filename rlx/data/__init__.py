@@ -1,0 +1,1 @@
+"""Replay, datasets, sampling and retrieval."""

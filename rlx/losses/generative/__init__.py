@@ -1,0 +1,1 @@
+"""Losses of diffusion, flow-matching and variational policies, to be minimized; one value per sample."""

@@ -1,0 +1,1 @@
+"""Behavior cloning and its relatives, to be minimized; one value per element."""

@@ -1,0 +1,1 @@
+"""Staying near data: support, dataset and density constraints."""

@@ -1,0 +1,1 @@
+"""Rank, orthonormality, bisimulation and information of features."""

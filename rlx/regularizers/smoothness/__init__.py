@@ -1,0 +1,1 @@
+"""Smoothness of functions and diversity of their gradients."""

@@ -1,0 +1,1 @@
+"""Shaping, normalizing and modelling rewards."""

@@ -1,0 +1,1 @@
+"""Algorithms and bounds with exact, finite mathematics."""
