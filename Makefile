@@ -25,6 +25,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: install
+	$(BIN)/rlx functions --markdown > docs/functions.md
+	$(BIN)/rlx claims --markdown > docs/claims.md
+
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

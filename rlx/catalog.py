@@ -33,6 +33,8 @@ SLOTS = (
 MAKERS = ("rlx.policies.networks", "rlx.policies.distributions", "rlx.policies.initializers")
 """Modules of the slots that make networks and distributions, and have no function on arrays of their own."""
 
+# "Schulman et al., 2017, "Proximal …", arXiv:1707.06347": the title ends where the next quotation mark does.
+REFERENCE = re.compile(r"(?:^|\s)([^\s\"(\d][^\":();\d]*?, (?:19|20)\d\d)[a-z]?,\s+(?:\"[^\"]*\"|arXiv)")
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
@@ -43,7 +45,7 @@ class Entry(NamedTuple):
     slot: the module that it belongs to, such as "losses.policy".
     summary: first line of the docstring, without formula.
     papers: arXiv identifiers that its References name.
-    source: the first of its References, or "" for none.
+    sources: authors, year and arXiv identifier of each of its References.
     reconstruction: whether no exact formula was published, so that the function is a reading of its source.
     """
 
@@ -51,7 +53,7 @@ class Entry(NamedTuple):
     slot: str
     summary: str
     papers: tuple[str, ...]
-    source: str
+    sources: tuple[str, ...]
     reconstruction: bool
 
 
@@ -90,16 +92,23 @@ def _section(doc: str, title: str) -> str:
 
 def _entry(name: str, function: Callable) -> Entry:
     doc = inspect.getdoc(function) or ""
-    references = _section(doc, "References")
-    first = re.split(r"\n    (?! )", references.strip())[0] if references else ""
+    references = " ".join(_section(doc, "References").split())
     return Entry(
         name=name,
         slot=name.removeprefix("rlx.").rpartition(".")[0],
         summary=doc.partition("\n")[0],
         papers=tuple(dict.fromkeys(ARXIV.findall(references))),
-        source=" ".join(first.split()),
+        sources=tuple(_sources(references)),
         reconstruction=bool(re.search(r"^\s*Reconstruction:", doc, re.M)),
     )
+
+
+def _sources(references: str) -> Iterator[str]:
+    starts = list(REFERENCE.finditer(references))
+    for start, following in zip(starts, [*starts[1:], None]):
+        papers = ARXIV.findall(references[start.start() : following.start() if following else None])
+        authors = start[1].removeprefix(". ")
+        yield f"{authors} ({papers[0]})" if papers else authors
 
 
 def entries(*, search: str = "", paper: str = "") -> list[Entry]:
@@ -119,3 +128,38 @@ def entries(*, search: str = "", paper: str = "") -> list[Entry]:
         if word in f"{name}\n{inspect.getdoc(function) or ''}".lower() and (not paper or identifier in entry.papers):
             found.append(entry)
     return found
+
+
+PAGE = """\
+# The functions of rlx
+
+Generated from the docstrings by `make docs`; `rlx functions --search WORD` and `rlx functions --paper ARXIV` look
+things up in the same list. {count} functions; the {reconstructions} marked † are reconstructions: no exact formula was
+published, and the docstring says what the function rests on.
+"""
+
+
+def markdown(found: list[Entry]) -> str:
+    """The catalog as one page, a table for each slot.
+
+    Args:
+        found: entries, as `entries` returns them.
+
+    Returns:
+        Markdown text.
+    """
+    lines = [PAGE.format(count=len(found), reconstructions=sum(entry.reconstruction for entry in found))]
+    slots = sorted({entry.slot for entry in found})
+    lines += [f"- [`rlx.{slot}`](#rlx{slot.replace('.', '')}): {_about(slot)}" for slot in slots]
+    for slot in slots:
+        lines += ["", f"## rlx.{slot}", "", _about(slot), ""]
+        lines += ["| function | what it computes | source |", "| --- | --- | --- |"]
+        for entry in found:
+            if entry.slot == slot:
+                name = f"`{entry.name.rpartition('.')[2]}`" + (" †" if entry.reconstruction else "")
+                lines.append(f"| {name} | {entry.summary} | {'; '.join(entry.sources)} |")
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+def _about(slot: str) -> str:
+    return (importlib.import_module(f"rlx.{slot}").__doc__ or "").partition("\n")[0]

@@ -17,6 +17,8 @@ COMMANDS = {
         "experiments.cli.environments",
         "list what can be trained on, with observation and action spaces",
     ),
+    "functions": ("experiments.cli.functions", "list the losses, regularizers and estimators, by word or by paper"),
+    "claims": ("experiments.cli.claims", "try what papers claim, where the truth is known exactly"),
     "play": ("experiments.cli.play", "render episodes of a trained policy to GIF or MP4"),
     "plot": ("experiments.cli.plot", "draw learning curves of one or several runs"),
     "bench": ("experiments.cli.bench", "measure speed against bounds and against other trainers"),

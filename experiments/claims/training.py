@@ -1,0 +1,233 @@
+"""Group-relative policy optimization of a tabular policy, with the slots that the papers fill.
+
+train = make_train(problem, Method(), num_updates=200)
+curves = jax.jit(jax.vmap(train))(keys, learning_rates)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from experiments.claims import problems
+from experiments.claims.problems import Problem
+from rlx import reduce, returns
+from rlx.losses import policy
+from rlx.regularizers import entropy as entropies
+from rlx.training.statistics import interquartile_mean
+
+
+class Batch(NamedTuple):
+    """What a loss may use. Arrays along tokens are ``[prompt, group, time]``, those of sequences ``[prompt, group]``.
+
+    Attributes:
+      state: states of the policy's table.
+      token: sampled tokens.
+      reward: of sequences.
+      advantage: of tokens.
+      logits: of the policy in training, at every state of the batch, as are the two below.
+      behavior_logits: of the policy that sampled.
+      reference_logits: of the initial policy.
+      log_prob: of the sampled tokens under the policy in training, and so on.
+      where: True where a token counts.
+      key: of this gradient step.
+      update: updates done before.
+      memory: the method's state.
+    """
+
+    state: Int[Array, "prompt group time"]
+    token: Int[Array, "prompt group time"]
+    reward: Float[Array, "prompt group"]
+    advantage: Float[Array, "prompt group time"]
+    logits: Float[Array, "prompt group time token"]
+    behavior_logits: Float[Array, "prompt group time token"]
+    reference_logits: Float[Array, "prompt group time token"]
+    log_prob: Float[Array, "prompt group time"]
+    behavior_log_prob: Float[Array, "prompt group time"]
+    reference_log_prob: Float[Array, "prompt group time"]
+    where: Bool[Array, "prompt group time"]
+    key: PRNGKeyArray
+    update: Int[Array, ""]
+    memory: PyTree
+
+    @property
+    def entropy(self) -> Float[Array, "prompt group time"]:
+        """Entropy of the policy in training at each token, with its gradient."""
+        return entropies.categorical_entropy(self.logits)
+
+
+def group_advantage(batch: Batch) -> Float[Array, "prompt group time"]:
+    """GRPO's: the standardized reward of the sequence, for each of its tokens."""
+    return jnp.broadcast_to(returns.group_relative(batch.reward)[..., None], batch.token.shape)
+
+
+def clipped_loss(batch: Batch) -> Float[Array, ""]:
+    """GRPO's: the clipped surrogate, averaged over tokens."""
+    per_token = policy.clipped_surrogate(batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where)
+    return reduce.token_mean(per_token, where=batch.where)
+
+
+class Method(NamedTuple):
+    """The slots of an update; the defaults are GRPO's.
+
+    Attributes:
+      advantage: from the sampled batch (before any step, ``log_prob`` being the behavior's) to advantages of tokens.
+      loss: the scalar that an inner step descends.
+      memory: the method's state at the start: a function of the problem.
+      remember: from the sampled batch, with advantages, to the batch that the inner steps see, its memory updated.
+      behavior: the logits to sample with, from the policy's and the memory; a temperature goes here.
+      optimizer: from the learning rate to the optimizer.
+    """
+
+    advantage: Callable[[Batch], Array] = group_advantage
+    loss: Callable[[Batch], Array] = clipped_loss
+    memory: Callable[[Problem], PyTree] = lambda problem: ()
+    remember: Callable[[Batch], Batch] = lambda batch: batch
+    behavior: Callable[[Array, PyTree], Array] = lambda logits, memory: logits
+    optimizer: Callable[[Any], optax.GradientTransformation] = optax.adam
+
+
+Train = Callable[[PRNGKeyArray, Any], dict[str, Float[Array, " update"]]]
+
+
+def make_train(
+    problem: Problem,
+    method: Method,
+    *,
+    num_updates: int = 200,
+    group: int = 8,
+    inner_steps: int = 4,
+    staleness: int = 0,
+    measures: Callable[[Batch, Array], dict[str, Array]] = lambda batch, logits: {},
+) -> Train:
+    """A training run as one pure function, to be jitted and vmapped.
+
+    Args:
+      problem: the task.
+      method: what is optimized.
+      num_updates: batches that are sampled.
+      group: sequences for each prompt.
+      inner_steps: gradient steps on each batch.
+      staleness: updates by which the sampling policy lags behind.
+      measures: more to record, of the batch after its last inner step and of the logits then.
+
+    Returns:
+      ``train(key, learning_rate) -> curves``, each ``[update]``: the exact measures of ``problems.evaluate`` after
+      the update, and of the batch: ``sampled_reward``, ``gradient_norm`` (largest of the inner steps),
+      ``log_ratio_max`` (largest, in absolute value) and ``mixed_groups`` (share of groups whose rewards differ).
+    """
+
+    def gathered(batch: Batch, logits: Array) -> Batch:
+        own = logits[batch.state]
+        return batch._replace(logits=own, log_prob=_log_prob(own, batch.token))
+
+    def train(key: PRNGKeyArray, learning_rate: Any) -> dict[str, Float[Array, " update"]]:
+        optimizer = method.optimizer(learning_rate)
+
+        def update(carry, index_and_key):
+            history, optimizer_state, memory = carry
+            index, key = index_and_key
+            logits = history[0]
+            sample_key, step_key, memory_key = jax.random.split(key, 3)
+            behavior = method.behavior(history[-1], memory)
+            rollout = problems.sample(problem, behavior, sample_key, group)
+            log_prob = lambda table: _log_prob(table[rollout.state], rollout.token)
+            batch = Batch(
+                state=rollout.state,
+                token=rollout.token,
+                reward=rollout.reward,
+                advantage=jnp.zeros(rollout.token.shape),
+                logits=logits[rollout.state],
+                behavior_logits=behavior[rollout.state],
+                reference_logits=problem.logits[rollout.state],
+                log_prob=log_prob(logits),
+                behavior_log_prob=log_prob(behavior),
+                reference_log_prob=log_prob(problem.logits),
+                where=jnp.ones(rollout.token.shape, bool),
+                key=memory_key,
+                update=index,
+                memory=memory,
+            )
+            batch = method.remember(batch._replace(advantage=method.advantage(batch)))
+
+            def inner(carry, key):
+                logits, optimizer_state = carry
+                loss = lambda logits: method.loss(gathered(batch._replace(key=key), logits))
+                gradient = jax.grad(loss)(logits)
+                updates, optimizer_state = optimizer.update(gradient, optimizer_state, logits)
+                return (optax.apply_updates(logits, updates), optimizer_state), optax.tree.norm(gradient)
+
+            (logits, optimizer_state), norms = jax.lax.scan(
+                inner, (logits, optimizer_state), jax.random.split(step_key, inner_steps)
+            )
+            after = gathered(batch, logits)
+            varies = jnp.max(batch.reward, -1) > jnp.min(batch.reward, -1)
+            curves = problems.evaluate(problem, logits) | {
+                "sampled_reward": jnp.mean(batch.reward),
+                "gradient_norm": jnp.max(norms),
+                "log_ratio_max": jnp.max(jnp.abs(after.log_prob - after.behavior_log_prob)),
+                "mixed_groups": jnp.mean(varies),
+            }
+            history = jnp.concatenate([logits[None], history[:-1]])
+            return (history, optimizer_state, batch.memory), curves | measures(after, logits)
+
+        history = jnp.broadcast_to(problem.logits, (staleness + 1, *problem.logits.shape))
+        carry = (history, optimizer.init(problem.logits), method.memory(problem))
+        _, curves = jax.lax.scan(update, carry, (jnp.arange(num_updates), jax.random.split(key, num_updates)))
+        return curves
+
+    return train
+
+
+class Tuned(NamedTuple):
+    """Curves ``[seed, update]`` by name, and the learning rate that gave them."""
+
+    curves: dict[str, np.ndarray]
+    learning_rate: float
+
+
+LEARNING_RATES = (0.01, 0.03, 0.1, 0.3)
+
+
+def tune_and_train(
+    train: Train,
+    *,
+    num_seeds: int,
+    learning_rates: Sequence[float] = LEARNING_RATES,
+    score: Callable[[dict[str, np.ndarray]], np.ndarray] = lambda curves: curves["success"][:, -20:].mean(-1),
+) -> Tuned:
+    """Choose the learning rate on seeds of its own, and train with it on others.
+
+    Baseline and method go through here alike, with the same grid and budget.
+
+    Args:
+      train: as ``make_train`` returns it.
+      num_seeds: seeds of the comparison; tuning takes as many runs in all, a share for each learning rate.
+      learning_rates: the grid.
+      score: what is tuned for, ``[run]``, from curves ``[run, update]``: the final success by default.
+    """
+    # The same number of runs both times, so that one program serves.
+    runs = max(num_seeds, len(learning_rates))
+    program = jax.jit(jax.vmap(train))
+
+    def curves_of(first_seed: int, rates: np.ndarray) -> dict[str, np.ndarray]:
+        keys = jax.vmap(jax.random.key)(first_seed + jnp.arange(runs))
+        return jax.tree.map(np.asarray, program(keys, jnp.asarray(rates, jnp.float32)))
+
+    rates = np.asarray(learning_rates, np.float32)
+    grid = np.repeat(rates, -(-runs // len(rates)))[:runs]
+    scores = score(curves_of(10_000, grid))
+    means = [interquartile_mean(scores[grid == rate]) for rate in rates]
+    best = learning_rates[int(np.nanargmax(means))]
+    curves = curves_of(0, np.full(runs, best))
+    return Tuned({name: curve[:num_seeds] for name, curve in curves.items()}, float(best))
+
+
+def _log_prob(logits: Array, token: Array) -> Array:
+    return jnp.take_along_axis(jax.nn.log_softmax(logits), token[..., None], axis=-1)[..., 0]

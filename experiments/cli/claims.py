@@ -1,0 +1,92 @@
+"""``rlx claims``: try what papers claim, on tabular problems."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from envs.registry import nearest
+from experiments.cli.errors import CommandError
+from experiments.cli.options import Switch, compilation_cache
+from experiments.cli.parsing import parse
+
+DESCRIPTION = """\
+Try what papers claim of their methods, on tabular softmax policies whose entropies and success rates are exact.
+Method and baseline get the same seeds, samples and gradient steps, and a learning rate tuned alike.
+
+examples:
+  rlx claims                     list them
+  rlx claims kl_cov mhpo         try two
+  rlx claims all                 try all, some minutes; the records go to experiments/claims/results
+  rlx claims --markdown          the page docs/claims.md, from the records
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to try."""
+
+    names: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(help="Claims, or all.", metavar="[NAME ...]")
+    ] = ()
+    seeds: int = 32
+    """Seeds of the comparison."""
+    updates: int = 200
+    """Updates of each run."""
+    out: str | None = None
+    """Folder of the records; None keeps those of the project."""
+    quick: Switch = False
+    """Two seeds and three updates, to see that it runs; writes no record unless --out is given."""
+    markdown: Switch = False
+    """Print docs/claims.md."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``rlx claims [NAME …]``."""
+    options = parse(Options, arguments, prog="rlx claims", description=DESCRIPTION)
+    from experiments.claims import verdicts
+
+    if options.markdown:
+        print(verdicts.markdown(verdicts.results()), end="")
+        return 0
+    known = verdicts.claims()
+    if not options.names:
+        width = max(map(len, known))
+        print("\n".join(f"  {name:<{width}}  {claim.method}, {claim.paper}" for name, claim in known.items()))
+        return 0
+    names = list(known) if options.names == ("all",) else options.names
+    for name in names:
+        if name not in known:
+            raise CommandError(f"no claim {name!r}; {nearest(name, [*known, 'all'])}")
+    for flag, value in (("--seeds", options.seeds), ("--updates", options.updates)):
+        if value < 1:
+            raise CommandError(f"{flag} must be at least 1, got {value}")
+    import jax
+
+    cache = compilation_cache("auto")
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    size = verdicts.QUICK if options.quick else verdicts.Size(options.seeds, options.updates)
+    for name in names:
+        record = verdicts.record(name, known[name], size)
+        print(summary(record), flush=True)
+        if options.out is not None or not options.quick:
+            folder = Path(options.out) if options.out is not None else verdicts.RESULTS
+            folder.mkdir(parents=True, exist_ok=True)
+            verdicts.save(record, folder)
+    return 0
+
+
+def summary(record: dict) -> str:
+    """A record in a few lines."""
+    lines = [f"{record['method']}, {record['paper']}"]
+    for finding in record["findings"]:
+        low, high = finding["interval"]
+        lines.append(
+            f"  {finding['verdict']:<12} {finding['statement']} ({finding['measure']}): {finding['method']:.3g} against "
+            f"{finding['baseline']:.3g}, difference {finding['difference']:+.3g} [{low:+.3g}, {high:+.3g}]"
+        )
+    return "\n".join(lines)
