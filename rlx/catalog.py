@@ -25,6 +25,7 @@ SLOTS = (
     "diagnostics",
     "policies",
     "data",
+    "curriculum",
     "tabular",
     "bandits",
 )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from experiments.cli import records
 from experiments.cli.errors import one_line
 from experiments.cli.options import Options
 from rlx.training import runs
@@ -21,10 +22,13 @@ ROLLOUT_STEPS = 1000
 def opening(algorithm: str, config: Any, plan: dict[str, Any], num_settings: int, folder: runs.RunFolder) -> str:
     from rlx.training.progress import engineering
 
+    name = algorithm.removesuffix(records.ABLATION).upper() + (
+        " ablation" if algorithm.endswith(records.ABLATION) else ""
+    )
     seeds = f"{plan['seeds']} seeds" if plan["seeds"] != 1 else "1 seed"
     settings = f" × {num_settings} settings" if num_settings > 1 else ""
     steps = engineering(plan["num_updates"] * config.steps_per_update)
-    return f"{algorithm.upper()} on {config.env}: {seeds}{settings} × {steps} steps → {folder.path}"
+    return f"{name} on {config.env}: {seeds}{settings} × {steps} steps → {folder.path}"
 
 
 def discard(folder: runs.RunFolder) -> None:
@@ -84,7 +88,6 @@ def write_pages(folder: runs.RunFolder) -> None:
 
 def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
     """What a run reached, what it wrote, and what to try next."""
-    from rlx.training.metrics import setting_label
     from rlx.training.progress import duration, engineering, number
 
     def result(aggregate: dict[str, Any]) -> str:
@@ -105,7 +108,7 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
             key=lambda setting: -math.inf if setting["interquartile_mean"] is None else setting["interquartile_mean"],
             reverse=True,
         )
-        labels = [setting_label(setting["hyperparameters"]) for setting in ranked]
+        labels = [setting["label"] for setting in ranked]
         lines += [
             ("final return" if i == 0 else "", f"{label:<{max(map(len, labels))}}  {result(setting)}")
             for i, (label, setting) in enumerate(zip(labels, ranked))
@@ -122,7 +125,7 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
         ("next", f"rlx play {path}"),
         ("", f"rlx plot {path}"),
         ("", f"open {folder.report}") if folder.report.exists() else None,
-        ("", f"rlx train {summary['algorithm']} --env {other}"),
+        ("", f"{records.command_of(summary['algorithm'])} --env {other}"),
     ]
     return "\n".join(f"  {name:<13} {text}" for name, text in filter(None, lines))
 

@@ -85,8 +85,9 @@ def summary(record: dict) -> str:
     lines = [f"{record['method']}, {record['paper']}"]
     for finding in record["findings"]:
         low, high = finding["interval"]
-        lines.append(
-            f"  {finding['verdict']:<12} {finding['statement']} ({finding['measure']}): {finding['method']:.3g} against "
-            f"{finding['baseline']:.3g}, difference {finding['difference']:+.3g} [{low:+.3g}, {high:+.3g}]"
+        numbers = (
+            f"{finding['method']:.3g} against {finding['baseline']:.3g}, "
+            f"difference {finding['difference']:+.3g} [{low:+.3g}, {high:+.3g}]"
         )
+        lines.append(f"  {finding['verdict']:<12} {finding['statement']} ({finding['measure']}): {numbers}")
     return "\n".join(lines)

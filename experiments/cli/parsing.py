@@ -144,9 +144,10 @@ def ungrouped(value: Any) -> dict[str, Any]:
 
 
 def field_docs(kind: type) -> dict[str, str]:
-    """The string literals under the fields of a dataclass."""
+    """The string literals under the fields of a dataclass and of those it inherits from."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    return {
+    inherited = [field_docs(base) for base in kind.__bases__ if dataclasses.is_dataclass(base)]
+    return {name: doc for docs in inherited for name, doc in docs.items()} | {
         field.target.id: " ".join(doc.value.value.split())
         for field, doc in itertools.pairwise(definition.body)
         if isinstance(field, ast.AnnAssign)

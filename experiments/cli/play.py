@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     )(jax.tree.map(lambda x: x[member.index], state.learner), jax.random.key(options.random_seed))
     policy = "stochastic" if options.stochastic else "deterministic"
-    label = ", ".join(filter(None, (f"seed {member.seed}", setting_label(member.setting))))
+    label = ", ".join(filter(None, (f"seed {member.seed}", setting_label(member.setting, table.choices))))
     print(f"{record.config.env} · {label} · checkpoint {update} · {policy} policy")
     for episode, (total, length) in enumerate(zip(rollouts.returns(played), rollouts.lengths(played.done))):
         print(f"  episode {episode}: return {total:,.4g}, {length} steps", flush=True)
@@ -141,11 +141,13 @@ def choose_member(table: MetricsTable, *, seed: int | None, setting: Mapping[str
     ]
     if not matching:
         seeds = sorted({member.seed for member in members})
-        settings = dict.fromkeys(setting_label(member.setting) for member in members if member.setting)
+        settings = dict.fromkeys(setting_label(member.setting, table.choices) for member in members if member.setting)
         known = f"its seeds are {', '.join(map(str, seeds))}" + (
             f"; its settings {'; '.join(settings)}" if settings else ""
         )
-        wanted = ", ".join(filter(None, (f"seed {seed}" if seed is not None else "", setting_label(setting))))
+        wanted = ", ".join(
+            filter(None, (f"seed {seed}" if seed is not None else "", setting_label(setting, table.choices)))
+        )
         raise CommandError(f"no {wanted} in this run; {known}")
     scores = np.array([_last_return(table, member.index, len(members)) for member in matching])
     return matching[int(np.argmax(np.where(np.isfinite(scores), scores, -np.inf)))]

@@ -17,6 +17,12 @@ ALGORITHMS = {"ppo": "experiments.ppo"}
 """Algorithm -> module that has ``Config``, ``SWEEPABLE``, ``hyperparameters``, ``make_environment``,
 ``make_learner`` and ``make_build``."""
 
+ABLATIONS = {"ppo": "experiments.ablation"}
+"""Algorithm -> module of the same kind whose config compares variants of it."""
+
+ABLATION = "_ablation"
+"""What the record of an ablation has after the algorithm's name."""
+
 
 class Record(NamedTuple):
     """A saved run.
@@ -42,9 +48,17 @@ def module_of(algorithm: str) -> ModuleType:
     Raises:
       CommandError: there is no such algorithm.
     """
-    if algorithm not in ALGORITHMS:
-        raise CommandError(f"no algorithm {algorithm!r}; {nearest(algorithm, ALGORITHMS)}")
-    return importlib.import_module(ALGORITHMS[algorithm])
+    name = algorithm.removesuffix(ABLATION)
+    modules = ALGORITHMS if name == algorithm else ABLATIONS
+    if name not in modules:
+        raise CommandError(f"no algorithm {name!r}; {nearest(name, modules)}")
+    return importlib.import_module(modules[name])
+
+
+def command_of(algorithm: str) -> str:
+    """The command that trains an algorithm, or compares its variants."""
+    name = algorithm.removesuffix(ABLATION)
+    return f"rlx train {name}" if name == algorithm else f"rlx ablate {name}"
 
 
 def read(run_dir: str | Path) -> Record:

@@ -10,7 +10,7 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def read_arguments(
-    algorithm: str, module: ModuleType, arguments: Sequence[str]
+    algorithm: str, module: ModuleType, arguments: Sequence[str], description: str = DESCRIPTION
 ) -> tuple[Any, Options, records.Record | None]:
     """The config, the options, and the record of the run that is resumed.
 
@@ -81,20 +81,21 @@ def read_arguments(
     check_environment(env)
     from experiments import presets
 
+    name, command = algorithm.removesuffix(records.ABLATION), records.command_of(algorithm)
     source = f"the run in {resumed.folder.path}" if resumed else f"the preset for {env}"
     kind, default = grouped(
         "train",
         (module.Config, Options),
-        {algorithm if name == "algorithm" else name: fields for name, fields in GROUPS.items()},
-        algorithm,
-        (saved or presets.preset(algorithm, env)) | {"env": env},
+        {name if group == "algorithm" else group: fields for group, fields in GROUPS.items()},
+        name,
+        (saved or presets.preset(name, env)) | {"env": env},
     )
     values = ungrouped(
         parse(
             kind,
             arguments,
-            prog=f"rlx train {algorithm}",
-            description=DESCRIPTION.format(name=algorithm.upper(), algorithm=algorithm, source=source),
+            prog=command,
+            description=description.format(name=name.upper(), algorithm=name, source=source),
             default=default,
         )
     )
@@ -110,8 +111,15 @@ def check_environment(env: str) -> None:
         raise envs.UnknownEnvironment(f"no environment {env!r}; {nearest_name(env)} (rlx envs lists them all)")
 
 
-def train(algorithm: str, module: ModuleType, config: Any, options: Options, resumed: records.Record | None) -> int:
-    """Do one run; returns the exit code."""
+def train(
+    algorithm: str,
+    module: ModuleType,
+    config: Any,
+    options: Options,
+    resumed: records.Record | None,
+    finish: Callable[[runs.RunFolder, Any], None] | None = None,
+) -> int:
+    """Do one run, and ``finish`` its folder, given the summary; returns the exit code."""
     check_counts(config, options)
     sweep = read_sweep(options.sweep, module)
     plan = make_plan(config, options, sweep, resumed)
@@ -163,6 +171,7 @@ def train(algorithm: str, module: ModuleType, config: Any, options: Options, res
             seeds=[seed for _, seed in members],
             hyperparameters=hyperparameters,
             swept=tuple(sweep),
+            choices=getattr(config, "choices", None),
             num_envs=config.num_envs,
             steps_per_update=config.steps_per_update,
             num_updates=plan["num_updates"],
@@ -188,7 +197,7 @@ def train(algorithm: str, module: ModuleType, config: Any, options: Options, res
             discard(folder)
         raise
 
-    resume_command = f"rlx train {algorithm} --resume --run-dir {shlex.quote(str(folder.path))}"
+    resume_command = f"{records.command_of(algorithm)} --resume --run-dir {shlex.quote(str(folder.path))}"
     if fitted.stopped_by is not None:
         if first_process:
             print(
@@ -198,6 +207,8 @@ def train(algorithm: str, module: ModuleType, config: Any, options: Options, res
         return 128 + fitted.stopped_by
     write_artifacts(folder, module, config, options, fitted)
     if first_process:
+        if finish is not None:
+            finish(folder, fitted.summary)
         print(folder.path if options.quiet else conclusion(folder, fitted.summary), flush=True)
     return 0
 
@@ -282,7 +293,8 @@ def _resumed(algorithm: str, arguments: Sequence[str]) -> records.Record | None:
         return None
     record = records.read(run_dir)
     if record.algorithm != algorithm:
-        raise CommandError(f"{run_dir} is a run of {record.algorithm}: rlx train {record.algorithm} goes on with it")
+        command = records.command_of(record.algorithm)
+        raise CommandError(f"{run_dir} is a run of {record.algorithm}: {command} goes on with it")
     return record
 
 

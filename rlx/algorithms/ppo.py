@@ -34,6 +34,7 @@ class PPOState(NamedTuple):
       observation_moments: running mean and variance of observations, or None.
       return_scale: running scale of the discounted return, or None.
       kl_controller: state of the adaptive KL coefficient, or None.
+      anchor: state of the proximal policy's parameters, or None.
       step: gradient steps taken.
     """
 
@@ -42,6 +43,7 @@ class PPOState(NamedTuple):
     observation_moments: PyTree
     return_scale: PyTree
     kl_controller: PyTree
+    anchor: PyTree
     step: Int[Array, ""]
 
 
@@ -59,7 +61,9 @@ class Minibatch(NamedTuple):
       value: value estimate in training (carries the gradient).
       entropy: entropy of the policy in training (carries the gradient).
       distribution: the ``ActionDistribution`` in training.
+      proximal_log_prob: log-probability under the anchor, a constant; None without one.
       step: gradient steps taken so far (for schedules).
+      key: random key of this gradient step.
     """
 
     observation: PyTree
@@ -72,7 +76,9 @@ class Minibatch(NamedTuple):
     value: Float[Array, " sample"] | None = None
     entropy: Float[Array, " sample"] | None = None
     distribution: Any = None
+    proximal_log_prob: Float[Array, " sample"] | None = None
     step: Int[Array, ""] | None = None
+    key: PRNGKeyArray | None = None
 
 
 PerSample = Callable[[Minibatch], Float[Array, " sample"]]
@@ -134,6 +140,7 @@ def learner(
     target_kl: Scalar | None = None,
     adaptive_kl: controllers.Controller | None = None,
     initial_kl_coefficient: Scalar = 1.0,
+    anchor: controllers.Controller | None = None,
 ) -> Learner:
     """PPO as a ``Learner``.
 
@@ -167,6 +174,8 @@ def learner(
       target_kl: stop the gradient steps of an update once the approximate KL of a minibatch exceeds 1.5 times this.
       adaptive_kl: a controller (``rlx.controllers.adaptive_kl``) that sets the coefficient of a KL penalty.
       initial_kl_coefficient: where that coefficient starts.
+      anchor: a controller of parameters (``rlx.controllers.ewma_params``) whose policy surrogates see as
+        ``proximal_log_prob``; it takes in the parameters before every gradient step.
 
     Returns:
       A ``Learner`` whose state is a ``PPOState``.
@@ -207,6 +216,7 @@ def learner(
             observation_moments=moments.init(one) if normalize_observation else None,
             return_scale=return_scale.init(example.reward) if normalize_reward else None,
             kl_controller=adaptive_kl.init(initial_kl_coefficient) if adaptive_kl is not None else None,
+            anchor=anchor.init(_policy_params(params)) if anchor is not None else None,
             step=jnp.zeros((), jnp.int32),
         )
 
@@ -246,11 +256,15 @@ def learner(
         return sum(terms.values()), {**terms, **measures}
 
     def gradient_step(state: PPOState, batch: Minibatch, kl_coefficient, key: PRNGKeyArray):
+        batch = batch._replace(step=state.step, key=key)
+        if anchor is not None:
+            proximal, anchor_state = anchor.update(state.anchor, _policy_params(state.params))
+            distribution = policy.apply(proximal["policy"], features(proximal, batch.observation))
+            batch = batch._replace(proximal_log_prob=distribution.log_prob(batch.action))
+            state = state._replace(anchor=anchor_state)
         if normalize_advantage == "minibatch":
             batch = batch._replace(advantage=_standardize(batch.advantage))
-        gradient, metrics = jax.grad(objective, has_aux=True)(
-            state.params, batch._replace(step=state.step), kl_coefficient, key
-        )
+        gradient, metrics = jax.grad(objective, has_aux=True)(state.params, batch, kl_coefficient, key)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
         return state._replace(
@@ -337,6 +351,10 @@ def learner(
         return state._replace(return_scale=scale_state), metrics
 
     return Learner(init=init, act=act, mode=mode, update=update)
+
+
+def _policy_params(params: dict[str, PyTree]) -> dict[str, PyTree]:
+    return {name: params[name] for name in ("torso", "policy")}
 
 
 def _at(value: Scalar | optax.Schedule, step: Array) -> Scalar:

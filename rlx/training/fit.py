@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from rlx.training import checkpoints, runs
 from rlx.training.compiled import Build, compile_runs, params_digest
 from rlx.training.loop import TrainState
-from rlx.training.metrics import MetricsTable
+from rlx.training.metrics import MetricsTable, setting_label
 from rlx.training.progress import Progress
 from rlx.training.provenance import provenance
 from rlx.training.sharding import fetch, make_mesh
@@ -50,6 +50,7 @@ def fit(
     seeds: Sequence[int],
     hyperparameters: Mapping[str, Sequence[float]],
     swept: Sequence[str] = (),
+    choices: Mapping[str, Sequence[str]] | None = None,
     num_envs: int,
     steps_per_update: int,
     num_updates: int,
@@ -74,6 +75,7 @@ def fit(
       seeds: one seed for each run.
       hyperparameters: name -> one value for each run.
       swept: names among them that differ between runs on purpose; they become columns of the metrics.
+      choices: for a swept name whose values number a list of choices, the choices, for labels.
       num_envs: environments of each run.
       steps_per_update: environment steps of one update of one run.
       num_updates: updates in all; a multiple of ``updates_per_report``.
@@ -103,7 +105,7 @@ def fit(
     mesh = make_mesh(len(seeds), num_envs) if mesh is None else mesh
     first_process = jax.process_index() == 0
     folder = None if run_dir is None else runs.RunFolder(run_dir)
-    table, manager, config = MetricsTable(), None, {"config": {}} | dict(config or {})
+    table, manager, config = MetricsTable(choices=choices), None, {"config": {}} | dict(config or {})
     if folder is not None:
         _open_folder(folder, config, resume=resume, allow_changes=allow_changes, write=first_process)
         manager = checkpoints.open_manager(folder.checkpoints, keep=keep_checkpoints)
@@ -183,7 +185,7 @@ def fit(
                 # Before the checkpoint: a checkpoint then never knows of updates that the table lacks.
                 table.write(folder.metrics)
                 for writer in writers:
-                    writer.write(update * steps_per_update, scalars(rows))
+                    writer.write(update * steps_per_update, scalars(rows, table.choices))
             if manager is not None and (last or stopped_by or report % reports_per_checkpoint == 0):
                 progress.phase("saving")
                 checkpoints.save(manager, update, state, _score(rows))
@@ -292,7 +294,8 @@ def _summary(
     per_run = [
         {
             "seed": int(column["seed"][run]),
-            "hyperparameters": {name: float(column[name][run]) for name in swept},
+            "hyperparameters": (setting := {name: float(column[name][run]) for name in swept}),
+            "label": setting_label(setting, table.choices),
             "final_return": _number(final[run]),
             "final_return_stochastic": _number(column["eval_stochastic_return_mean"][run]),
             "params_sha256": params_digest(params, run),
@@ -310,7 +313,8 @@ def _summary(
         "final_return": aggregate(final),
         "runs": per_run,
         "settings": [
-            {"hyperparameters": dict(setting)} | aggregate([np.nan if value is None else value for value in values])
+            {"hyperparameters": dict(setting), "label": setting_label(dict(setting), table.choices)}
+            | aggregate([np.nan if value is None else value for value in values])
             for setting, values in settings.items()
         ],
     }

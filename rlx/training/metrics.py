@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,9 +29,13 @@ class MetricsTable:
 
     Args:
         columns: initial columns, all of one length; masked elements are nulls.
+        choices: for a column whose values number a list of choices, such as methods, the choices.
     """
 
-    def __init__(self, columns: Mapping[str, np.ndarray] | None = None):
+    def __init__(
+        self, columns: Mapping[str, np.ndarray] | None = None, *, choices: Mapping[str, Sequence[str]] | None = None
+    ):
+        self.choices = {name: tuple(names) for name, names in (choices or {}).items()}
         self._blocks: list[dict[str, Column]] = []
         if columns:
             self.append(columns)
@@ -95,7 +100,7 @@ class MetricsTable:
                 name: pyarrow.array(column.filled(0), mask=np.ma.getmaskarray(column), from_pandas=False)
                 for name, column in self.columns.items()
             }
-        )
+        ).replace_schema_metadata({"choices": json.dumps(self.choices)})
         with atomic_path(path) as temporary:
             pyarrow.parquet.write_table(table, temporary)
 
@@ -116,7 +121,10 @@ class MetricsTable:
             table = pyarrow.parquet.ParquetFile(path).read()
         except (pyarrow.ArrowException, OSError) as error:
             raise ValueError(f"{path} is not a readable Parquet file ({error})") from error
-        return cls({name: _from_arrow(path, name, column) for name, column in zip(table.column_names, table.columns)})
+        return cls(
+            {name: _from_arrow(path, name, column) for name, column in zip(table.column_names, table.columns)},
+            choices=json.loads((table.schema.metadata or {}).get(b"choices", b"{}")),
+        )
 
 
 class Curve(NamedTuple):
@@ -182,9 +190,17 @@ def curves(table: MetricsTable, y: str, *, x: str = "env_steps") -> list[Curve]:
     return result
 
 
-def setting_label(hyperparameters: Mapping[str, float]) -> str:
-    """`learning_rate=0.0003, clip=0.2`: one setting of a sweep in words, empty where nothing was swept."""
-    return ", ".join(f"{name}={value:g}" for name, value in hyperparameters.items())
+def setting_label(hyperparameters: Mapping[str, float], choices: Mapping[str, Sequence[str]] | None = None) -> str:
+    """`learning_rate=0.0003, clip=0.2`: one setting of a sweep in words, empty where nothing was swept.
+
+    Args:
+        hyperparameters: value by name.
+        choices: for a hyperparameter whose values number a list of choices, the choices; they stand for themselves.
+    """
+    choices = choices or {}
+    return ", ".join(
+        choices[name][int(value)] if name in choices else f"{name}={value:g}" for name, value in hyperparameters.items()
+    )
 
 
 @contextlib.contextmanager

@@ -244,7 +244,7 @@ def _lines(table: MetricsTable, y: str, *, x: str, label: str, confidence: float
         # The first and the last report are always among those kept.
         keep = np.unique(np.linspace(0, len(curve.x) - 1, min(len(curve.x), MAX_REPORTS)).round().astype(int))
         curve = curve._replace(x=curve.x[keep], values=curve.values[:, keep])
-        name = ", ".join(filter(None, (label, setting_label(curve.hyperparameters))))
+        name = ", ".join(filter(None, (label, setting_label(curve.hyperparameters, table.choices))))
         lines.append(Line(name, y, curve, learning_curve_band(curve.values, confidence=confidence)))
     return lines
 

@@ -159,14 +159,14 @@ def _warnings(runs: Sequence[Run], finished: bool) -> str:
 
 
 def _runs(runs: Sequence[Run]) -> str:
-    names = list(runs[0].get("hyperparameters") or {})
+    swept = any(map(_setting, runs))
     returns = _returns(runs)
     finite = returns[np.isfinite(returns)]
     low, high = (min(0.0, finite.min()), max(0.0, finite.max())) if finite.size else (0.0, 0.0)
     rows = [
         [
             escape(str(run["seed"])),
-            *(escape(f"{run['hyperparameters'][name]:g}") for name in names),
+            *([escape(_setting(run))] if swept else []),
             f'<span class="number">{escape(number(value))}</span>{_bar(value, low, high)}',
             escape(number(run.get("final_return_stochastic"))),
             _hash(run.get("params_sha256")),
@@ -174,7 +174,14 @@ def _runs(runs: Sequence[Run]) -> str:
         ]
         for run, value in zip(runs, returns)
     ]
-    header = ["Seed", *names, "Deterministic policy", "Exploring policy", "Parameters (SHA-256)", "State"]
+    header = [
+        "Seed",
+        *(["Setting"] if swept else []),
+        "Deterministic policy",
+        "Exploring policy",
+        "Parameters (SHA-256)",
+        "State",
+    ]
     return _table(header, rows)
 
 
@@ -228,7 +235,12 @@ def _latest_runs(table: MetricsTable | None) -> list[dict[str, Any]]:
         found = curves(table, name) if name in table else []
         if any(len(curve.x) for curve in found):
             return [
-                {"seed": int(seed), "hyperparameters": curve.hyperparameters, "final_return": float(value)}
+                {
+                    "seed": int(seed),
+                    "hyperparameters": curve.hyperparameters,
+                    "label": setting_label(curve.hyperparameters, table.choices),
+                    "final_return": float(value),
+                }
                 for curve in found
                 for seed, value in zip(curve.seeds, curve.values[:, -1].filled(np.nan))
             ]
@@ -238,7 +250,7 @@ def _latest_runs(table: MetricsTable | None) -> list[dict[str, Any]]:
 def _by_setting(runs: Iterable[Run]) -> dict[str, list[Run]]:
     settings: dict[str, list[Run]] = {}
     for run in runs:
-        settings.setdefault(setting_label(run.get("hyperparameters") or {}), []).append(run)
+        settings.setdefault(_setting(run), []).append(run)
     return settings
 
 
@@ -248,8 +260,13 @@ def _returns(runs: Iterable[Run]) -> np.ndarray:
     return np.array([run["final_return"] if measured(run) else np.nan for run in runs], np.float64)
 
 
+def _setting(run: Run) -> str:
+    """The run's hyperparameters in words; what was written without a label has no choices among them."""
+    return run["label"] if "label" in run else setting_label(run.get("hyperparameters") or {})
+
+
 def _run_label(run: Run) -> str:
-    return ", ".join(filter(None, (setting_label(run.get("hyperparameters") or {}), f"seed {run['seed']}")))
+    return ", ".join(filter(None, (_setting(run), f"seed {run['seed']}")))
 
 
 def _interval(result: Run, *, bare: bool = False) -> str:

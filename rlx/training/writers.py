@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ class Writer(NamedTuple):
     close: Callable[[], None]
 
 
-def scalars(rows: Mapping[str, Any]) -> dict[str, float]:
+def scalars(rows: Mapping[str, Any], choices: Mapping[str, Sequence[str]] | None = None) -> dict[str, float]:
     """Tag one report's metrics by run, and add the interquartile mean over seeds.
 
     `return_mean` of seeds 0 to 7 becomes `return_mean/seed_0` … `return_mean/seed_7` and `return_mean/iqm`;
@@ -42,19 +42,20 @@ def scalars(rows: Mapping[str, Any]) -> dict[str, float]:
     Args:
         rows: one block of rows as given to `MetricsTable.append`: the columns of the fixed order `seed`,
             swept hyperparameters, `update`, `env_steps`, and the metrics `[runs]`.
+        choices: for a hyperparameter whose values number a list of choices, the choices.
 
     Returns:
         Tag → value. Nulls are left out; NaNs are kept for the run they belong to, and do not count in the
         mean.
     """
-    table = MetricsTable(rows)
+    table = MetricsTable(rows, choices=choices)
     identity = {"seed", "update", "env_steps", *hyperparameter_names(rows)}
     metrics = {name: value for name, value in rows.items() if name not in identity and value is not None}
     tags = {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
     for name in [name for name in metrics if name not in tags]:
         for curve in curves(table, name):
             # TensorBoard allows no other characters in a tag.
-            setting = re.sub(r"[^-\w.]+", "_", setting_label(curve.hyperparameters))
+            setting = re.sub(r"[^-\w.]+", "_", setting_label(curve.hyperparameters, table.choices))
             prefix = f"{name}/{setting}" if setting else name
             for values in curve.values.T:
                 tags |= {f"{prefix}/seed_{seed}": value for seed, value in zip(curve.seeds, values.tolist())}
