@@ -118,7 +118,7 @@ def value_and_gradient(function: Callable, options: dict) -> Callable[..., tuple
 
         def total(inexact: dict[str, Any]) -> tuple[jax.Array, Any]:
             result = function(**inexact, **rest, **options)
-            return sum(jnp.sum(x) for x in floating_leaves(result)), result
+            return sum((jnp.sum(x) for x in floating_leaves(result)), jnp.zeros(())), result
 
         slopes, result = jax.grad(total, has_aux=True)(inexact)
         return result, slopes

@@ -5,7 +5,13 @@ state is a NamedTuple of arrays that scans, vmaps and checkpoints like any other
 """
 
 from rlx.controllers.batch_size import EwmaState, ParallelScale, ewma_params, scale_parallel_environments
-from rlx.controllers.kl import AdaptiveKLState, adaptive_kl
+from rlx.controllers.clip_bounds import balanced_clip
+from rlx.controllers.dual_temperature import entropy_temperature_loss
+from rlx.controllers.entropy import entropy_temperature, two_phase_decay
+from rlx.controllers.history import BestLengthState, best_length
+from rlx.controllers.kl import AdaptiveKLState, adaptive_kl, proportional_kl
+from rlx.controllers.lagrange import LagrangeMultiplierState, lagrange_multiplier
+from rlx.controllers.memory import FirstValueState, RunningMeanState, first_value, running_mean
 from rlx.controllers.moments import (
     MomentsState,
     ReturnScaleState,
@@ -15,3 +21,4 @@ from rlx.controllers.moments import (
     running_return_scale,
     update_moments,
 )
+from rlx.controllers.preference_beta import preference_beta

@@ -52,3 +52,41 @@ def adaptive_kl(
         return coefficient, AdaptiveKLState(coefficient)
 
     return Controller(init, update)
+
+
+def proportional_kl(*, target: Scalar, gain: Scalar = 0.1, limit: Scalar = 0.2) -> Controller:
+    """Coefficient of a KL penalty that moves in proportion to the relative error of the KL.
+
+    β ← β·(1 + gain·clip((KL − target) / target, −limit, limit)). Ziegler et al. and TRL have gain = n / horizon
+    for a batch of n samples.
+
+    Args:
+        target: wanted KL, in nats of whatever unit `kl` is measured in: per token or per response.
+        gain: step per update at a relative error of 1.
+        limit: largest relative error that counts; a sampled KL may be far off, or negative.
+
+    Returns:
+        A controller: `init(coefficient)`, `update(state, kl)` gives (coefficient, state), both scalars or of
+        the coefficient's shape. Update once per batch with its mean KL. The coefficient stays positive for
+        gain·limit < 1; a KL that is NaN leaves it as it is.
+
+    Raises:
+        ValueError: if coefficient or kl is not floating.
+
+    References:
+        Ziegler et al., 2019, "Fine-Tuning Language Models from Human Preferences", arXiv:1909.08593.
+        Li et al., 2023, "Guiding Large Language Models via Directional Stimulus Prompting", arXiv:2302.11520
+        (these defaults).
+    """
+
+    def init(coefficient: Scalar) -> AdaptiveKLState:
+        return AdaptiveKLState(*floating(coefficient=coefficient))
+
+    def update(state: AdaptiveKLState, kl: Scalar) -> tuple[Array, AdaptiveKLState]:
+        (kl,) = lax.stop_gradient(floating(kl=kl))
+        kl, goal, step, bound = like(state.coefficient, kl, target, gain, limit)
+        error = jnp.clip((kl - goal) / goal, -bound, bound)
+        coefficient = state.coefficient * (1 + step * jnp.where(jnp.isnan(error), 0, error))
+        return coefficient, AdaptiveKLState(coefficient)
+
+    return Controller(init, update)

@@ -1,7 +1,11 @@
 """Policies, critics and torsos as ``init``/``apply`` functions, and their action distributions."""
 
+from rlx.policies.anchors import seek_anchor, transductive_product
+from rlx.policies.diffusion import edm_sample, guidance_schedule
 from rlx.policies.distributions import ActionDistribution, beta, categorical, gaussian, mode
+from rlx.policies.filters import filtered_log_prob
 from rlx.policies.initializers import orthogonal
+from rlx.policies.latents import best_latent
 from rlx.policies.networks import (
     ACTIVATIONS,
     MLP,
@@ -14,22 +18,43 @@ from rlx.policies.networks import (
     policy,
     torso,
 )
+from rlx.policies.perturbation import perturb
+from rlx.policies.score_correction import score_corrected_action
+from rlx.policies.smoothing import target_policy_smoothing
+from rlx.policies.state_space import selective_scan
+from rlx.policies.tasks import sample_task, task_embedding
+from rlx.policies.value_extraction import refine_actions, rerank_actions, sample_by_value
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
     "ActionDistribution",
     "Network",
+    "best_latent",
     "beta",
     "beta_policy",
     "categorical",
     "categorical_policy",
     "critic",
+    "edm_sample",
+    "filtered_log_prob",
     "from_flax",
     "gaussian",
     "gaussian_policy",
+    "guidance_schedule",
     "mode",
     "orthogonal",
+    "perturb",
     "policy",
+    "refine_actions",
+    "rerank_actions",
+    "sample_by_value",
+    "sample_task",
+    "score_corrected_action",
+    "seek_anchor",
+    "selective_scan",
+    "target_policy_smoothing",
+    "task_embedding",
     "torso",
+    "transductive_product",
 ]

@@ -20,16 +20,17 @@ def group_relative(
 ) -> Float[Array, "*batch"]:
     """Advantage of each rollout over the other rollouts of the same prompt, without a critic.
 
-    A = (R − μ) / (σ + epsilon), with μ the mean of the group, of the batch, or 0, and σ the standard
-    deviation of the rewards of the group, of the batch, or 1 without epsilon. (center, scale) = ("group",
-    "std") is GRPO, ("group", "none") Dr. GRPO, ("group", "batch_std") Lite PPO, ("batch", "batch_std")
-    REINFORCE++. A group of equal rewards, or of one, has A = 0 under center "group".
+    A = (R − μ) / (σ + epsilon), with μ the mean of the group, of the others of the group, of the batch, or 0,
+    and σ the standard deviation of the rewards of the group, of the batch, or 1 without epsilon. (center, scale)
+    = ("group", "std") is GRPO, ("group", "none") Dr. GRPO, ("group", "batch_std") Lite PPO, ("batch",
+    "batch_std") REINFORCE++, ("leave_one_out", "none") RLOO. A group of equal rewards, or of one, has A = 0
+    under center "group" and "leave_one_out".
 
     Args:
         reward: reward of each rollout [*batch, group].
         where: boolean mask, True where a rollout counts.
         axis: static; the group axis.
-        center: static; "group", "batch" or "none".
+        center: static; "group", "leave_one_out", "batch" or "none".
         scale: static; "std" of the group, "batch_std" of all rewards, or "none".
         ddof: degrees of freedom taken from the count in the variance.
         epsilon: added to the standard deviation.
@@ -47,13 +48,19 @@ def group_relative(
         Liu et al., 2025, "Part I: Tricks or Traps? A Deep Dive into RL for LLM Reasoning", arXiv:2508.08221
         (Lite PPO).
         Hu, 2025, "REINFORCE++", arXiv:2501.03262.
+        Ahmadian et al., 2024, "Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human
+        Feedback in LLMs", arXiv:2402.14740 (RLOO).
     """
-    check_choice("center", center, ("group", "batch", "none"))
+    check_choice("center", center, ("group", "leave_one_out", "batch", "none"))
     check_choice("scale", scale, ("std", "batch_std", "none"))
     (reward,) = lax.stop_gradient(elements(reward=reward, where=where))
     mask = jnp.broadcast_to(True if where is None else where, reward.shape)
     ddof, epsilon = like(reward, ddof, epsilon)
-    centered = reward if center == "none" else _centered(reward, mask, axis if center == "group" else None)
+    centered = reward if center == "none" else _centered(reward, mask, None if center == "batch" else axis)
+    if center == "leave_one_out":
+        # R − (n·μ − R) / (n − 1), the distance from the mean of the others.
+        size = jnp.sum(mask, axis, keepdims=True).astype(reward.dtype)
+        centered = centered * size / jnp.maximum(size - 1, 1)
     if scale == "none":
         return centered
     over = axis if scale == "std" else None

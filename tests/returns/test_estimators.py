@@ -137,7 +137,9 @@ def test_equal_rewards_have_exactly_no_advantage(reward, size) -> None:
 
 
 def test_unknown_options() -> None:
-    with pytest.raises(ValueError, match="center must be one of 'group', 'batch', 'none', got 'median'"):
+    with pytest.raises(
+        ValueError, match="center must be one of 'group', 'leave_one_out', 'batch', 'none', got 'median'"
+    ):
         returns.group_relative(jnp.zeros(3), center="median")
     with pytest.raises(ValueError, match="scale must be one of 'std', 'batch_std', 'none', got 'range'"):
         returns.group_relative(jnp.zeros(3), scale="range")

@@ -10,7 +10,8 @@ ESTIMATORS = {
     "k1": lambda d: -d,
     "k2": lambda d: jnp.square(d) / 2,
     "k3": lambda d: jnp.expm1(d) - d,
-    "abs": jnp.abs,
+    # Not jnp.abs, whose gradient at 0 is 1: a policy that has not moved would be pushed.
+    "abs": lambda d: d * jnp.sign(d),
 }
 
 

@@ -44,12 +44,12 @@ def test_staleness_samples_with_an_old_policy():
     curves = {}
     for staleness in (0, 3):
         train = training.make_train(
-            problem, training.Method(), num_updates=6, inner_steps=1, staleness=staleness, measures=behind
+            problem, training.Method(), num_updates=5, inner_steps=1, staleness=staleness, measures=behind
         )
         curves[staleness] = np.asarray(jax.jit(train)(jax.random.key(0), 0.1)["behind"])
     # Adam's first steps are of the size of the learning rate, so distance counts the updates in between.
     np.testing.assert_allclose(curves[0], 0.1, rtol=0.15)
-    np.testing.assert_allclose(curves[3], 0.1 * np.minimum(np.arange(6) + 1, 4), rtol=0.15)
+    np.testing.assert_allclose(curves[3], 0.1 * np.minimum(np.arange(5) + 1, 4), rtol=0.15)
 
 
 def test_tuning_takes_the_best_rate_and_other_seeds():

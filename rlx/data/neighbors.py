@@ -1,0 +1,35 @@
+"""Retrieval of a dataset's nearest rows."""
+
+from jaxtyping import Array, Float, Int
+
+from rlx.nearest import nearest_rows
+from rlx.types import floating
+
+
+def nearest_neighbor(
+    query: Float[Array, "*batch feature"], keys: Float[Array, "row feature"], *, k: int = 1, chunk: int | None = None
+) -> tuple[Int[Array, "*batch k"], Float[Array, "*batch k"]]:
+    """The k rows of a dataset nearest to each query, in memory that does not grow with the dataset.
+
+    index = the k smallest of ‖query − keys_i‖ over all rows i, nearest first, the lower row first among equals.
+    Candidates come from a matrix product and are compared again by the exact distance, so that rounding flips
+    no near ties.
+
+    Args:
+        query: points [*batch, feature]; a constant.
+        keys: the dataset's rows [row, feature], on the same scale; a constant.
+        k: static; number of neighbors.
+        chunk: static; rows compared at a time, None for all: memory is about the product of queries and chunk.
+
+    Returns:
+        Row numbers [*batch, k] and Euclidean distances [*batch, k], without gradient.
+
+    Raises:
+        ValueError: for `k` or `chunk` out of range, a non-floating array, or unfitting shapes.
+
+    References:
+        Ran et al., 2023, "Policy Regularization with Dataset Constraint for Offline Reinforcement Learning",
+        arXiv:2306.06569 (with a tree in place of the exhaustive search).
+    """
+    query, keys = floating(query=query, keys=keys)
+    return nearest_rows(query, keys, k=k, chunk=chunk)

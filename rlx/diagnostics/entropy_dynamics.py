@@ -1,0 +1,109 @@
+"""How one update of a softmax policy changes its entropy. Results carry no gradient."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from rlx.types import Scalar, elements, like
+
+
+def entropy_discriminator(
+    log_prob: Float[Array, "*#batch"], entropy: Float[Array, "*#batch"]
+) -> Float[Array, "*batch"]:
+    """Rate at which the entropy falls when the logit of the taken action rises.
+
+    S = p·(H + log p) = −∂H/∂z with p = exp(log_prob) and z the action's logit. Raising the logit of an action
+    with p > exp(−H) lowers the entropy, S > 0; of a rarer one it raises the entropy. S = 0 for uniform p.
+
+    Args:
+        log_prob: log-probability of the taken action [*batch].
+        entropy: entropy H of the same distribution over all actions, in nats; −log_prob will not do for it.
+
+    Returns:
+        S of the broadcast shape, without gradient.
+
+    Raises:
+        ValueError: for a non-floating array, or unfitting shapes.
+
+    References:
+        Wang et al., 2026, "On the Entropy Dynamics in Reinforcement Fine-Tuning of Large Language Models",
+        arXiv:2602.03392.
+    """
+    log_prob, entropy = lax.stop_gradient(elements(log_prob=log_prob, entropy=entropy))
+    # H + log p cancels where p is near 1: bfloat16 would leave nothing of it.
+    dtype, wide = log_prob.dtype, jnp.promote_types(log_prob.dtype, jnp.float32)
+    log_prob, entropy = log_prob.astype(wide), entropy.astype(wide)
+    return (jnp.exp(log_prob) * (entropy + log_prob)).astype(dtype)
+
+
+def entropy_discriminator_baseline(logits: Float[Array, "..."], *, axis: int = -1) -> Float[Array, "..."]:
+    """Mean of the entropy discriminator over the actions of the policy.
+
+    b = E_{a∼p}[S_a] = Σ_a p_a²·(H + log p_a) with p = softmax(logits).
+
+    Args:
+        logits: unnormalized log-probabilities [*batch, action]; −inf for an action that is not available.
+        axis: static; the action axis.
+
+    Returns:
+        b [*batch], without gradient.
+
+    Raises:
+        ValueError: if `logits` is not floating.
+
+    References:
+        Wang et al., 2026, "On the Entropy Dynamics in Reinforcement Fine-Tuning of Large Language Models",
+        arXiv:2602.03392.
+    """
+    (logits,) = lax.stop_gradient(elements(logits=logits))
+    wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    log_sum = jax.nn.logsumexp(wide, axis, keepdims=True)
+    entropy = -_weighted_log_prob(wide, log_sum, 1, axis)
+    # p is computed anew for each sum, which is faster than to store it: a vocabulary does not fit a cache.
+    log_sum, entropy = lax.optimization_barrier((log_sum, entropy))
+    collision = jnp.exp(jax.nn.logsumexp(2 * wide, axis) - 2 * jnp.squeeze(log_sum, axis))
+    return (entropy * collision + _weighted_log_prob(wide, log_sum, 2, axis)).astype(logits.dtype)
+
+
+def _weighted_log_prob(logits: Array, log_sum: Array, power: int, axis: int) -> Array:
+    """Σ_a p_a^power · log p_a, where p log p is 0 at p = 0."""
+    log_prob = jnp.maximum(logits - log_sum, jnp.finfo(logits.dtype).min)
+    return jnp.sum(jnp.exp(power * log_prob) * log_prob, axis)
+
+
+def entropy_change(
+    log_prob: Float[Array, "*#batch"],
+    entropy: Float[Array, "*#batch"],
+    baseline: Float[Array, "*#batch"],
+    advantage: Float[Array, "*#batch"],
+    *,
+    step_size: Scalar,
+) -> Float[Array, "*batch"]:
+    """Change of the entropy that a policy-gradient step on the logits of one action predicts.
+
+    ΔH ≈ −η·A·(S − b), to first order in the step Δz = η·A·(e_a − p), with S the `entropy_discriminator` of the
+    taken action and b its mean under the policy. With a ratio r in the surrogate, pass r·A.
+
+    Args:
+        log_prob: log-probability of the taken action [*batch].
+        entropy: entropy H of the same distribution over all actions, in nats.
+        baseline: b, from `entropy_discriminator_baseline` of the same logits.
+        advantage: advantage A of the taken action.
+        step_size: η, the length of the step in logits per unit of advantage.
+
+    Returns:
+        ΔH in nats, of the broadcast shape, without gradient.
+
+    Raises:
+        ValueError: for a non-floating array, or unfitting shapes.
+
+    References:
+        Wang et al., 2026, "On the Entropy Dynamics in Reinforcement Fine-Tuning of Large Language Models",
+        arXiv:2602.03392.
+    """
+    log_prob, entropy, baseline, advantage = lax.stop_gradient(
+        elements(log_prob=log_prob, entropy=entropy, baseline=baseline, advantage=advantage)
+    )
+    (step_size,) = like(log_prob, step_size)
+    return -lax.stop_gradient(step_size) * advantage * (entropy_discriminator(log_prob, entropy) - baseline)

@@ -1,0 +1,65 @@
+"""Where the nucleus of a categorical distribution ends."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from rlx.types import Scalar, elements, like
+
+
+def nucleus_threshold(logits: Float[Array, "..."], *, top_p: Scalar, axis: int = -1) -> Float[Array, "..."]:
+    """Lowest logit of the nucleus: the fewest most probable actions that together have probability top_p.
+
+    t = max {t : Σ_{a: logit_a ≥ t} p_a ≥ top_p} with p = softmax(logits), and −inf where rounding keeps all p_a
+    from adding up to top_p. Top-p sampling keeps logits ≥ t.
+
+    The threshold is bisected over the floating-point numbers rather than found by sorting, which would take
+    some 20 times as long on a CPU and several copies of the logits: one pass over them per bit of their dtype.
+
+    Args:
+        logits: unnormalized log-probabilities [*batch, action]; −inf for an action that is not available.
+        top_p: probability of the nucleus, in (0, 1].
+        axis: static; the action axis.
+
+    Returns:
+        The threshold [*batch], one of the logits, without gradient.
+
+    Raises:
+        ValueError: if `logits` is not floating.
+
+    References:
+        Holtzman et al., 2019, "The Curious Case of Neural Text Degeneration", arXiv:1904.09751.
+    """
+    (logits,) = lax.stop_gradient(elements(logits=logits))
+    wide = jnp.promote_types(logits.dtype, jnp.float32)
+    log_sum = jax.nn.logsumexp(logits.astype(wide), axis, keepdims=True)
+    (top_p,) = like(log_sum, top_p)
+
+    def halve(_: Scalar, interval: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = interval
+        middle = (low & high) + ((low ^ high) >> 1)
+        # Inside the exponential the selection depends on the step: XLA cannot hoist p out and store it.
+        kept = jnp.where(logits >= _number(middle, logits.dtype), logits.astype(wide), -jnp.inf)
+        reached = jnp.sum(jnp.exp(kept - log_sum), axis, keepdims=True) >= top_p
+        return jnp.where(reached, middle, low), jnp.where(reached, high, middle)
+
+    high = _rank(jnp.max(logits, axis, keepdims=True)) + 1
+    low = jnp.broadcast_to(_rank(jnp.asarray(-jnp.inf, logits.dtype)), high.shape)
+    low, _ = lax.fori_loop(0, jnp.finfo(logits.dtype).bits, halve, (low, high))
+    return jnp.squeeze(_number(low, logits.dtype), axis)
+
+
+def _rank(x: Array) -> Array:
+    """Integers in the order of the floating-point numbers, neighbors one apart."""
+    return _flip(lax.bitcast_convert_type(x, jnp.dtype(f"int{jnp.finfo(x.dtype).bits}")))
+
+
+def _number(rank: Array, dtype: jnp.dtype) -> Array:
+    return lax.bitcast_convert_type(_flip(rank), dtype)
+
+
+def _flip(bits: Array) -> Array:
+    """Reverses the order of the negative numbers, whose bits are a sign and a magnitude; its own inverse."""
+    info = jnp.iinfo(bits.dtype)
+    return bits ^ ((bits >> (info.bits - 1)) & info.max)

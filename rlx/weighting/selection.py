@@ -1,0 +1,130 @@
+"""Masks that keep the elements of highest, lowest or random rank; without gradient.
+
+They select by rank, so that how many are kept is a number that may be traced, and so swept by `vmap`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from rlx.types import Scalar, check_mask, elements
+
+
+def quantile_mask(
+    score: Float[Array, "*#batch"],
+    *,
+    quantile: Scalar = 0.8,
+    where: Bool[Array, "*#batch"] | None = None,
+    axis: int = -1,
+) -> Bool[Array, "*batch"]:
+    """Mask of the elements above a quantile of their row.
+
+    mask = m and score > Q, with Q the `quantile` of the row's valid scores (linear interpolation).
+
+    Args:
+        score: what is compared [*batch], for example an entropy per token.
+        quantile: share of the row in [0, 1] that Q is above.
+        where: boolean mask m, True where an element counts.
+        axis: static; the axis of a row, most often the tokens of one response.
+
+    Returns:
+        Boolean mask of the broadcast shape, False where masked; nothing is kept of a row of equal scores.
+
+    Raises:
+        ValueError: for a non-floating `score`, a non-boolean `where`, or unfitting shapes.
+
+    References:
+        Jiang et al., 2025, "Rethinking Entropy Regularization in Large Reasoning Models", arXiv:2509.25133
+        (entropy peaks of a response).
+    """
+    score, mask = _valid(score, where)
+    ordered = jnp.sort(jnp.where(mask, score, jnp.inf), axis)
+    count = jnp.sum(mask, axis, keepdims=True, dtype=jnp.int32)
+    # No score lies between the two neighbors that Q is interpolated from: above Q is above the lower one.
+    below = _share_of(count - 1, quantile)
+    return mask & (score > jnp.take_along_axis(ordered, jnp.maximum(below, 0), axis))
+
+
+def extreme_mask(
+    score: Float[Array, "*#batch"],
+    *,
+    fraction: Scalar,
+    where: Bool[Array, "*#batch"] | None = None,
+    largest: bool = True,
+    minimum: Scalar = 1,
+) -> Bool[Array, "*batch"]:
+    """Mask of the given fraction of all elements whose scores are the largest, or the smallest.
+
+    mask = m and rank < k, with k = max(minimum, ⌊fraction · n⌋) of the n valid elements of the whole array, and
+    rank 0 the most extreme score. Of equal scores the earlier element has the lower rank.
+
+    Args:
+        score: what is ranked [*batch].
+        fraction: share of the valid elements to keep, in [0, 1].
+        where: boolean mask m, True where an element counts.
+        largest: static; whether the largest scores are kept, or the smallest.
+        minimum: least number of elements to keep, as far as there are any.
+
+    Returns:
+        Boolean mask of the broadcast shape, False where masked.
+
+    Raises:
+        ValueError: for a non-floating `score`, a non-boolean `where`, or unfitting shapes.
+
+    References:
+        Cui et al., 2025, "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models",
+        arXiv:2505.22617 (largest covariances).
+        Huang et al., 2025, "Low-probability Tokens Sustain Exploration in Reinforcement Learning with
+        Verifiable Reward", arXiv:2510.03222 (smallest probabilities).
+    """
+    score, mask = _valid(score, where)
+    count = jnp.maximum(_share_of(jnp.sum(mask, dtype=jnp.int32), fraction), minimum)
+    return _smallest(-score if largest else score, count, mask)
+
+
+def random_mask(key: PRNGKeyArray, *, count: Scalar, where: Bool[Array, "*batch"]) -> Bool[Array, "*batch"]:
+    """Mask of a uniformly random subset of given size.
+
+    mask = m and rank(u) < count, with u uniform noise, ranked among the valid elements.
+
+    Args:
+        key: a `jax.random.key`.
+        count: number of elements to keep; all where there are fewer.
+        where: boolean mask m [*batch], True where an element may be kept.
+
+    Returns:
+        Boolean mask of the same shape, False where masked.
+
+    Raises:
+        ValueError: for a non-boolean `where`.
+
+    References:
+        Cui et al., 2025, "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models",
+        arXiv:2505.22617 (the tokens that Clip-Cov drops).
+    """
+    check_mask(where)
+    return _smallest(jax.random.uniform(key, where.shape, jnp.float32), count, where)
+
+
+def _valid(score: Array, where: Array | None) -> tuple[Array, Array]:
+    """The scores without gradient, and the mask, both of the full shape."""
+    (score,) = lax.stop_gradient(elements(score=score, where=where))
+    return score, jnp.broadcast_to(True if where is None else where, score.shape)
+
+
+def _share_of(count: Array, fraction: Scalar) -> Array:
+    """⌊fraction · count⌋, in float32 even for bfloat16 scores; what rounding took off must not cost an element."""
+    share = jnp.asarray(fraction, jnp.float32) * count * (1 + 2 * jnp.finfo(jnp.float32).eps)
+    return jnp.floor(share).astype(jnp.int32)
+
+
+def _smallest(score: Array, count: Scalar, mask: Array) -> Array:
+    """Mask of the `count` smallest valid scores, the earlier of equal ones."""
+    count = jnp.clip(jnp.asarray(count).astype(jnp.int32), 0, jnp.sum(mask, dtype=jnp.int32))
+    ordered = jnp.sort(jnp.where(mask, score, jnp.inf), axis=None)
+    last = ordered[jnp.maximum(count - 1, 0)]
+    below, tied = mask & (score < last), mask & (score == last)
+    # One sort of values: ranks are needed only among the scores equal to the last one kept.
+    order = jnp.cumsum(tied.ravel(), dtype=jnp.int32).reshape(tied.shape)
+    return below | (tied & (order <= count - jnp.sum(below, dtype=jnp.int32)))
