@@ -34,8 +34,7 @@ def guidance_schedule(
         Guidance weight c [*batch].
 
     References:
-        Jackson et al., 2024, "Policy-Guided Diffusion", arXiv:2404.06356 (appendix; with the authors' released
-        code).
+        Jackson et al., 2024, "Policy-Guided Diffusion", arXiv:2404.06356 (with the weights of the released code).
     """
     scale, cosine = floating(scale=scale, cosine=cosine)
     step, num_steps, delay = like(scale, step, num_steps, delay)

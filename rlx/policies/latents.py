@@ -29,7 +29,7 @@ def best_latent(
 
     References:
         Yang et al., 2022, "Dichotomy of Control: Separating What You Can Control from What You Cannot",
-        arXiv:2210.13435 (algorithm 2).
+        arXiv:2210.13435.
     """
     latents = jax.vmap(prior_sample_fn)(jax.random.split(key, num_samples))
     best = jnp.argmax(jax.vmap(value_fn)(latents))

@@ -77,9 +77,9 @@ def relabel(
         ValueError: if `reward_fn` gives a non-floating array.
 
     Reconstruction:
-        That members are normalized before they are averaged is Christiano et al.'s, and missed by a comment in
-        RL-VLM-F's code, the predecessor of the offline method, which averages them as they are. The offline
-        paper's own normalization is not known.
+        Each member is normalized before the average as in Christiano et al. The released code of RL-VLM-F, the
+        predecessor of the offline method, averages the members as they are and says in a comment that they ought
+        to be normalized. What the offline paper does is not known.
 
     References:
         Christiano et al., 2017, "Deep Reinforcement Learning from Human Preferences", arXiv:1706.03741

@@ -3,7 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.diagnostics import positive_sided_variance, state_action_coverage, trajectory_quality, unique_state_action
+from rlx import diagnostics
+from rlx.diagnostics import positive_sided_variance, state_action_coverage, trajectory_quality
+
+unique_state_action = jax.jit(diagnostics.unique_state_action, static_argnames="bins")
 
 
 def test_positive_sided_variance_oracle_and_equals_numpy(rng) -> None:
@@ -48,7 +51,7 @@ def test_unique_equals_numpy_digitize(rng, limits) -> None:
             for x in rows.T.astype(np.float32)
         ]
     )
-    count = jax.jit(lambda s, a: unique_state_action(s, a, bins=7, **limits))
+    count = lambda s, a: unique_state_action(s, a, bins=7, **limits)
     arrays = jnp.asarray(observation), jnp.asarray(action, jnp.int32)
     assert count(*arrays) == len(np.unique(binned, axis=1).T)
     again = [jnp.concatenate([x, x[::-1]]) for x in arrays]

@@ -3,7 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.policies import selective_scan
+from rlx import policies
+
+selective_scan = jax.jit(policies.selective_scan, static_argnames="return_state")
 
 
 @pytest.fixture

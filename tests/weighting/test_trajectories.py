@@ -1,7 +1,11 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlx.weighting import top_fraction, trajectory_weight
+from rlx import weighting
+from rlx.weighting import top_fraction
+
+trajectory_weight = jax.jit(weighting.trajectory_weight, static_argnames="rescale")
 
 RETURN, LENGTH = jnp.array([10.0, 50.0, 100.0]), jnp.array([5, 10, 20])
 

@@ -121,7 +121,7 @@ def _rollouts(
     """Score and constant reward of each rollout, and whether it has a token."""
     score, reward = elements(log_prob=score, reward=reward)
     member = jnp.broadcast_to(True if where is None else where, shape).any(token_axis)
-    return score, lax.stop_gradient(reward), member
+    return score, lax.stop_gradient(jnp.where(member, reward, 0)), member
 
 
 def _log_mean_exp(x: Array, where: Array, temperature: Scalar, axis: int) -> Array:
@@ -138,7 +138,9 @@ def _log_mean_exp(x: Array, where: Array, temperature: Scalar, axis: int) -> Arr
 
 
 def _without_baseline(score: Array, member: Array, baseline: str) -> Array:
-    """Scores relative to their group, along the last axis. A group of one keeps its score if its others are none."""
+    """Scores relative to their group, along the last axis. A rollout without others is left as it is by
+    "leave_one_out".
+    """
     if baseline == "none":
         return score
     count = jnp.sum(member, -1, keepdims=True).astype(score.dtype)

@@ -72,15 +72,16 @@ def bisimulation(
     )
     check_broadcast(feature=feature[..., 0], reward=reward, next_mean=next_mean[..., 0])
     (discount,) = like(reward, discount)
-    shift = jnp.hypot(next_mean - other_next_mean, next_scale - other_next_scale)
-    target = jnp.abs(reward - other_reward) + discount * _norm(shift, 2)
-    return jnp.square(_norm(feature - other_feature, order) - lax.stop_gradient(target))
+    wasserstein = _root(
+        jnp.sum(jnp.square(next_mean - other_next_mean) + jnp.square(next_scale - other_next_scale), -1)
+    )
+    target = jnp.abs(reward - other_reward) + discount * wasserstein
+    apart = feature - other_feature
+    distance = jnp.sum(jnp.abs(apart), -1) if order == 1 else _root(jnp.sum(jnp.square(apart), -1))
+    return jnp.square(distance - lax.stop_gradient(target))
 
 
-def _norm(x: Array, order: int) -> Array:
-    if order == 1:
-        return jnp.sum(jnp.abs(x), -1)
-    squared = jnp.sum(jnp.square(x), -1)
-    # The root has no slope at 0, where a second selection would still multiply an infinite one with 0.
-    away = squared > 0
-    return jnp.where(away, jnp.sqrt(jnp.where(away, squared, 1)), 0)
+def _root(x: Array) -> Array:
+    """The square root, with slope 0 at 0 rather than an infinite one."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)

@@ -2,7 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlx.losses.model import td_latent_prediction
+from rlx.losses import model
+
+td_latent_prediction = jax.jit(model.td_latent_prediction)
 
 ORACLE = (
     jnp.array([[1.0, 2.0], [0.0, 1.0]]),

@@ -3,8 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.losses.model import implied_reward, successor_measure
+from rlx.losses import model
 from rlx.policies import task_embedding
+
+implied_reward, successor_measure = jax.jit(model.implied_reward), jax.jit(model.successor_measure)
 
 F = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 B = jnp.array([[0.5, 0.5], [1.0, -1.0], [0.0, 1.0]])

@@ -155,6 +155,14 @@ def test_class_weights_sum_to_the_group() -> None:
         np.testing.assert_allclose(loss[0] / np.log(2), weight, rtol=1e-6)
 
 
+def test_a_rollout_without_tokens_may_have_any_reward(groups, float64) -> None:
+    log_prob, behavior, reward, where = map(jnp.asarray, groups)
+    for function in (discriminative, implicit_actor_critic):
+        clean = slope(function, log_prob, behavior, reward, where=where)
+        poisoned = slope(function, log_prob, behavior, reward.at[2, 1].set(jnp.nan), where=where)
+        np.testing.assert_array_equal(poisoned, clean)
+
+
 def test_three_contrasts_of_one_group_agree_on_the_direction(rng, float64) -> None:
     """On-policy, all three raise the correct rollouts by one amount and lower the wrong ones by another."""
     log_prob, reward = jnp.asarray(rng.uniform(-1, 0, (1, 5, 1))), jnp.array([[1.0, 0, 0, 1, 0]])

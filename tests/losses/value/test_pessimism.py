@@ -2,7 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlx.losses.value import ensemble_pessimism
+from rlx.losses import value
+
+ensemble_pessimism = jax.jit(value.ensemble_pessimism, static_argnames="axis")
 
 
 def test_oracle_and_two_members_at_one_half_are_their_minimum(rng) -> None:

@@ -3,7 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.regularizers.behavior import kernel_log_density, out_of_distribution_cost
+from rlx.regularizers import behavior
+from rlx.regularizers.behavior import out_of_distribution_cost
+
+kernel_log_density = jax.jit(behavior.kernel_log_density, static_argnames="chunk")
 
 DATA = jnp.array([[0.0, 0.0], [0.5, 0.5], [-0.3, 0.4]])
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,14 @@ from rlx.regularizers.entropy import categorical_entropy, nucleus_entropy
 LOGITS = jnp.log(jnp.array([[0.5, 0.25, 0.15, 0.1], [0.9, 0.05, 0.03, 0.02]]))
 
 
-def slope(logits, **options):
-    return jax.jit(jax.grad(lambda x: nucleus_entropy(x, **options).sum()))(logits)
+@partial(jax.jit, static_argnums=2)
+def value_and_slope(logits, top_p=0.8, include_boundary=False):
+    def total(logits):
+        entropy = nucleus_entropy(logits.T, top_p=top_p, include_boundary=include_boundary, axis=0)
+        return entropy.sum(), entropy
+
+    slope, value = jax.grad(total, has_aux=True)(logits)
+    return value, slope
 
 
 def numpy_entropy(logits, top_p, include_boundary):
@@ -25,47 +33,51 @@ def numpy_entropy(logits, top_p, include_boundary):
 
 
 def test_oracle() -> None:
-    np.testing.assert_allclose(nucleus_entropy(LOGITS), [0.636514, 0], atol=1e-6)
-    np.testing.assert_allclose(slope(LOGITS), [[-0.154033, 0.154033, 0, 0], [0] * 4], atol=1e-6)
+    value, slope = value_and_slope(LOGITS)
+    np.testing.assert_allclose(value, [0.636514, 0], atol=1e-6)
+    np.testing.assert_allclose(slope, [[-0.154033, 0.154033, 0, 0], [0] * 4], atol=1e-6)
+    value, slope = value_and_slope(LOGITS, 0.8, True)
+    np.testing.assert_allclose(value, [0.980990, 0], atol=1e-6)
+    np.testing.assert_allclose(slope, [[-0.218446, 0.083318, 0.135128, 0], [0] * 4], atol=1e-6)
 
 
-def test_oracle_with_the_boundary() -> None:
-    np.testing.assert_allclose(nucleus_entropy(LOGITS, include_boundary=True), [0.980990, 0], atol=1e-6)
-    expected = [[-0.218446, 0.083318, 0.135128, 0], [0] * 4]
-    np.testing.assert_allclose(slope(LOGITS, include_boundary=True), expected, atol=1e-6)
+@pytest.fixture
+def logits(rng, float64):
+    return rng.normal(size=(6, 40)) * np.array([0.3, 0.5, 1, 2, 4, 8])[:, None] + 30
 
 
 @pytest.mark.parametrize("include_boundary", [False, True])
-def test_equals_numpy_and_finite_differences(rng, check_gradient, include_boundary) -> None:
-    logits = rng.normal(size=(6, 40)) * np.array([0.3, 0.5, 1, 2, 4, 8])[:, None] + 30
+def test_equals_numpy_and_finite_differences(logits, check_gradient, include_boundary) -> None:
+    function = lambda x: nucleus_entropy(x, top_p=0.8, include_boundary=include_boundary)
+    check_gradient(jax.jit(function), jnp.asarray(logits))
     logits[1, 5:9] = -np.inf
-    call = jax.jit(lambda x, top_p: nucleus_entropy(x.T, top_p=top_p, include_boundary=include_boundary, axis=0))
     for top_p in (0.3, 0.8, 0.97):
+        value, slope = value_and_slope(jnp.asarray(logits), top_p, include_boundary)
         expected = [numpy_entropy(row, top_p, include_boundary) for row in logits]
-        np.testing.assert_allclose(call(jnp.asarray(logits), top_p), expected, atol=1e-12)
-    assert np.isfinite(jax.grad(lambda x: call(x, 0.8).sum())(jnp.asarray(logits))).all()
-    logits[1, 5:9] = 29
-    check_gradient(lambda x: call(x, 0.8), jnp.asarray(logits))
+        np.testing.assert_allclose(value, expected, atol=1e-12)
+        assert np.isfinite(slope).all()
 
 
-def test_the_whole_distribution_gives_shannon_entropy(rng) -> None:
-    logits = jnp.asarray(rng.normal(size=(5, 30)), jnp.float32)
-    whole = nucleus_entropy(logits, top_p=1.0, include_boundary=True)
-    np.testing.assert_allclose(whole, categorical_entropy(logits), rtol=1e-5)
+def test_the_whole_distribution_gives_shannon_entropy(logits) -> None:
+    whole, _ = value_and_slope(jnp.asarray(logits), 1.0, True)
+    np.testing.assert_allclose(whole, categorical_entropy(jnp.asarray(logits)), rtol=1e-9)
+
+
+def test_nothing_depends_on_a_shift_or_on_the_tail(logits) -> None:
+    logits = jnp.asarray(logits)
+    value, slope = value_and_slope(logits)
+    np.testing.assert_allclose(value_and_slope(logits + 100)[0], value, rtol=1e-9)
+    order = np.argsort(-logits)
+    kept = np.cumsum(np.take_along_axis(np.asarray(jax.nn.softmax(logits)), order, -1), -1) < 0.8
+    in_order = np.take_along_axis(np.asarray(slope), order, -1)
+    several = kept.sum(-1, keepdims=True) > 1
+    np.testing.assert_array_equal(in_order != 0, kept & several)
 
 
 def test_equal_probabilities_share_the_places_in_the_nucleus() -> None:
-    # 0.4 + 0.2 < 0.7 <= 0.4 + 2 · 0.2: one place for three.
-    logits = jnp.log(jnp.array([0.2, 0.4, 0.2, 0.2]))
-    np.testing.assert_allclose(nucleus_entropy(logits, top_p=0.7), numpy_entropy(np.asarray(logits), 0.7, False))
-    gradient = slope(logits, top_p=0.7)
-    np.testing.assert_allclose(gradient[jnp.array([0, 2, 3])], -gradient[1] / 3, rtol=1e-5)
-    np.testing.assert_allclose(nucleus_entropy(jnp.zeros(7), top_p=0.5), np.log(3), rtol=1e-6)
-
-
-def test_nothing_depends_on_a_shift_or_on_the_tail(rng, float64) -> None:
-    logits = jnp.asarray(rng.normal(size=50) * 2)
-    np.testing.assert_allclose(nucleus_entropy(logits + 100), nucleus_entropy(logits), rtol=1e-9)
-    order = jnp.argsort(-logits)
-    kept, gradient = jnp.cumsum(jax.nn.softmax(logits)[order]) < 0.8, slope(logits)[order]
-    assert (gradient[kept] != 0).all() and (gradient[~kept] == 0).all()
+    # 0.4 + 0.2 < 0.7 <= 0.4 + 2 · 0.2: one place for three. And two places for four.
+    logits = jnp.log(jnp.array([[0.2, 0.4, 0.2, 0.2], [0.25] * 4]))
+    value, slope = value_and_slope(logits, 0.7)
+    np.testing.assert_allclose(value, [numpy_entropy(np.log([0.2, 0.4, 0.2, 0.2]), 0.7, False), np.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(slope[0, jnp.array([0, 2, 3])], -slope[0, 1] / 3, rtol=1e-5)
+    np.testing.assert_allclose(slope[1], 0, atol=1e-7)

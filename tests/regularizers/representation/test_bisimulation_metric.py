@@ -3,7 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.regularizers.representation import bisimulation
+from rlx.regularizers import representation
+
+bisimulation = jax.jit(representation.bisimulation, static_argnames="order")
 
 
 @pytest.fixture

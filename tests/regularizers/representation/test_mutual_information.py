@@ -2,7 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlx.regularizers.representation import contrastive_mutual_information
+from rlx.regularizers import representation
+
+contrastive_mutual_information = jax.jit(representation.contrastive_mutual_information, static_argnames="axis")
 
 
 def test_oracle() -> None:
