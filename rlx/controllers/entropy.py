@@ -29,8 +29,8 @@ def entropy_temperature(
         ValueError: if `entropy` is not floating.
 
     References:
-        Wang et al., 2025, "Arbitrary Entropy Policy Optimization Breaks the Exploration Bottleneck of
-        Reinforcement Learning", arXiv:2510.08141 (as in the official code, 597358816/AEPO).
+        Wang et al., 2025, "Arbitrary Entropy Policy Optimization", arXiv:2510.08141 (as in the official code,
+        597358816/AEPO).
     """
     (entropy,) = lax.stop_gradient(floating(entropy=entropy))
     target, low, high = lax.stop_gradient(like(entropy, target, low, high))

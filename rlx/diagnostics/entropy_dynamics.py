@@ -58,18 +58,10 @@ def entropy_discriminator_baseline(logits: Float[Array, "..."], *, axis: int = -
     """
     (logits,) = lax.stop_gradient(elements(logits=logits))
     wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    log_sum = jax.nn.logsumexp(wide, axis, keepdims=True)
-    entropy = -_weighted_log_prob(wide, log_sum, 1, axis)
-    # p is computed anew for each sum, which is faster than to store it: a vocabulary does not fit a cache.
-    log_sum, entropy = lax.optimization_barrier((log_sum, entropy))
-    collision = jnp.exp(jax.nn.logsumexp(2 * wide, axis) - 2 * jnp.squeeze(log_sum, axis))
-    return (entropy * collision + _weighted_log_prob(wide, log_sum, 2, axis)).astype(logits.dtype)
-
-
-def _weighted_log_prob(logits: Array, log_sum: Array, power: int, axis: int) -> Array:
-    """Σ_a p_a^power · log p_a, where p log p is 0 at p = 0."""
-    log_prob = jnp.maximum(logits - log_sum, jnp.finfo(logits.dtype).min)
-    return jnp.sum(jnp.exp(power * log_prob) * log_prob, axis)
+    log_prob = jnp.maximum(jax.nn.log_softmax(wide, axis), jnp.finfo(wide.dtype).min)  # so that 0 · log 0 = 0
+    probability = jnp.exp(log_prob)
+    entropy = -jnp.sum(probability * log_prob, axis, keepdims=True)
+    return jnp.sum(jnp.square(probability) * (entropy + log_prob), axis).astype(logits.dtype)
 
 
 def entropy_change(
@@ -105,5 +97,5 @@ def entropy_change(
     log_prob, entropy, baseline, advantage = lax.stop_gradient(
         elements(log_prob=log_prob, entropy=entropy, baseline=baseline, advantage=advantage)
     )
-    (step_size,) = like(log_prob, step_size)
-    return -lax.stop_gradient(step_size) * advantage * (entropy_discriminator(log_prob, entropy) - baseline)
+    (step_size,) = lax.stop_gradient(like(log_prob, step_size))
+    return -step_size * advantage * (entropy_discriminator(log_prob, entropy) - baseline)

@@ -45,8 +45,8 @@ def confidence_penalty(
         coefficient are our reading.
 
     References:
-        Xu et al., 2026, "Overconfident Errors Need Stronger Correction: Asymmetric Confidence Penalties for
-        Reinforcement Learning", arXiv:2602.21420.
+        Xu et al., 2026, "Overconfident Errors Need Stronger Correction: Asymmetric Confidence Penalties",
+        arXiv:2602.21420.
     """
     (advantage,) = floating(advantage=advantage)
     # The advantage is passed for its shape alone: an empty response keeps it.

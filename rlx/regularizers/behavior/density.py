@@ -51,8 +51,7 @@ def kernel_log_density(
     (bandwidth,) = like(x, bandwidth)
 
     def log_kernel_sum(part: Array, real: Array) -> Array:
-        squared_distance = jnp.sum(jnp.square(x[..., None, :] - part), -1)
-        exponent = -squared_distance / (2 * jnp.square(bandwidth))
+        exponent = -_squared_distance(x, part) / (2 * jnp.square(bandwidth))
         return jax.nn.logsumexp(jnp.where(real, exponent, -jnp.inf), -1)
 
     if chunk is None or chunk >= num:
@@ -66,6 +65,20 @@ def kernel_log_density(
         total = jax.nn.logsumexp(lax.map(part_sum, (parts, real)), 0)
     normalizer = jnp.log(jnp.asarray(num, x.dtype)) + feature / 2 * jnp.log(2 * jnp.pi * jnp.square(bandwidth))
     return total - normalizer
+
+
+@jax.custom_jvp
+def _squared_distance(x: Array, data: Array) -> Array:
+    """‖x − x_i‖² of all pairs [*batch, num], by differences: they do not cancel as expanded squares would."""
+    return jnp.sum(jnp.square(x[..., None, :] - data), -1)
+
+
+@_squared_distance.defjvp
+def _squared_distance_slope(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    # Differences would make the gradient an array [*batch, num, feature]; a matrix product needs no such thing.
+    (x, data), (change, _) = primals, tangents
+    along = jnp.matmul(change, data.T, precision=lax.Precision.HIGHEST)
+    return _squared_distance(x, data), 2 * (jnp.sum(x * change, -1, keepdims=True) - along)
 
 
 def out_of_distribution_cost(

@@ -20,7 +20,8 @@ def nucleus_entropy(
     order of p, strictly before the one at which their cumulative probability reaches top_p, or also that one
     (include_boundary, the usual nucleus). H = 0 without gradient where N is empty. N is constant: the gradient
     runs through q. Of equal probabilities at the boundary all share evenly in the places that are left, so that
-    the order of actions does not matter.
+    the order of actions does not matter. Time goes to `rlx.weighting.nucleus_threshold`, by which N is found
+    without sorting.
 
     Args:
         logits: unnormalized log-probabilities [*batch, action], −inf for an action that is not available;

@@ -135,7 +135,13 @@ EXAMPLES: dict[str, Example] = {
     ),
     "rlx.policies.edm_sample": Example(
         {"key": key},
-        {"denoise_fn": gaussian_denoiser, "guidance_fn": lambda x: -x, "shape": (3, 2), "num_steps": 3, "sigma_max": 9.0},
+        {
+            "denoise_fn": gaussian_denoiser,
+            "guidance_fn": lambda x: -x,
+            "shape": (3, 2),
+            "num_steps": 3,
+            "sigma_max": 9.0,
+        },
         variants=({}, {"guide_denoised": True, "normalize_guidance": True, "second_order": False}),
         skips={"dtype": NO_FLOAT},
     ),
