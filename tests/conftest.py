@@ -24,6 +24,24 @@ hypothesis.settings.register_profile("rlx", deadline=None, derandomize=True, max
 hypothesis.settings.load_profile("rlx")
 
 
+COMPILED_MORE_THAN_RUN = {"losses", "regularizers", "returns", "rewards", "weighting", "controllers", "diagnostics"} | {
+    "transforms",
+    "tabular",
+    "curriculum",
+    "claims",
+    "test_contract.py",
+    "test_composition.py",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests of functions run each program once, on a few numbers: optimizing it would take longer than it saves."""
+    jax.config.update("jax_disable_most_optimizations", bool(COMPILED_MORE_THAN_RUN & {*request.path.parts}))
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

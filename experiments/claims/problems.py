@@ -161,6 +161,14 @@ def verify(problem: Problem, token: Int[Array, "prompt group time"]) -> Float[Ar
     return jnp.sum(matches * problem.reward[:, None], axis=-1)
 
 
+def visited(problem: Problem, token: Int[Array, "prompt sequence time"]) -> Int[Array, "prompt sequence time"]:
+    """The states at which the tokens of given sequences are chosen."""
+    start = jnp.broadcast_to(problem.start[:, None], token.shape[:-1])
+    follow = lambda state, chosen: (problem.next_state[state, chosen], state)
+    _, states = jax.lax.scan(follow, start, jnp.moveaxis(token, -1, 0))
+    return jnp.moveaxis(states, 0, -1)
+
+
 def solution_log_prob(problem: Problem, logits: Float[Array, "state token"]) -> Float[Array, "prompt solution time"]:
     """Exact log-probability of every token of every solution, given the tokens before it."""
     log_policy = jax.nn.log_softmax(logits)

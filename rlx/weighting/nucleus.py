@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from rlx.ordinals import from_ordinal, ordinal
 from rlx.types import Scalar, elements, like
 
 
@@ -40,26 +41,11 @@ def nucleus_threshold(logits: Float[Array, "..."], *, top_p: Scalar, axis: int =
         low, high = interval
         middle = (low & high) + ((low ^ high) >> 1)
         # Inside the exponential the selection depends on the step: XLA cannot hoist p out and store it.
-        kept = jnp.where(logits >= _number(middle, logits.dtype), logits.astype(wide), -jnp.inf)
+        kept = jnp.where(logits >= from_ordinal(middle, logits.dtype), logits.astype(wide), -jnp.inf)
         reached = jnp.sum(jnp.exp(kept - log_sum), axis, keepdims=True) >= top_p
         return jnp.where(reached, middle, low), jnp.where(reached, high, middle)
 
-    high = _rank(jnp.max(logits, axis, keepdims=True)) + 1
-    low = jnp.broadcast_to(_rank(jnp.asarray(-jnp.inf, logits.dtype)), high.shape)
+    high = ordinal(jnp.max(logits, axis, keepdims=True)) + 1
+    low = jnp.broadcast_to(ordinal(jnp.asarray(-jnp.inf, logits.dtype)), high.shape)
     low, _ = lax.fori_loop(0, jnp.finfo(logits.dtype).bits, halve, (low, high))
-    return jnp.squeeze(_number(low, logits.dtype), axis)
-
-
-def _rank(x: Array) -> Array:
-    """Integers in the order of the floating-point numbers, neighbors one apart."""
-    return _flip(lax.bitcast_convert_type(x, jnp.dtype(f"int{jnp.finfo(x.dtype).bits}")))
-
-
-def _number(rank: Array, dtype: jnp.dtype) -> Array:
-    return lax.bitcast_convert_type(_flip(rank), dtype)
-
-
-def _flip(bits: Array) -> Array:
-    """Reverses the order of the negative numbers, whose bits are a sign and a magnitude; its own inverse."""
-    info = jnp.iinfo(bits.dtype)
-    return bits ^ ((bits >> (info.bits - 1)) & info.max)
+    return jnp.squeeze(from_ordinal(low, logits.dtype), axis)

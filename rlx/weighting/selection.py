@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from rlx.ordinals import first_true, from_ordinal, ordinal
 from rlx.types import Scalar, check_mask, elements
 
 
@@ -120,11 +121,21 @@ def _share_of(count: Array, fraction: Scalar) -> Array:
 
 
 def _smallest(score: Array, count: Scalar, mask: Array) -> Array:
-    """Mask of the `count` smallest valid scores, the earlier of equal ones."""
+    """Mask of the `count` smallest valid scores, the earlier of equal ones, found by counting rather than sorting."""
     count = jnp.clip(jnp.asarray(count).astype(jnp.int32), 0, jnp.sum(mask, dtype=jnp.int32))
-    ordered = jnp.sort(jnp.where(mask, score, jnp.inf), axis=None)
-    last = ordered[jnp.maximum(count - 1, 0)]
+    total = lambda chosen: jnp.sum(mask & chosen, dtype=jnp.int32)
+    ends = ordinal(jnp.array([-jnp.inf, jnp.inf], score.dtype))
+    last = first_true(
+        lambda middle: total(score <= from_ordinal(middle, score.dtype)) >= count, *ends, steps=ends.dtype.itemsize * 8
+    )
+    last = from_ordinal(last, score.dtype)
     below, tied = mask & (score < last), mask & (score == last)
-    # One sort of values: ranks are needed only among the scores equal to the last one kept.
-    order = jnp.cumsum(tied.ravel(), dtype=jnp.int32).reshape(tied.shape)
-    return below | (tied & (order <= count - jnp.sum(below, dtype=jnp.int32)))
+    wanted = count - jnp.sum(below, dtype=jnp.int32)
+    index = lax.iota(jnp.int32, score.size).reshape(score.shape)
+    end = first_true(
+        lambda middle: total(tied & (index < middle)) >= wanted,
+        jnp.zeros((), jnp.int32),
+        jnp.asarray(score.size, jnp.int32),
+        steps=score.size.bit_length(),
+    )
+    return below | (tied & (index < end))

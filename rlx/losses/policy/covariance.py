@@ -28,8 +28,8 @@ def clip_cov(
     L = 0 for n = max(1, ⌊fraction · valid tokens⌋) tokens, drawn uniformly from those with
     lower < cov < upper that are not clipped already, or for all of them where they are fewer; elsewhere
     L = `rlx.losses.policy.clipped_surrogate`. cov is `rlx.diagnostics.advantage_covariance`. The band is made
-    for language models: on small problems cov hardly reaches 1, and is better set by quantiles. Drawing costs
-    a sort of all tokens.
+    for language models: on small problems cov hardly reaches 1, and is better set by quantiles. Drawing reads
+    the tokens some fifty times, to bisect for the last one drawn.
 
     Args:
         key: a `jax.random.key`.
@@ -85,7 +85,7 @@ def kl_cov(
     With ℓ = log π − log π_b, L = −A · exp(ℓ) + coefficient · |ℓ| for the max(1, ⌊fraction · valid tokens⌋)
     tokens of largest `rlx.diagnostics.advantage_covariance`, and L = −A · exp(ℓ) for the others, with ℓ in
     exp bounded to ±20. |ℓ| has no gradient at ℓ = 0, so the penalty acts from the second update on the same
-    data on. Finding the tokens costs a sort of all tokens.
+    data on. Finding the tokens reads all of them some fifty times, to bisect for the last one.
 
     Args:
         log_prob: log π(a|s) of the taken tokens [*batch]; carries the gradient.

@@ -5,7 +5,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from rlx.types import Scalar, elements, like
-from rlx.weighting import importance_log_ratio
+from rlx.weighting.ratio import importance_log_ratio
 
 
 def policy_gradient(

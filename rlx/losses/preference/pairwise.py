@@ -13,10 +13,11 @@ from rlx.regularizers.divergence.generators import f_derivative
 from rlx.types import Scalar, check_broadcast, check_choice, elements, floating, like
 
 LINKS = {
-    "logistic": lambda margin, beta: jax.nn.softplus(-margin),
-    "hinge": lambda margin, beta: jax.nn.relu(1 - margin),
-    "square": lambda margin, beta: jnp.square((margin - 0.5) / beta),
-    "exponential": lambda margin, beta: jnp.exp(jnp.minimum(-margin, 80)),
+    # ℓ(m) and ℓ(−m); the logistic link's differ by m, which spares a second logarithm.
+    "logistic": lambda margin, beta: (loss := jax.nn.softplus(-margin), loss + margin),
+    "hinge": lambda margin, beta: (jax.nn.relu(1 - margin), jax.nn.relu(1 + margin)),
+    "square": lambda margin, beta: (jnp.square((margin - 0.5) / beta), jnp.square((margin + 0.5) / beta)),
+    "exponential": lambda margin, beta: (jnp.exp(jnp.minimum(-margin, 80)), jnp.exp(jnp.minimum(margin, 80))),
 }
 
 
@@ -87,7 +88,8 @@ def pair_loss(
     check_broadcast(margin=margin, label=label, beta=beta)
     label, beta = like(margin, label, beta)
     label = lax.stop_gradient(label)
-    return label * LINKS[link](margin, beta) + (1 - label) * LINKS[link](-margin, beta)
+    loss, reversed_loss = LINKS[link](margin, beta)
+    return label * loss + (1 - label) * reversed_loss
 
 
 def dpo(

@@ -10,7 +10,7 @@ def indices(*shape: int, below: int) -> Sampler:
 
 
 COUNT = "gives an integer"
-COUNTS = {check: COUNT for check in ("mask", "gradient", "dtype")}
+COUNTS = {"dtype": COUNT}
 
 EXAMPLES: dict[str, Example] = {
     "rlx.losses.policy.advantage_regression": Example(

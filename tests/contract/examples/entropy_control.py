@@ -15,8 +15,7 @@ def key(rng: np.random.Generator) -> jax.Array:
     return jax.random.key(rng.integers(2**16))
 
 
-def boolean_result(reason: str = "gives a boolean mask, which has no gradient and no floating dtype") -> dict[str, str]:
-    return dict.fromkeys(("mask", "gradient", "extreme", "dtype"), reason)
+BOOLEAN = {"dtype": "gives a boolean mask"}
 
 
 COUNTS = {"errors": "counts steps or tokens, and takes integers as well as floats"}
@@ -24,14 +23,14 @@ TOKEN = {"log_prob": log_prob, "entropy": positive, "advantage": real}
 SEQUENCE = {"advantage": normal(SHAPE[0]), "log_prob": log_prob}
 
 EXAMPLES: dict[str, Example] = {
-    "rlx.weighting.quantile_mask": Example({"score": real}, variants=({}, {"axis": 0}), skips=boolean_result()),
+    "rlx.weighting.quantile_mask": Example({"score": real}, variants=({}, {"axis": 0}), skips=BOOLEAN),
     "rlx.weighting.extreme_mask": Example(
-        {"score": real}, {"fraction": 0.4}, variants=({}, {"largest": False}), skips=boolean_result()
+        {"score": real}, {"fraction": 0.4}, variants=({}, {"largest": False}), skips=BOOLEAN
     ),
-    "rlx.weighting.random_mask": Example({"key": key}, {"count": 3.0}, skips=boolean_result()),
+    "rlx.weighting.random_mask": Example({"key": key}, {"count": 3.0}, skips=BOOLEAN),
     "rlx.weighting.nucleus_threshold": Example({"logits": real}, {"top_p": 0.6}, variants=({}, {"axis": 0})),
     "rlx.weighting.entropy_discriminator_mask": Example(
-        TOKEN, variants=({"threshold": 0.8}, {"threshold": 0.4, "max_fraction": 0.1}), skips=boolean_result()
+        TOKEN, variants=({"threshold": 0.8}, {"threshold": 0.4, "max_fraction": 0.1}), skips=BOOLEAN
     ),
     "rlx.weighting.difficulty_kl_weight": Example({"advantage": real, "success_rate": uniform(*SHAPE)}),
     "rlx.weighting.excess_length_weight": Example(

@@ -111,7 +111,7 @@ EXAMPLES: dict[str, Example] = {
     "rlx.diagnostics.unique_state_action": Example(
         {"observation": uniform(30, 2), "action": integers(30, high=3)},
         {"bins": 4},
-        skips={"gradient": INTEGER, "dtype": INTEGER},
+        skips={"dtype": INTEGER},
     ),
     "rlx.diagnostics.state_action_coverage": Example(
         {"num_unique": integers(*SHAPE, low=2, high=90)},
