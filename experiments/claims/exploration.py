@@ -216,7 +216,9 @@ def dsdr(size: Size) -> Result:
             final(diverse.curves["distinct_in_64"]),
             final(grpo.curves["distinct_in_64"]),
         ),
-        Finding("groups without failure still teach", "mean |advantage| in them", of_solved(diverse), of_solved(grpo)),
+        Finding(
+            "groups without failure still teach", "mean absolute advantage in them", of_solved(diverse), of_solved(grpo)
+        ),
         no_loss_of_success(diverse, grpo),
     ]
     return findings, {

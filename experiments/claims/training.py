@@ -34,6 +34,7 @@ class Batch(NamedTuple):
       logits: of the policy in training, at every state of the batch, as are the two below.
       behavior_logits: of the policy that sampled.
       reference_logits: of the initial policy.
+      table: the logits that sampled, of all states, to sample more with.
       log_prob: of the sampled tokens under the policy in training, and so on.
       where: True where a token counts.
       key: of this gradient step.
@@ -48,6 +49,7 @@ class Batch(NamedTuple):
     logits: Float[Array, "prompt group time token"]
     behavior_logits: Float[Array, "prompt group time token"]
     reference_logits: Float[Array, "prompt group time token"]
+    table: Float[Array, "state token"]
     log_prob: Float[Array, "prompt group time"]
     behavior_log_prob: Float[Array, "prompt group time"]
     reference_log_prob: Float[Array, "prompt group time"]
@@ -146,6 +148,7 @@ def make_train(
                 logits=logits[rollout.state],
                 behavior_logits=behavior[rollout.state],
                 reference_logits=problem.logits[rollout.state],
+                table=behavior,
                 log_prob=log_prob(logits),
                 behavior_log_prob=log_prob(behavior),
                 reference_log_prob=log_prob(problem.logits),

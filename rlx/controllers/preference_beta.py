@@ -36,7 +36,8 @@ def preference_beta(
         ValueError: for a non-floating reward_gap.
 
     References:
-        "Offline Preference Optimization for Rectified Flow with Noise-Tracked Pairs", 2026, arXiv:2605.09433.
+        Lu et al., 2026, "Offline Preference Optimization for Rectified Flow with Noise-Tracked Pairs",
+        arXiv:2605.09433.
 
     Reconstruction:
         From a digest of the paper, which names the factors, the cosine and its ends 1 and ½; the cosine's

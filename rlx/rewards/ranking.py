@@ -1,9 +1,9 @@
 """Losses of reward models that learn from comparisons, to be minimized."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Real
 
+from rlx.losses.preference.pairwise import pair_loss
 from rlx.reduce import mean
 from rlx.types import check_broadcast, elements
 
@@ -39,7 +39,7 @@ def discriminative_reward_loss(
         Comparisons".
     """
     same_reward, different_reward = elements(same_reward=same_reward, different_reward=different_reward, where=where)
-    loss = jax.nn.softplus(different_reward - same_reward)
+    loss = pair_loss(same_reward - different_reward)
     return loss if where is None else jnp.where(where, loss, 0)
 
 

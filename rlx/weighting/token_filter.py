@@ -28,7 +28,7 @@ def entropy_discriminator_mask(
     of the valid tokens, but at least one, is dropped, the lowest z first.
 
     A dropped token leaves both the sum and the count of a token mean: pass the result on as `where`, after the
-    advantages have been normalized.
+    advantages have been normalized. Mean and deviation are passes of their own over the tokens.
 
     Args:
         log_prob: log π(a|s) of the taken tokens [*batch], under the policy that the update starts from.

@@ -22,7 +22,8 @@ def trajectory_weight(
     p_i = exp(x_i/α) / Σ_j T_j·exp(x_j/α), with x = G − baseline, rescaled to [0, 1] over the trajectories. So
     Σ T_i·p_i = 1: of two equally good trajectories the longer is drawn more often. Baseline 0 weighs by return
     (RW); V(s_{i,0}), a least-squares fit of G on the first states, weighs by advantage (AW), for starts from
-    which the returns differ. Where all trajectories are equally good the draw is uniform over transitions.
+    which the returns differ. Where all trajectories are equally good the draw is uniform over transitions. The
+    normalization reads the returns several times.
 
     Args:
         episode_return: undiscounted return G of each trajectory [*batch, trajectory].

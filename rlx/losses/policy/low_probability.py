@@ -31,6 +31,7 @@ def low_probability_surrogate(
     proxy, where k = ⌊fraction·n₋⌋ of the n₋ valid tokens with A < 0 in the whole batch, and none for k ≤ 1.
     L = −A·r + coefficient·min(exp(d) − d − 1, 10) on S, with d = log π_proxy − log π and no clipping;
     elsewhere L is the `clipped_surrogate`. S is constant. As k counts over the batch, micro-batches change it.
+    Finding the k reads all tokens some fifty times, to bisect for the last one.
 
     Args:
         log_prob: log π(a|s) of the taken tokens [*batch]; carries the gradient.

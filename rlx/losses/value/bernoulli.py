@@ -1,6 +1,5 @@
 """Critics whose value is a probability of success."""
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
@@ -18,7 +17,7 @@ def bernoulli_value(
 
     With V = σ(logit): L = −y·log V − (1 − y)·log(1 − V). Its minimum lies at V = y, where it is the entropy of
     y, and the gradient is V − y: unlike that of the squared error it does not vanish where V is certain and
-    wrong.
+    wrong. On a CPU its exponential and logarithm cost several times the memory traffic.
 
     Args:
         logit: log-odds of success from each state [*batch]; carries the gradient.
@@ -37,5 +36,7 @@ def bernoulli_value(
     """
     logit, success_rate = elements(logit=logit, success_rate=success_rate, where=where)
     success_rate = lax.stop_gradient(success_rate)
-    loss = success_rate * jax.nn.softplus(-logit) + (1 - success_rate) * jax.nn.softplus(logit)
+    # One logarithm for both classes; what stands apart from it cancels exactly where V is certain and right. Not
+    # |logit|, whose slope at 0 is that of one side.
+    loss = jnp.log1p(jnp.exp(-logit * jnp.sign(logit))) + (jnp.maximum(logit, 0) - success_rate * logit)
     return loss if where is None else jnp.where(where, loss, 0)

@@ -15,8 +15,8 @@ def test_equals_numpy_and_finite_differences(rng, check_gradient) -> None:
 
 
 def test_gradient_is_value_less_rate_and_vanishes_at_the_rate(float64) -> None:
-    rate = jnp.array([0.0, 0.25, 0.5, 1.0])
-    logit = jnp.array([2.0, np.log(1 / 3), -1.0, 2.0])
+    rate = jnp.array([0.0, 0.25, 0.5, 1.0, 0.3])
+    logit = jnp.array([2.0, np.log(1 / 3), -1.0, 2.0, 0.0])
     gradient = jax.grad(lambda logit: bernoulli_value(logit, rate).sum())(logit)
     np.testing.assert_allclose(gradient, jax.nn.sigmoid(logit) - rate, atol=1e-12)
     np.testing.assert_allclose(gradient[1], 0, atol=1e-12)
