@@ -195,7 +195,7 @@ class Tuned(NamedTuple):
     learning_rate: float
 
 
-LEARNING_RATES = (0.01, 0.03, 0.1, 0.3)
+LEARNING_RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 def tune_and_train(

@@ -137,7 +137,8 @@ tables, so success rates and entropies are exact. Method and baseline see the sa
 and gradient steps, and the same grid of learning rates, from which each takes its best on seeds apart. Numbers are
 interquartile means over seeds; the interval is the 95 % bootstrap interval of the paired difference. A statement is
 **shown** where that interval lies on the expected side of zero, **contradicted** where it lies on the other side, and
-**open** otherwise.
+**open** otherwise. A verdict says on which side a difference lies, not that it matters: read it with its size. Nor is a
+table a network: where prompts share no parameters, nothing transfers between them, and a paper's effect may need that.
 
 Of {count} statements {shown} are shown, {open} are open and {contradicted} are contradicted.
 """
@@ -162,7 +163,8 @@ def markdown(records: Sequence[Mapping[str, Any]]) -> str:
                 str(finding["num_seeds"]),
                 finding["verdict"],
             ]
-            lines.append(f"| {' | '.join(cells)} |")
+            # A bar inside a cell, as around an absolute value, would end it.
+            lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     lines += ["", "## Settings", ""]
     for record in records:
         settings = ", ".join(f"{key}: {value}" for key, value in record["settings"].items())

@@ -59,37 +59,52 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def write_table(folder: runs.RunFolder, summary: Mapping[str, Any]) -> None:
-    """Write ``ablation.md`` and print it."""
-    text = table(summary, runs.read_json(folder.config)["config"]["env"])
+    """Write ``ablation.md`` and print it; where hyperparameters were swept, redraw ``curve.png`` with what it lists."""
+    from rlx.training import plots
+    from rlx.training.metrics import MetricsTable, hyperparameter_names
+
+    env = runs.read_json(folder.config)["config"]["env"]
+    shown = chosen_settings(summary)
+    text = table(shown, env, tuned=len(summary["settings"]) > len(shown))
     (Path(folder.path) / "ablation.md").write_text(text, encoding="utf-8")
+    if len(summary["settings"]) > len(shown) and folder.curve.exists():
+        metrics = MetricsTable.read(folder.metrics)
+        names = hyperparameter_names(metrics)
+        rows = zip(metrics["seed"].tolist(), *(metrics[name].tolist() for name in names))
+        wanted = {(run["seed"], *run["hyperparameters"].values()) for method in shown for run in method}
+        keep = np.array([row in wanted for row in rows])
+        columns = {name: column[keep] for name, column in metrics.columns.items()}
+        plots.learning_curve({"": MetricsTable(columns, choices=metrics.choices)}, out=folder.curve, title=env)
     print(text)
 
 
-def table(summary: Mapping[str, Any], env: str) -> str:
-    """Final return of each method, and the probability that its runs beat the first one's, as Markdown.
+def chosen_settings(summary: Mapping[str, Any]) -> list[list[Mapping[str, Any]]]:
+    """For each method the runs to show.
 
-    With further hyperparameters swept, each method shows its best setting. The best of several is chosen on the very
-    runs that are shown, for every method alike; the table says so.
+    With further hyperparameters swept, each method's setting is chosen on the first half of the seeds, and the other
+    half is shown: the best of several is flattered by the runs that it was chosen on.
     """
-    from rlx.training.progress import number
-    from rlx.training.statistics import probability_of_improvement
+    by_method: dict[float, dict[str, list[Mapping[str, Any]]]] = {}
+    for run in summary["runs"]:
+        by_method.setdefault(run["hyperparameters"]["method"], {}).setdefault(run["label"], []).append(run)
+    shown = []
+    for _, settings in sorted(by_method.items()):
+        if len(settings) == 1:
+            shown.append(next(iter(settings.values())))
+            continue
+        half = max(1, len(next(iter(settings.values()))) // 2)
+        score = lambda members: np.mean([_return(run, -np.inf) for run in members[:half]])
+        best = max(settings.values(), key=score)
+        shown.append(best[half:] or best)
+    return shown
 
-    score = lambda setting: -np.inf if setting["interquartile_mean"] is None else setting["interquartile_mean"]
-    best: dict[float, Mapping[str, Any]] = {}
-    for setting in summary["settings"]:
-        method = setting["hyperparameters"]["method"]
-        if method not in best or score(setting) > score(best[method]):
-            best[method] = setting
-    returns = {
-        method: np.array(
-            [
-                np.nan if run["final_return"] is None else run["final_return"]
-                for run in summary["runs"]
-                if run["hyperparameters"] == setting["hyperparameters"]
-            ]
-        )
-        for method, setting in best.items()
-    }
+
+def table(shown: Sequence[Sequence[Mapping[str, Any]]], env: str, *, tuned: bool = False) -> str:
+    """Final return of each method, and the probability that its runs beat the first one's, as Markdown."""
+    from rlx.training.progress import number
+    from rlx.training.statistics import aggregate, probability_of_improvement
+
+    returns = [np.array([_return(run, np.nan) for run in members]) for members in shown]
     lines = [
         f"Final return on {env}: interquartile mean, 95 % bootstrap interval, and the probability that a run of the "
         "method beats a run of the first.",
@@ -97,18 +112,21 @@ def table(summary: Mapping[str, Any], env: str) -> str:
         "| method | final return | 95 % interval | seeds | P(beats the first) |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
-    first = min(best)
-    for method, setting in sorted(best.items()):
-        low, high = setting["interval"]
-        finite = setting["num_finite"]
+    for members, values in zip(shown, returns, strict=True):
+        result = aggregate(values)
+        (low, high), finite, count = result["interval"], result["num_finite"], result["num_runs"]
         cells = [
-            setting["label"],
-            "diverged" if low is None else number(setting["interquartile_mean"]),
+            members[0]["label"],
+            "diverged" if low is None else number(result["interquartile_mean"]),
             "–" if low is None else f"{number(low)} to {number(high)}",
-            str(setting["num_runs"]) if finite == setting["num_runs"] else f"{finite} of {setting['num_runs']}",
-            "–" if method == first else f"{probability_of_improvement(returns[method], returns[first]):.2f}",
+            str(count) if finite == count else f"{finite} of {count}",
+            "–" if members is shown[0] else f"{probability_of_improvement(values, returns[0]):.2f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    if len(summary["settings"]) > len(best):
-        lines += ["", "Each method shows its best setting, chosen on these same runs."]
+    if tuned:
+        lines += ["", "Each method's setting was chosen on the first half of the seeds; the others are shown."]
     return "\n".join(lines) + "\n"
+
+
+def _return(run: Mapping[str, Any], lost: float) -> float:
+    return lost if run["final_return"] is None else run["final_return"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import ablation, ppo
-from experiments.cli import main
+from experiments.cli import ablate, main
 from rlx.training import loop
 from rlx.training.metrics import MetricsTable
 
@@ -94,3 +94,19 @@ def test_the_command_leaves_a_table_and_a_picture(tmp_path, capsys):
 def test_what_cannot_be_compared_is_refused(capsys, methods, message):
     assert main(["ablate", "ppo", "--env", "rlx:pendulum", "--methods", methods]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_tuned_method_is_shown_on_seeds_that_did_not_tune_it():
+    run = lambda method, rate, seed, value: {
+        "seed": seed,
+        "hyperparameters": {"method": method, "rate": rate},
+        "label": f"m{method}, rate={rate}",
+        "final_return": value,
+    }
+    # Of method 0 the first rate wins on seeds 0 and 1, and by far more on seeds 2 and 3 it would not.
+    scores = {(0, 1): [3, 3, 0, 0], (0, 2): [1, 1, 9, 9], (1, 1): [0, None, 5, 5], (1, 2): [4, 4, 7, None]}
+    runs = [run(method, rate, seed, x) for (method, rate), values in scores.items() for seed, x in enumerate(values)]
+    shown = ablate.chosen_settings({"runs": runs})
+    assert [[r["final_return"] for r in members] for members in shown] == [[0, 0], [7, None]]
+    text = ablate.table(shown, "env", tuned=True)
+    assert "| m0, rate=1 | 0" in text and "1 of 2" in text and "first half of the seeds" in text
