@@ -1,4 +1,4 @@
-"""Levels, tasks and the order in which they are practised. Results are constants."""
+"""Levels, tasks and the order in which they are practiced. Results are constants."""
 
 from rlx.curriculum.difficulty import relative_difficulty
 from rlx.curriculum.guidance import guided_mode

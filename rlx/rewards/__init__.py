@@ -1,4 +1,4 @@
-"""Shaping, normalizing and modelling rewards."""
+"""Shaping, normalizing and modeling rewards."""
 
 from rlx.rewards.combination import combine_scores
 from rlx.rewards.correction import self_correction

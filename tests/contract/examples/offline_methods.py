@@ -47,6 +47,12 @@ EXAMPLES: dict[str, Example] = {
         variants=({}, {"reduce": "sum"}),
         mask=(ROWS,),
     ),
+    "rlx.losses.generative.interpolate": Example({"clean": real, "noise": real, "time": uniform(ROWS)}),
+    "rlx.losses.generative.flow_matching_loss": Example(
+        {"velocity": real, "clean": real, "noise": real, "time": uniform(ROWS)},
+        variants=({}, {"target": "noise"}, {"target": "clean"}),
+        mask=(ROWS,),
+    ),
     "rlx.losses.generative.denoising_score_matching": Example(
         {"score": real, "noise": real, "sigma": positive_per_row, "weight": positive_per_row}, mask=(ROWS,)
     ),
