@@ -117,7 +117,8 @@ def learning_curve(
     if len({line.metric for line in lines}) > 1:
         lines = [line if line.metric == y else line._replace(label=f"{line.label} (training)") for line in lines]
 
-    figure = _figure((7.6, 4.5), colors)
+    # A legend of many lines must find room beside the axes.
+    figure = _figure((7.6, max(4.5, 1 + 0.2 * len(lines))), colors)
     axes = figure.add_subplot()
     _decorate(axes, colors, x=x)
     axes.set_xlabel(TITLES.get(x, x), color=colors.text, labelpad=7)
