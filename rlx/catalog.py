@@ -31,8 +31,17 @@ SLOTS = (
 )
 """The modules of `rlx` that hold functions on arrays; the others train with them."""
 
-MAKERS = ("rlx.policies.networks", "rlx.policies.distributions", "rlx.policies.initializers")
-"""Modules of the slots that make networks and distributions, and have no function on arrays of their own."""
+MAKERS = (
+    "rlx.policies.networks",
+    "rlx.policies.distributions",
+    "rlx.policies.initializers",
+    "rlx.data.dataset",
+    "rlx.data.files",
+    "rlx.data.minari",
+    "rlx.data.reference_scores",
+    "rlx.data.sampling",
+)
+"""Modules of the slots that make networks and distributions or handle datasets, and have no function on arrays."""
 
 # "Schulman et al., 2017, "Proximal …", arXiv:1707.06347": the title ends where the next quotation mark does.
 REFERENCE = re.compile(r"(?:^|\s)([^\s\"(\d][^\":();\d]*?, (?:19|20)\d\d)[a-z]?,\s+(?:\"[^\"]*\"|arXiv)")

@@ -14,6 +14,7 @@ from experiments.cli.errors import CommandError, is_for_the_user, one_line
 COMMANDS = {
     "train": ("experiments.cli.train", "train an algorithm in an environment, many seeds in one program"),
     "ablate": ("experiments.cli.ablate", "train variants of an algorithm side by side, everything else equal"),
+    "dataset": ("experiments.cli.dataset", "look at datasets of transitions, convert them, make them"),
     "envs": (
         "experiments.cli.environments",
         "list what can be trained on, with observation and action spaces",

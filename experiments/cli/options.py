@@ -69,15 +69,29 @@ class Options:
 
 GROUPS = {
     "environment": ("env", "backend", "max_episode_steps", "action_repeat"),
-    "scale": ("total_steps", "num_envs", "unroll_length", "seeds", "first_seed", "sweep"),
+    "scale": (
+        "total_steps",
+        "num_envs",
+        "unroll_length",
+        "updates_per_step",
+        "batch_size",
+        "buffer_size",
+        "warmup_steps",
+        "seeds",
+        "first_seed",
+        "sweep",
+    ),
     "algorithm": (),
     "network": (
         "policy",
         "hidden_sizes",
         "critic_hidden_sizes",
+        "num_critics",
         "shared_torso",
         "activation",
         "layer_norm",
+        "critic_layer_norm",
+        "std",
         "initial_std",
     ),
     "folder": ("run_dir", "resume", "allow_changes", "checkpoints", "keep_checkpoints", "compilation_cache"),
@@ -99,9 +113,13 @@ PLAN_OPTIONS = ("seeds", "first_seed", "sweep", "reports", "evaluations")
 """Options that decide which numbers a run gives, and so belong to its config."""
 
 
+COUNTS = ("total_steps", "num_envs", "unroll_length", "updates_per_step", "batch_size", "buffer_size")
+"""Fields of an algorithm's config that must be positive."""
+
+
 def check_counts(config: Any, options: Options) -> None:
     for name, value in (
-        *((name, getattr(config, name)) for name in ("total_steps", "num_envs", "unroll_length")),
+        *((name, getattr(config, name)) for name in COUNTS if hasattr(config, name)),
         *(
             (name, getattr(options, name))
             for name in ("seeds", "reports", "evaluations", "checkpoints", "keep_checkpoints")
@@ -165,4 +183,9 @@ def compilation_cache(folder: str | None) -> Path | None:
     if folder != "auto":
         return None if folder is None else Path(folder).expanduser()
     named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlx" / "xla"
+    return Path(named) if named else user_cache() / "xla"
+
+
+def user_cache() -> Path:
+    """Where things are kept that could be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlx"
