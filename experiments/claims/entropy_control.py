@@ -1,16 +1,16 @@
-"""How much entropy a policy keeps: claims about bonuses, targets and bands, and about the tokens that change it."""
+"""How a policy is made to keep entropy: claims about bonuses, anchors and bands, and about rare tokens."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array
 
 from experiments.claims import problems
@@ -18,8 +18,8 @@ from experiments.claims.problems import Problem
 from experiments.claims.ratio_control import MARGIN, Result, final, no_loss_of_success
 from experiments.claims.training import Batch, Method, Tuned, clipped_loss, make_train, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
-from rlx import diagnostics, reduce, returns, weighting
-from rlx.controllers import entropy_temperature, first_value, running_mean, two_phase_decay
+from rlx import reduce, returns, weighting
+from rlx.controllers import first_value, running_mean, two_phase_decay
 from rlx.losses import policy
 from rlx.policies import filtered_log_prob
 from rlx.regularizers.entropy import anchored_entropy, categorical_entropy, entropy_band_penalty, nucleus_entropy
@@ -30,6 +30,15 @@ def tuned_run(problem: Problem, method: Method, size: Size, **options: Any) -> T
     tuning = {"score": options.pop("score")} if "score" in options else {}
     train = make_train(problem, method, num_updates=size.num_updates, **options)
     return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates, **tuning)
+
+
+def found(curves: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Different right strings in 64 samples at the end: what is tuned for where success is 1 at most learning rates.
+
+    Success says of none of these that it is too high. Chosen by it, a rate of 1 left AEPO and DCPO less than 0.04
+    nats whatever the target, and Clip_B hardly a token to drop.
+    """
+    return final(curves["distinct_in_64"])
 
 
 def not_lower(measure: str, method: Tuned, baseline: Tuned, name: str) -> Finding:
@@ -82,9 +91,9 @@ def forks(vocabulary: int, length: int, *, right: int, likely: int, num_prompts:
 def siren(size: Size) -> Result:
     """An anchor for the entropy of the likely tokens where it is high, against a bonus for all of it.
 
-    Of 200 tokens 6 are likely and 3 are right, so that a bonus has a tail to run away in.
+    Of 100 tokens 6 are likely and 3 are right, so that a bonus has a tail to run away in.
     """
-    vocabulary = 200
+    vocabulary = 100
     problem = forks(vocabulary, 4, right=3, likely=6)
     anchor = first_value()
 
@@ -178,9 +187,8 @@ def rare_beginning(rare: float = 0.02, noise: float = 5e-5) -> Problem:
 def lp_reg(size: Size) -> Result:
     """A right string that needs a token of probability 0.02, beside three that do not.
 
-    The method protects the least likely hundredth of the punished tokens. Here 4 % are less likely than 0.02, as these
-    strings have a choice at every token, and with a hundredth no rare token was among them; so it is a twentieth.
-    All methods reach success 1 at most learning rates: tuned is for the number of right strings that are found.
+    The method protects the least likely hundredth of the punished tokens. These strings have a choice at every token,
+    and 5 % of their tokens are less likely than 0.02, a hundredth less than 0.008; so it is a twentieth here.
     """
     problem = rare_beginning()
     is_noise = jnp.arange(problem.logits.shape[-1]) > 3
@@ -210,12 +218,11 @@ def lp_reg(size: Size) -> Result:
         }
 
     def trained(loss: Any) -> Tuned:
-        found = lambda curves: final(curves["distinct_in_64"])
         return tuned_run(problem, Method(loss=loss), size, measures=measures, score=found)
 
     grpo, bonus = trained(clipped_loss), trained(with_bonus)
     protecting = trained(lambda batch: reduce.token_mean(per_token(batch), where=batch.where))
-    # Less than this is kept by a run that has fewer updates, and is tried only to see that it runs.
+    # A run of fewer updates, which only shows that the claim can be tried, is read at its end.
     rare_at_100 = lambda tuned: tuned.curves["rare"][:, min(99, size.num_updates - 1)]
     measure = "probability of the rare token after 100 updates, median of prompts"
     findings = [
@@ -253,7 +260,7 @@ def lp_reg(size: Size) -> Result:
 
 
 def turn_chain(turns: int = 10, actions: int = 4, num_prompts: int = 4) -> Problem:
-    """Turns in a row that must all be right, rewarded after the last; 3 % of the episodes are at the start."""
+    """Turns in a row that must all be right, rewarded after the last; 2 % of the first episodes are."""
     rng = np.random.default_rng(0)
     states = np.arange(turns * num_prompts)
     right = rng.integers(actions, size=len(states))

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from experiments.claims.history import EARLIER_DESIGNS
 from rlx.training.statistics import bootstrap_interval, interquartile_mean
 
 RESULTS = Path(__file__).parent / "results"
@@ -170,4 +171,11 @@ def markdown(records: Sequence[Mapping[str, Any]]) -> str:
         settings = ", ".join(f"{key}: {value}" for key, value in record["settings"].items())
         functions = ", ".join(f"`{function}`" for function in record["functions"])
         lines.append(f"- {record['method']} ({functions}): {record['num_updates']} updates; {settings}.")
+    lines += ["", "## Designs that came before", ""]
+    lines += ["A design that is chosen after a result must say so: these were, and their verdicts count for less.", ""]
+    lines += [
+        f"- {record['method']}: {EARLIER_DESIGNS[record['name']]}."
+        for record in records
+        if record["name"] in EARLIER_DESIGNS
+    ]
     return "\n".join(lines) + "\n"
