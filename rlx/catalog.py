@@ -35,10 +35,13 @@ MAKERS = (
     "rlx.policies.networks",
     "rlx.policies.distributions",
     "rlx.policies.initializers",
+    "rlx.policies.ensembles",
+    "rlx.policies.variational",
     "rlx.data.dataset",
     "rlx.data.files",
     "rlx.data.minari",
     "rlx.data.reference_scores",
+    "rlx.data.reweighting",
     "rlx.data.sampling",
 )
 """Modules of the slots that make networks and distributions or handle datasets, and have no function on arrays."""

@@ -30,6 +30,7 @@ COMPILED_MORE_THAN_RUN = {"losses", "regularizers", "returns", "rewards", "weigh
     "curriculum",
     "claims",
     "test_contract.py",
+    "test_in_sample.py",
     "test_composition.py",
 }
 
@@ -40,6 +41,13 @@ def quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", bool(COMPILED_MORE_THAN_RUN & {*request.path.parts}))
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs() -> Iterator[None]:
+    """A worker would otherwise keep the compiled programs of all its modules: several gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

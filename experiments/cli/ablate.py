@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.cli import records
+from experiments.cli import ablate_offline, records
 from experiments.cli.errors import CommandError
 from experiments.cli.train import read_arguments, train
 from rlx.training import runs
@@ -21,6 +21,7 @@ algorithms:
 {algorithms}
 
   rlx ablate ppo --help     all options, and the methods there are
+  rlx ablate offline --help     offline learners on one dataset
 """
 
 DESCRIPTION = """\
@@ -40,8 +41,10 @@ examples:
 def main(arguments: Sequence[str]) -> int:
     """``rlx ablate ALGORITHM …``."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP.format(algorithms="\n".join(f"  {name}" for name in records.ABLATIONS)), end="")
+        print(HELP.format(algorithms="\n".join(f"  {name}" for name in [*records.ABLATIONS, "offline"])), end="")
         return 0
+    if arguments[0] == "offline":
+        return ablate_offline.main(arguments[1:])
     name = arguments[0] + records.ABLATION
     module = records.module_of(name)
     width = max(map(len, module.METHODS))

@@ -27,7 +27,7 @@ def opening(algorithm: str, config: Any, plan: dict[str, Any], num_settings: int
     )
     seeds = f"{plan['seeds']} seeds" if plan["seeds"] != 1 else "1 seed"
     settings = f" × {num_settings} settings" if num_settings > 1 else ""
-    steps = engineering(plan["num_updates"] * config.steps_per_update)
+    steps = engineering(getattr(config, "initial_steps", 0) + plan["num_updates"] * config.steps_per_update)
     return f"{name} on {config.env}: {seeds}{settings} × {steps} steps → {folder.path}"
 
 
@@ -100,6 +100,7 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
         counted = seeds if finite == count else f"{finite} of {seeds}"
         return f"{number(aggregate['interquartile_mean'])}{spread} over {counted}"
 
+    command = records.command_of(summary["algorithm"])
     path, other = folder.path, "brax:ant" if summary["env"] != "brax:ant" else "brax:halfcheetah"
     lines = []
     if summary["settings"]:
@@ -125,7 +126,7 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
         ("next", f"rlx play {path}"),
         ("", f"rlx plot {path}"),
         ("", f"open {folder.report}") if folder.report.exists() else None,
-        ("", f"{records.command_of(summary['algorithm'])} --env {other}"),
+        ("", f"{command} --env {other}") if summary["algorithm"] not in records.OFFLINE else None,
     ]
     return "\n".join(f"  {name:<13} {text}" for name, text in filter(None, lines))
 

@@ -68,7 +68,7 @@ class Options:
 
 
 GROUPS = {
-    "environment": ("env", "backend", "max_episode_steps", "action_repeat"),
+    "environment": ("dataset", "env", "backend", "max_episode_steps", "action_repeat"),
     "scale": (
         "total_steps",
         "num_envs",

@@ -30,7 +30,7 @@ class Options:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(help="Run folders.", metavar="RUN [RUN ...]")]
     out: Annotated[str, tyro.conf.arg(help="Where to write: .png, .svg or .pdf.")] = "curve.png"
     y: Annotated[str, tyro.conf.arg(help="Metric; a column of metrics.parquet.")] = "eval_return_mean"
-    x: Annotated[str, tyro.conf.arg(help="Time: env_steps, update or wall_time.")] = "env_steps"
+    x: Annotated[str | None, tyro.conf.arg(help="Time: env_steps, gradient_steps, update or wall_time.")] = None
     labels: Annotated[tuple[str, ...], tyro.conf.arg(help="A name for each run; None given: their folders'.")] = ()
     title: Annotated[str | None, tyro.conf.arg(help="Title of the picture.")] = None
     theme: Annotated[Literal["light", "dark"], tyro.conf.arg(help="Colors.")] = "light"

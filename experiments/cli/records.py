@@ -13,9 +13,19 @@ from envs.registry import nearest
 from experiments.cli.errors import CommandError
 from rlx.training.runs import RunFolder, read_json
 
-ALGORITHMS = {"ppo": "experiments.ppo"}
+OFFLINE = ("bc", "td3_bc", "rebrac", "a2pr", "prdc", "iql", "awac", "odice", "cql", "cal_ql", "sac_n", "edac")
+"""Algorithms that learn from a dataset."""
+
+ALGORITHMS = {
+    "ppo": "experiments.ppo",
+    "sac": "experiments.sac",
+    "td3": "experiments.td3",
+    **{name: "experiments.offline_learners" for name in OFFLINE},
+}
 """Algorithm -> module that has ``Config``, ``SWEEPABLE``, ``hyperparameters``, ``make_environment``,
-``make_learner`` and ``make_build``."""
+``make_learner`` and ``make_build``. Its config has ``env``, ``num_envs``, ``steps_per_update`` and ``num_updates``, and
+may have ``initial_steps`` and ``steps_name``, as ``rlx.training.fit`` takes them. A module of several algorithms has
+``LEARNERS`` instead, algorithm -> such a namespace."""
 
 ABLATIONS = {"ppo": "experiments.ablation"}
 """Algorithm -> module of the same kind whose config compares variants of it."""
@@ -52,7 +62,8 @@ def module_of(algorithm: str) -> ModuleType:
     modules = ALGORITHMS if name == algorithm else ABLATIONS
     if name not in modules:
         raise CommandError(f"no algorithm {name!r}; {nearest(name, modules)}")
-    return importlib.import_module(modules[name])
+    module = importlib.import_module(modules[name])
+    return getattr(module, "LEARNERS", {}).get(name, module)
 
 
 def command_of(algorithm: str) -> str:

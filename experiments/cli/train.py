@@ -77,7 +77,10 @@ def read_arguments(
     saved = {} if resumed is None else _defaults_from(resumed)
     if "--sweep" in arguments or any(word.startswith("--sweep=") for word in arguments):
         saved.pop("sweep", None)  # tyro appends to a default
-    env = value_of("--env", arguments) or saved.get("env") or module.Config.env
+    env = value_of("--env", arguments) or saved.get("env")
+    if env is None and (dataset := value_of("--dataset", arguments)) and hasattr(module, "env_of"):
+        env = module.env_of(dataset)
+    env = env or module.Config.env
     check_environment(env)
     from experiments import presets
 
@@ -174,6 +177,8 @@ def train(
             choices=getattr(config, "choices", None),
             num_envs=config.num_envs,
             steps_per_update=config.steps_per_update,
+            initial_steps=getattr(config, "initial_steps", 0),
+            steps_name=getattr(config, "steps_name", "env_steps"),
             num_updates=plan["num_updates"],
             updates_per_report=plan["updates_per_report"],
             reports_per_evaluation=max(1, num_reports // options.evaluations),

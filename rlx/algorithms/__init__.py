@@ -1,6 +1,6 @@
 """Learners: algorithms as ``(init, act, mode, update)``, built from the function library."""
 
-from rlx.algorithms import ppo
+from rlx.algorithms import in_sample, offline, ppo, sac, td3
 from rlx.algorithms.learner import Learner, Transition
 
-__all__ = ["Learner", "Transition", "ppo"]
+__all__ = ["Learner", "Transition", "in_sample", "offline", "ppo", "sac", "td3"]

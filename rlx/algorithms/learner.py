@@ -39,13 +39,16 @@ class Learner(NamedTuple):
       init: ``(key, example) -> state``; ``example`` is a ``Transition`` with the leading axis ``[env]``.
       act: ``(state, observation, key) -> (action, extras)``, the exploring policy on ``[env, ...]``.
       mode: ``(state, observation) -> action``, the deterministic policy.
-      update: ``(state, batch, key) -> (state, metrics)``; on-policy algorithms take a ``[time, env]`` rollout.
+      update: ``(state, batch, key) -> (state, metrics)``; on-policy algorithms take a ``[time, env]`` rollout,
+        off-policy and offline ones minibatches ``[minibatches · sample]``.
+      minibatches: how many minibatches an off-policy or offline update takes.
     """
 
     init: Callable[[PRNGKeyArray, Transition], PyTree]
     act: Callable[[PyTree, PyTree, PRNGKeyArray], tuple[Array, dict[str, Array]]]
     mode: Callable[[PyTree, PyTree], Array]
     update: Callable[[PyTree, Transition, PRNGKeyArray], tuple[PyTree, dict[str, Array]]]
+    minibatches: int = 1
 
 
 def spread_over_devices(batch: PyTree) -> PyTree:

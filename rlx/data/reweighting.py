@@ -1,7 +1,8 @@
 """How often to draw the transitions of good trajectories."""
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from rlx.data.dataset import Dataset, DatasetError
 from rlx.weighting.fraction import top_fraction
@@ -49,9 +50,9 @@ def row_weight(
     return np.asarray(per_episode)[np.asarray(dataset.episode_number)]
 
 
-def _expected_return(dataset: Dataset) -> np.ndarray:
+def _expected_return(dataset: Dataset) -> Array:
     first = np.asarray(dataset.observation)[np.asarray(dataset.episode_start)]
     features = np.concatenate([first.reshape(len(first), -1), np.ones((len(first), 1))], -1).astype(np.float64)
     returns = np.asarray(dataset.episode_return, np.float64)
     solution, *_ = np.linalg.lstsq(features, returns, rcond=None)
-    return (features @ solution).astype(np.float32)
+    return jnp.asarray(features @ solution, dataset.reward.dtype)

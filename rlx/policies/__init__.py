@@ -3,6 +3,7 @@
 from rlx.policies.anchors import seek_anchor, transductive_product
 from rlx.policies.diffusion import edm_sample, guidance_schedule
 from rlx.policies.distributions import ActionDistribution, beta, categorical, gaussian, mode
+from rlx.policies.ensembles import ensemble
 from rlx.policies.filters import filtered_log_prob
 from rlx.policies.initializers import orthogonal
 from rlx.policies.latents import best_latent
@@ -10,9 +11,11 @@ from rlx.policies.networks import (
     ACTIVATIONS,
     MLP,
     Network,
+    action_critic,
     beta_policy,
     categorical_policy,
     critic,
+    deterministic,
     from_flax,
     gaussian_policy,
     policy,
@@ -24,19 +27,25 @@ from rlx.policies.smoothing import target_policy_smoothing
 from rlx.policies.state_space import selective_scan
 from rlx.policies.tasks import sample_task, task_embedding
 from rlx.policies.value_extraction import refine_actions, rerank_actions, sample_by_value
+from rlx.policies.variational import ActionAutoencoder, action_autoencoder
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
+    "ActionAutoencoder",
     "ActionDistribution",
     "Network",
+    "action_autoencoder",
+    "action_critic",
     "best_latent",
     "beta",
     "beta_policy",
     "categorical",
     "categorical_policy",
     "critic",
+    "deterministic",
     "edm_sample",
+    "ensemble",
     "filtered_log_prob",
     "from_flax",
     "gaussian",

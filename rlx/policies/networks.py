@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import gymnasium
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
@@ -17,6 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from rlx.policies import distributions
 from rlx.policies.distributions import ActionDistribution
 from rlx.policies.initializers import orthogonal
+from rlx.types import check_choice
 
 ACTIVATIONS = {
     "tanh": nn.tanh,
@@ -27,26 +29,35 @@ ACTIVATIONS = {
 }
 
 
+# What the codes of off-policy and offline methods have in common, their initialization being PyTorch's.
+_OFF_POLICY = {"activation": "relu", "initialization": "uniform"}
+
+
 class Network(NamedTuple):
     """A function with parameters: ``init(key, observation) -> params``, ``apply(params, observation)``.
 
-    What ``apply`` returns says what the network is: an ``ActionDistribution`` for a policy, values ``[*batch]``
-    for a critic, features ``[*batch, features]`` for a torso.
+    What ``apply`` returns says what the network is: an ``ActionDistribution`` for a policy, an action for a
+    deterministic one, values ``[*batch]`` for a critic, features ``[*batch, features]`` for a torso. Critics of actions
+    take the action as a further argument of both functions.
     """
 
-    init: Callable[[PRNGKeyArray, Array], PyTree]
-    apply: Callable[[PyTree, Array], PyTree]
+    init: Callable[..., PyTree]
+    apply: Callable[..., PyTree]
 
 
 class MLP(nn.Module):
-    """Multi-layer perceptron with orthogonal initialization.
+    """Multi-layer perceptron.
 
     Attributes:
       hidden_sizes: widths of the hidden layers.
       output_size: width of the linear output layer; None ends with the last hidden activation (a torso).
       activation: a key of ``ACTIVATIONS``.
-      output_scale: gain of the output layer's initialization.
+      output_scale: gain of the output layer's orthogonal initialization.
       layer_norm: normalize before every activation.
+      normalize_after: normalize after every activation rather than before.
+      initialization: ``"orthogonal"`` with biases of zero, or ``"uniform"``: kernels and biases within ±1/√inputs.
+      hidden_bias: where the biases of hidden layers start instead.
+      output_bound: draw kernel and bias of the output layer uniformly within ± this instead.
     """
 
     hidden_sizes: Sequence[int]
@@ -54,17 +65,39 @@ class MLP(nn.Module):
     activation: str = "tanh"
     output_scale: float = 1.0
     layer_norm: bool = False
+    normalize_after: bool = False
+    initialization: str = "orthogonal"
+    hidden_bias: float | None = None
+    output_bound: float | None = None
 
     @nn.compact
     def __call__(self, x):
+        check_choice("initialization", self.initialization, ("orthogonal", "uniform"))
         for size in self.hidden_sizes:
-            x = nn.Dense(size, kernel_init=orthogonal(np.sqrt(2)))(x)
-            if self.layer_norm:
+            x = self._dense(size, x.shape[-1], np.sqrt(2), bias=self.hidden_bias)(x)
+            if self.layer_norm and not self.normalize_after:
                 x = nn.LayerNorm()(x)
             x = ACTIVATIONS[self.activation](x)
+            if self.layer_norm and self.normalize_after:
+                x = nn.LayerNorm()(x)
         if self.output_size is not None:
-            x = nn.Dense(self.output_size, kernel_init=orthogonal(self.output_scale))(x)
+            x = self._dense(self.output_size, x.shape[-1], self.output_scale, bound=self.output_bound)(x)
         return x
+
+    def _dense(self, size, inputs, gain, *, bias=None, bound=None):
+        if bound is not None:
+            kernel_init = bias_init = _uniform(bound)
+        elif self.initialization == "uniform":
+            kernel_init = bias_init = _uniform(1 / np.sqrt(inputs))
+        else:
+            kernel_init, bias_init = orthogonal(gain), nn.initializers.zeros
+        if bias is not None:
+            bias_init = nn.initializers.constant(bias)
+        return nn.Dense(size, kernel_init=kernel_init, bias_init=bias_init)
+
+
+def _uniform(bound: float):
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def from_flax(module: nn.Module) -> Network:
@@ -83,23 +116,71 @@ def critic(hidden_sizes: Sequence[int] = (256, 256), **options) -> Network:
     return Network(module.init, lambda params, observation: module.apply(params, observation)[..., 0])
 
 
+def action_critic(hidden_sizes: Sequence[int] = (256, 256), *, num: int = 2, **options) -> Network:
+    """An ensemble of action-value networks: ``apply(params, observation, action) -> [ensemble, *batch]``.
+
+    ``init(key, observation, action)``. Leading axes of observation and action are broadcast against each other, so that
+    many actions of one state need no copies of it. Every parameter has the leading axis ``[ensemble]``: ``apply`` on a
+    part of them is that part of the ensemble.
+
+    Args:
+      hidden_sizes: widths of the hidden layers.
+      num: members of the ensemble.
+      **options: those of ``MLP``; here activation is relu and initialization uniform, unless they are given.
+    """
+    module = MLP(hidden_sizes, 1, **_OFF_POLICY | options)
+
+    def join(observation: Array, action: Array) -> Array:
+        batch = jnp.broadcast_shapes(observation.shape[:-1], action.shape[:-1])
+        return jnp.concatenate([jnp.broadcast_to(x, (*batch, x.shape[-1])) for x in (observation, action)], axis=-1)
+
+    def init(key: PRNGKeyArray, observation: Array, action: Array) -> PyTree:
+        return jax.vmap(module.init, (0, None))(jax.random.split(key, num), join(observation, action))
+
+    def apply(params: PyTree, observation: Array, action: Array) -> Float[Array, ensemble *batch]:
+        return jax.vmap(module.apply, (0, None))(params, join(observation, action))[..., 0]
+
+    return Network(init, apply)
+
+
+def deterministic(action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int] = (256, 256), **options) -> Network:
+    """A deterministic policy: ``apply(params, observation) -> action`` within the bounds of a ``Box``, by a tanh.
+
+    Args:
+      action_space: a bounded ``Box``.
+      hidden_sizes: widths of the hidden layers.
+      **options: those of ``MLP``; here activation is relu and initialization uniform, unless they are given.
+
+    Raises:
+      ValueError: the space is not a ``Box``, or is unbounded.
+    """
+    module = MLP(hidden_sizes, _box_size(action_space, needs_bounds=True), **_OFF_POLICY | options)
+    middle, half = _middle_and_half(action_space)
+    return Network(module.init, lambda params, observation: middle + half * jnp.tanh(module.apply(params, observation)))
+
+
 class _GaussianHead(nn.Module):
     mlp: MLP
     action_size: int
     state_dependent_std: bool
     initial_std: float
     min_std: float
+    log_std_bounds: tuple[float, float] | None
 
     @nn.compact
     def __call__(self, x):
         output = self.mlp(x)
         if self.state_dependent_std:
             mean, raw_std = jnp.split(output, 2, axis=-1)
+            if self.log_std_bounds is not None:
+                return mean, jnp.exp(jnp.clip(raw_std + np.log(self.initial_std), *self.log_std_bounds))
             # softplus(raw + shift) starts at initial_std where the head starts at zero.
             shift = np.log(np.expm1(self.initial_std - self.min_std))
             return mean, nn.softplus(raw_std + shift) + self.min_std
         initial_log_std = nn.initializers.constant(np.log(self.initial_std))
         log_std = self.param("log_std", initial_log_std, (self.action_size,))
+        if self.log_std_bounds is not None:
+            return output, jnp.exp(jnp.clip(log_std, *self.log_std_bounds))
         return output, jnp.maximum(jnp.exp(log_std), self.min_std)
 
 
@@ -111,6 +192,8 @@ def gaussian_policy(
     state_dependent_std: bool = False,
     initial_std: float = 1.0,
     min_std: float = 1e-3,
+    log_std_bounds: tuple[float, float] | None = None,
+    bounded_mean: bool = False,
     **options,
 ) -> Network:
     """Diagonal Gaussian policy: ``apply(params, observation) -> ActionDistribution``.
@@ -123,18 +206,24 @@ def gaussian_policy(
       state_dependent_std: the scale is an output of the network (softplus) rather than one parameter per action.
       initial_std: scale at initialization, in units of the raw action.
       min_std: lower bound of the scale.
-      **options: those of ``MLP`` (``activation``, ``layer_norm``).
+      log_std_bounds: the scale is the exponential of the parameter or output, clipped to these bounds, in place of
+        softplus and ``min_std``.
+      bounded_mean: a tanh keeps the mean within the bounds of the actions.
+      **options: those of ``MLP`` (``activation``, ``layer_norm``, ``initialization`` …).
 
     Raises:
       ValueError: the space is not a ``Box``, or is unbounded where bounds are needed.
     """
-    size = _box_size(action_space, needs_bounds=squash != "identity")
+    size = _box_size(action_space, needs_bounds=squash != "identity" or bounded_mean)
     outputs = 2 * size if state_dependent_std else size
-    mlp = MLP(hidden_sizes, outputs, output_scale=0.01, **options)
-    module = _GaussianHead(mlp, size, state_dependent_std, initial_std, min_std)
+    mlp = MLP(hidden_sizes, outputs, **{"output_scale": 0.01} | options)
+    module = _GaussianHead(mlp, size, state_dependent_std, initial_std, min_std, log_std_bounds)
 
     def apply(params: PyTree, observation: Float[Array, "*batch observation"]) -> ActionDistribution:
         mean, std = module.apply(params, observation)
+        if bounded_mean:
+            middle, half = _middle_and_half(action_space)
+            mean = middle + half * jnp.tanh(mean)
         return distributions.gaussian(mean, std, action_space.low, action_space.high, squash=squash)
 
     return Network(module.init, apply)
@@ -197,6 +286,10 @@ def policy(
     if kind not in builders:
         raise ValueError(f"kind must be one of auto, {', '.join(builders)}; got {kind!r}")
     return builders[kind](action_space, hidden_sizes, **options)
+
+
+def _middle_and_half(action_space: gymnasium.spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+    return (action_space.high + action_space.low) / 2, (action_space.high - action_space.low) / 2
 
 
 def _box_size(action_space: gymnasium.spaces.Space, *, needs_bounds: bool) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,13 +15,29 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, PyTree
 
-from rlx.training.loop import Program, TrainState
+from rlx.training.loop import Program
 from rlx.training.sharding import state_sharding
 
 # From this many environments on, one run fills the caches of a CPU, and batching runs only makes them compete.
 ENVS_TO_MAP_RUNS = 256
 
 Build = Callable[[Mapping[str, Array]], Program]
+
+
+class WithData(NamedTuple):
+    """A ``Build`` whose programs use arrays that are too large to be constants of a compiled program.
+
+    Attributes:
+      make: ``(setting, data) -> Program``.
+      data: a pytree of arrays, such as a dataset; the same for all runs.
+    """
+
+    make: Callable[[Mapping[str, Array], PyTree], Program]
+    data: PyTree
+
+    def __call__(self, setting: Mapping[str, Array]) -> Program:
+        return self.make(setting, self.data)
+
 
 # Evaluation draws from a stream of its own, so that evaluating more or less often changes no training run.
 _EVALUATION_STREAM = 0x45564C
@@ -37,9 +54,9 @@ class CompiledRuns(NamedTuple):
       seconds: time that tracing and compilation took.
     """
 
-    init: Callable[[], TrainState]
-    advance: Callable[[TrainState], tuple[TrainState, dict[str, Array]]]
-    evaluate: Callable[[TrainState], dict[str, Array]]
+    init: Callable[[], PyTree]
+    advance: Callable[[PyTree], tuple[PyTree, dict[str, Array]]]
+    evaluate: Callable[[PyTree], dict[str, Array]]
     template: PyTree
     seconds: float
 
@@ -73,7 +90,8 @@ def compile_runs(
     """Compile a batch of runs (as ``over_runs`` does), one for each element of ``seeds``.
 
     Args:
-      build: from one setting of the hyperparameters (name -> scalar array) to a ``Program``.
+      build: from one setting of the hyperparameters (name -> scalar array) to a ``Program``. The data of a
+        ``WithData`` is an argument of the compiled program, whole on every device.
       seeds: integers ``[run]``.
       hyperparameters: name -> values ``[run]``; arguments of the compiled program, not constants in it, so that other
         values need no new compilation.
@@ -82,49 +100,58 @@ def compile_runs(
       num_envs: environments of each run.
     """
     start = time.perf_counter()
-    sharding = state_sharding(mesh)
     by_run, everywhere = NamedSharding(mesh, P("seed")), NamedSharding(mesh, P())
+    make, data = build if isinstance(build, WithData) else (lambda settings, _: build(settings), ())
 
-    def init(settings, seed):
-        return build(settings).init(jax.random.key(seed))
+    def init(data, settings, seed):
+        return make(settings, data).init(jax.random.key(seed))
 
-    def advance(settings, state):
-        program = build(settings)
+    def advance(data, settings, state):
+        program = make(settings, data)
         return jax.lax.scan(lambda state, _: program.step(state), state, length=updates_per_report)
 
-    def evaluate(settings, state):
+    def evaluate(data, settings, state):
         key = jax.random.fold_in(state.key, _EVALUATION_STREAM)
-        return build(settings).evaluate(state, key)
+        return make(settings, data).evaluate(state, key)
+
+    def over_all(function):
+        def batched(data, settings, second):
+            of_run = partial(function, data)
+            return over_runs(of_run, num_envs=num_envs, seed_devices=mesh.shape["seed"])(settings, second)
+
+        return batched
 
     def jit(function, second, *, out_shardings, **options):
-        batched = over_runs(function, num_envs=num_envs, seed_devices=mesh.shape["seed"])
-        return jax.jit(batched, in_shardings=(by_run, second), out_shardings=out_shardings, **options)
+        shardings = (everywhere, by_run, second)
+        return jax.jit(over_all(function), in_shardings=shardings, out_shardings=out_shardings, **options)
 
-    def place(values, dtype):
+    def place(values, dtype, sharding=by_run):
         values = np.asarray(values, dtype)
-        return jax.make_array_from_callback(values.shape, by_run, lambda index: values[index])
+        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
     settings = {name: place(values, np.float32) for name, values in hyperparameters.items()}
     seeds = place(seeds, np.int32)
-
-    init_jit = jit(init, by_run, out_shardings=sharding)
-    advance_jit = jit(advance, sharding, out_shardings=(sharding, everywhere), donate_argnums=1)
-    evaluate_jit = jit(evaluate, sharding, out_shardings=everywhere)
+    data = jax.tree.map(lambda x: place(x, x.dtype, everywhere), data)
 
     with jax.set_mesh(mesh):
-        template = _with_sharding(jax.eval_shape(init_jit, settings, seeds), sharding)
+        shapes = jax.eval_shape(over_all(init), data, settings, seeds)
+        sharding = state_sharding(mesh, type(shapes))
+        template = _with_sharding(shapes, sharding)
+        init_jit = jit(init, by_run, out_shardings=sharding)
+        advance_jit = jit(advance, sharding, out_shardings=(sharding, everywhere), donate_argnums=2)
+        evaluate_jit = jit(evaluate, sharding, out_shardings=everywhere)
         lowered = [
-            init_jit.lower(settings, seeds),
-            advance_jit.lower(settings, template),
-            evaluate_jit.lower(settings, template),
+            init_jit.lower(data, settings, seeds),
+            advance_jit.lower(data, settings, template),
+            evaluate_jit.lower(data, settings, template),
         ]
     # The simulator is compiled once to train and once to evaluate; XLA does that outside the interpreter's lock.
     with ThreadPoolExecutor(len(lowered)) as pool:
         init_compiled, advance_compiled, evaluate_compiled = pool.map(lambda x: x.compile(), lowered)
     return CompiledRuns(
-        init=lambda: init_compiled(settings, seeds),
-        advance=lambda state: advance_compiled(settings, state),
-        evaluate=lambda state: evaluate_compiled(settings, state),
+        init=lambda: init_compiled(data, settings, seeds),
+        advance=lambda state: advance_compiled(data, settings, state),
+        evaluate=lambda state: evaluate_compiled(data, settings, state),
         template=template,
         seconds=time.perf_counter() - start,
     )

@@ -14,10 +14,10 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 
 from rlx.training import checkpoints, runs
 from rlx.training.compiled import Build, compile_runs, params_digest
-from rlx.training.loop import TrainState
 from rlx.training.metrics import MetricsTable, setting_label
 from rlx.training.progress import Progress
 from rlx.training.provenance import provenance
@@ -37,7 +37,7 @@ class Fitted(NamedTuple):
       resumed_from: the update whose checkpoint it went on from; 0 for a start from the beginning.
     """
 
-    state: TrainState
+    state: PyTree
     metrics: MetricsTable
     summary: dict[str, Any] | None
     stopped_by: signal.Signals | None
@@ -53,6 +53,8 @@ def fit(
     choices: Mapping[str, Sequence[str]] | None = None,
     num_envs: int,
     steps_per_update: int,
+    initial_steps: int = 0,
+    steps_name: str = "env_steps",
     num_updates: int,
     updates_per_report: int,
     reports_per_evaluation: int = 1,
@@ -77,7 +79,9 @@ def fit(
       swept: names among them that differ between runs on purpose; they become columns of the metrics.
       choices: for a swept name whose values number a list of choices, the choices, for labels.
       num_envs: environments of each run.
-      steps_per_update: environment steps of one update of one run.
+      steps_per_update: environment steps of one update of one run; without an environment, gradient steps.
+      initial_steps: such steps that a run takes before its first update.
+      steps_name: what to call them in the metrics, ``"env_steps"`` or ``"gradient_steps"``.
       num_updates: updates in all; a multiple of ``updates_per_report``.
       updates_per_report: updates between two rows of the metrics.
       reports_per_evaluation: reports between two evaluations; the last report always has one.
@@ -110,7 +114,10 @@ def fit(
         _open_folder(folder, config, resume=resume, allow_changes=allow_changes, write=first_process)
         manager = checkpoints.open_manager(folder.checkpoints, keep=keep_checkpoints)
 
-    total_steps = num_updates * steps_per_update
+    def steps_after(update: int) -> int:
+        return initial_steps + update * steps_per_update
+
+    total_steps = steps_after(num_updates)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(total_steps, quiet=quiet or not first_process))
         progress.phase("compiling")
@@ -141,12 +148,12 @@ def fit(
         update = resumed_from
         writers = []
         if folder is not None and first_process:
-            resume_step = update * steps_per_update + 1 if update else None
+            resume_step = steps_after(update) + 1 if update else None
             writers = [tensorboard(folder.tensorboard, resume_step=resume_step), *make_writers(resume_step)]
         for writer in writers:
             stack.callback(writer.close)
 
-        training_seconds, trained_steps = 0.0, 0
+        training_seconds, trained_steps, returns = 0.0, 0, np.full(len(seeds), np.nan)
         identity = {"seed": seeds} | {name: hyperparameters[name] for name in swept}
         stopped_by = None
         while update < num_updates and stopped_by is None:
@@ -167,7 +174,7 @@ def fit(
             update += updates_per_report
             report = update // updates_per_report
             last, stopped_by = update == num_updates, _agreed(stop())
-            rows = identity | {"update": update, "env_steps": update * steps_per_update}
+            rows = identity | {"update": update, steps_name: steps_after(update)}
             # A swept hyperparameter keeps its column: it names the setting, whatever a schedule makes of it.
             rows |= {name: value for name, value in _latest(metrics).items() if name not in identity}
             rows |= {"sps": steps / seconds}
@@ -177,15 +184,15 @@ def fit(
                 rows |= evaluation
                 returns = evaluation["eval_return_mean"]
             else:
-                returns = rows["return_mean"]
+                returns = rows.get("return_mean", returns)
             rows |= {"wall_time": time.perf_counter() - start_time}
-            progress.update(update * steps_per_update, rows["sps"], returns)
+            progress.update(steps_after(update), rows["sps"], returns)
             table.append(rows)
             if first_process and folder is not None:
                 # Before the checkpoint: a checkpoint then never knows of updates that the table lacks.
                 table.write(folder.metrics)
                 for writer in writers:
-                    writer.write(update * steps_per_update, scalars(rows, table.choices))
+                    writer.write(steps_after(update), scalars(rows, table.choices))
             if manager is not None and (last or stopped_by or report % reports_per_checkpoint == 0):
                 progress.phase("saving")
                 checkpoints.save(manager, update, state, _score(rows))
@@ -222,7 +229,7 @@ def first_nonfinite(metrics: Mapping[str, np.ndarray]) -> dict[int, dict[str, An
 
     Returns of episodes are exempt until the first episode has finished: there is none yet.
     """
-    unfinished = np.asarray(metrics["episodes"]) == 0
+    unfinished = np.asarray(metrics.get("episodes", 1)) == 0
     found: dict[int, dict[str, Any]] = {}
     for name, values in metrics.items():
         bad = ~np.isfinite(values)
@@ -259,11 +266,10 @@ def _agreed(stop: signal.Signals | None) -> signal.Signals | None:
 
 def _latest(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """One row per run: running statistics as they stand, everything else averaged over the updates of the report."""
-    unfinished = metrics["episodes"][:, -1] == 0
     rows = {}
     for name, values in metrics.items():
         if name in ("return_mean", "episode_length"):
-            rows[name] = np.ma.masked_array(values[:, -1], mask=unfinished)
+            rows[name] = np.ma.masked_array(values[:, -1], mask=metrics["episodes"][:, -1] == 0)
         elif name in ("episodes", "learning_rate"):
             rows[name] = values[:, -1]
         else:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -62,17 +63,17 @@ class TrainState(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A run as pure functions.
+    """A run as pure functions of a state that has at least the fields ``learner``, ``key`` and ``update``.
 
     Attributes:
-      init: ``key -> TrainState``.
-      step: ``TrainState -> (TrainState, metrics)``: one rollout, one update.
-      evaluate: ``(TrainState, key) -> metrics`` in environments of its own.
+      init: ``key -> state``, such as a ``TrainState``.
+      step: ``state -> (state, metrics)``: one rollout, one update.
+      evaluate: ``(state, key) -> metrics`` in environments of its own.
     """
 
-    init: Callable[[PRNGKeyArray], TrainState]
-    step: Callable[[TrainState], tuple[TrainState, dict[str, Array]]]
-    evaluate: Callable[[TrainState, PRNGKeyArray], dict[str, Array]]
+    init: Callable[[PRNGKeyArray], PyTree]
+    step: Callable[[PyTree], tuple[PyTree, dict[str, Array]]]
+    evaluate: Callable[[PyTree, PRNGKeyArray], dict[str, Array]]
 
 
 def make_program(
@@ -107,43 +108,28 @@ def make_program(
 
     def init(key: PRNGKeyArray) -> TrainState:
         reset_key, learner_key, key = jax.random.split(key, 3)
-        states, observation = jax.vmap(environment.reset)(jax.random.split(reset_key, num_envs))
+        states, observation, episodes = reset(environment, reset_key, num_envs)
         zeros = jnp.zeros(num_envs)
         example = Transition(observation, None, zeros, zeros > 0, zeros > 0, observation, {})
-        counts = jnp.zeros(num_envs, jnp.int32)
         return TrainState(
             learner=learner.init(learner_key, example),
             environment=states,
             observation=observation,
-            episodes=EpisodeStatistics(zeros, counts, zeros, counts, counts),
+            episodes=episodes,
             key=key,
             update=jnp.zeros((), jnp.int32),
         )
 
     def step(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
         key, rollout_key, update_key = jax.random.split(state.key, 3)
-
-        def interact(carry, key):
-            environment_states, observation, episodes = carry
-            act_key, step_key = jax.random.split(key)
-            action, extras = learner.act(state.learner, observation, act_key)
-            environment_states, out = jax.vmap(environment.step)(
-                environment_states, action, jax.random.split(step_key, num_envs)
-            )
-            transition = Transition(
-                observation, action, out.reward, out.terminated, out.truncated, out.next_observation, extras
-            )
-            episodes = _advance(episodes, out.reward, out.terminated | out.truncated)
-            return (environment_states, out.observation, episodes), transition
-
         (environment_states, observation, episodes), batch = jax.lax.scan(
-            interact,
+            interaction(environment, partial(learner.act, state.learner)),
             (state.environment, state.observation, state.episodes),
             jax.random.split(rollout_key, unroll_length),
         )
         learner_state, metrics = learner.update(state.learner, batch, update_key)
         state = TrainState(learner_state, environment_states, observation, episodes, key, state.update + 1)
-        return state, _summarize(episodes) | metrics
+        return state, summarize(episodes) | metrics
 
     def evaluate(state: TrainState, key: PRNGKeyArray) -> dict[str, Array]:
         return evaluate_policy(
@@ -151,6 +137,40 @@ def make_program(
         )
 
     return Program(init, step, evaluate)
+
+
+def reset(environment: Environment, key: PRNGKeyArray, num_envs: int) -> tuple[PyTree, PyTree, EpisodeStatistics]:
+    """Environment states, observations and statistics of episodes that begin, leading axis ``[env]``."""
+    states, observation = jax.vmap(environment.reset)(jax.random.split(key, num_envs))
+    zeros, counts = jnp.zeros(num_envs), jnp.zeros(num_envs, jnp.int32)
+    return states, observation, EpisodeStatistics(zeros, counts, zeros, counts, counts)
+
+
+def interaction(environment: Environment, act: Callable[[PyTree, PRNGKeyArray], tuple[Array, dict[str, Array]]]):
+    """One step of parallel environments, made for ``lax.scan``.
+
+    Args:
+      environment: one environment; it is vmapped here.
+      act: ``(observation, key) -> (action, extras)`` on ``[env, ...]``.
+
+    Returns:
+      ``((states, observation, episodes), key) -> (the same, Transition)``.
+    """
+
+    def interact(carry, key):
+        environment_states, observation, episodes = carry
+        act_key, step_key = jax.random.split(key)
+        action, extras = act(observation, act_key)
+        environment_states, out = jax.vmap(environment.step)(
+            environment_states, action, jax.random.split(step_key, episodes.finished.shape[0])
+        )
+        transition = Transition(
+            observation, action, out.reward, out.terminated, out.truncated, out.next_observation, extras
+        )
+        episodes = _advance(episodes, out.reward, out.terminated | out.truncated)
+        return (environment_states, out.observation, episodes), transition
+
+    return interact
 
 
 def evaluate_policy(
@@ -215,10 +235,10 @@ def evaluate_policy(
     }
 
 
-def make_train(program: Program, num_updates: int) -> Callable[[PRNGKeyArray], tuple[TrainState, dict]]:
+def make_train(program: Program, num_updates: int) -> Callable[[PRNGKeyArray], tuple[PyTree, dict]]:
     """A whole run as one pure function ``train(key) -> (state, metrics)``, metrics ``[update]``; jit and vmap it."""
 
-    def train(key: PRNGKeyArray) -> tuple[TrainState, dict[str, Array]]:
+    def train(key: PRNGKeyArray) -> tuple[PyTree, dict[str, Array]]:
         return jax.lax.scan(lambda state, _: program.step(state), program.init(key), length=num_updates)
 
     return train
@@ -236,7 +256,8 @@ def _advance(episodes: EpisodeStatistics, reward: Array, done: Array) -> Episode
     )
 
 
-def _summarize(episodes: EpisodeStatistics) -> dict[str, Array]:
+def summarize(episodes: EpisodeStatistics) -> dict[str, Array]:
+    """``return_mean``, ``episode_length`` of the latest finished episodes, and how many ``episodes`` have finished."""
     # NaN until an episode has finished: there is no return yet.
     finished = episodes.finished > 0
     return {

@@ -1,8 +1,8 @@
 """The table of metrics of a run folder: one row per run and report, in memory and as a Parquet file.
 
 Column order carries meaning. `seed` comes first, then the swept hyperparameters, then `update`, `env_steps`
-and the metrics; so the columns between `seed` and `update` name the hyperparameters that tell one setting
-from another.
+(`gradient_steps` where no environment is acted in) and the metrics; so the columns between `seed` and `update`
+name the hyperparameters that tell one setting from another.
 
 A null (a masked element) means "not measured": no episode has finished yet, or this report made no
 evaluation. A NaN means "measured, and not a number": the run diverged. The file keeps the two apart.
@@ -22,6 +22,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 Column = np.ma.MaskedArray
+
+TIME_COLUMNS = ("env_steps", "gradient_steps")
+"""What the steps of a run may be called."""
 
 
 class MetricsTable:
@@ -150,13 +153,18 @@ def hyperparameter_names(table: MetricsTable | Mapping[str, Any]) -> list[str]:
     return names[names.index("seed") + 1 : names.index("update")] if {"seed", "update"} <= set(names) else []
 
 
-def curves(table: MetricsTable, y: str, *, x: str = "env_steps") -> list[Curve]:
+def time_column(table: MetricsTable) -> str:
+    """The column that tells time best: `env_steps`, or `gradient_steps` where no environment was acted in."""
+    return next((name for name in TIME_COLUMNS if name in table), TIME_COLUMNS[0])
+
+
+def curves(table: MetricsTable, y: str, *, x: str | None = None) -> list[Curve]:
     """Arrange one metric as a matrix `[runs, reports]` for every setting of a sweep.
 
     Args:
         table: the metrics of a run folder.
         y: the metric. Reports in which no run of the setting measured it are left out.
-        x: the column that tells time, such as `env_steps`, `update` or `wall_time`.
+        x: the column that tells time, such as `env_steps`, `update` or `wall_time`; None takes `time_column`.
 
     Returns:
         One curve per setting, ordered by the values of the hyperparameters; a single curve where nothing was
@@ -166,6 +174,7 @@ def curves(table: MetricsTable, y: str, *, x: str = "env_steps") -> list[Curve]:
         ValueError: if a column is missing, or a run reported the same update twice.
     """
     names = hyperparameter_names(table)
+    x = time_column(table) if x is None else x
     seed, update, time, values = (table[name] for name in ("seed", "update", x, y))
     rows = np.stack([np.asarray(table[name], np.float64) for name in names] + [np.zeros(len(table))], axis=1)
     settings, setting_of_row = np.unique(rows, axis=0, return_inverse=True)

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from rlx.training.metrics import Curve, MetricsTable, atomic_path, curves, hyperparameter_names, setting_label
+from rlx.training.metrics import (
+    TIME_COLUMNS,
+    Curve,
+    MetricsTable,
+    atomic_path,
+    curves,
+    hyperparameter_names,
+    setting_label,
+    time_column,
+)
 from rlx.training.statistics import Band, learning_curve_band
 
 if TYPE_CHECKING:
@@ -28,9 +37,10 @@ TITLES = {
     "episode_length": "episode length (steps)",
     "eval_episode_length": "episode length, deterministic policy (steps)",
     "env_steps": "environment steps per seed",
+    "gradient_steps": "gradient steps per seed",
     "update": "updates",
     "wall_time": "wall time (s)",
-    "sps": "environment steps per second",
+    "sps": "steps per second",
     "approximate_kl": "approximate KL (nats)",
     "entropy": "entropy (nats)",
 }
@@ -79,7 +89,7 @@ def learning_curve(
     tables: Mapping[str, MetricsTable | str | os.PathLike],
     *,
     y: str = "eval_return_mean",
-    x: str = "env_steps",
+    x: str | None = None,
     out: str | os.PathLike | None = None,
     title: str | None = None,
     confidence: float = 0.95,
@@ -95,7 +105,7 @@ def learning_curve(
         tables: label → metrics, or the path of a `metrics.parquet`. A sweep gives one line per setting.
         y: the metric. Where a run has none of `eval_return_mean`, its `return_mean` is drawn and labeled as
             such.
-        x: the column along the horizontal axis.
+        x: the column along the horizontal axis; None takes the steps of the first run.
         out: where to save the picture (PNG, SVG or PDF by its suffix); not saved by default.
         title: title of the picture.
         confidence: probability mass of the band.
@@ -111,6 +121,7 @@ def learning_curve(
     lines = []
     for label, table in tables.items():
         table = table if isinstance(table, MetricsTable) else MetricsTable.read(table)
+        x = time_column(table) if x is None else x
         lines += _lines(table, _measured(table, y), x=x, label="" if len(tables) == 1 else label, confidence=confidence)
     if not _drawable(lines):
         raise ValueError(f"nothing to draw: no run has a finite {y!r} yet")
@@ -171,11 +182,10 @@ def diagnostics(
     colors = _theme(theme)
     table = table if isinstance(table, MetricsTable) else MetricsTable.read(table)
     if names is None:
-        known = {"seed", "update", "env_steps", "wall_time", *hyperparameter_names(table)}
+        known = {"seed", "update", *TIME_COLUMNS, "wall_time", *hyperparameter_names(table)}
         names = [name for name in table.columns if name not in known and not name.startswith("eval_")]
-    panels = {
-        name: _lines(table, name, x="env_steps", label="", confidence=confidence) for name in names if name in table
-    }
+    x = time_column(table)
+    panels = {name: _lines(table, name, x=x, label="", confidence=confidence) for name in names if name in table}
     panels = {name: lines for name, lines in panels.items() if _drawable(lines)}
     if not panels:
         raise ValueError(f"nothing to draw: the run has no finite value of {', '.join(names) or 'any metric'}")
@@ -184,7 +194,7 @@ def diagnostics(
     figure = _figure((3.3 * num_columns, 2.15 * num_rows + 0.35), colors)
     grid = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True)
     for axes, (name, lines) in zip(grid.flat, panels.items()):
-        _decorate(axes, colors, x="env_steps")
+        _decorate(axes, colors, x=x)
         axes.set_title(_title(name), loc="left", color=colors.text, fontsize=10, fontweight="bold", pad=6)
         for line, color in zip(lines, _palette(colors, len(lines))):
             _draw(axes, line, color, seeds=False)
@@ -192,7 +202,7 @@ def diagnostics(
         axes.set_visible(False)
     for axes in grid.flat[max(0, len(panels) - num_columns) : len(panels)]:
         axes.tick_params(labelbottom=True)
-    figure.supxlabel(TITLES["env_steps"], color=colors.muted, fontsize=10)
+    figure.supxlabel(TITLES[x], color=colors.muted, fontsize=10)
     lines = next(iter(panels.values()))
     if len(lines) > 1:
         handles = grid.flat[0].get_lines()[: len(lines)]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rlx.training.metrics import MetricsTable, atomic_path, curves, setting_label
+from rlx.training.metrics import MetricsTable, atomic_path, curves, setting_label, time_column
 from rlx.training.plots import diagnostics, learning_curve
 from rlx.training.progress import duration, engineering, number
 from rlx.training.statistics import aggregate, probability_of_improvement
@@ -116,11 +116,14 @@ def _tiles(runs: Sequence[Run], summary: Run, table: MetricsTable | None) -> str
     name = "Final return (IQM)" if len(_by_setting(runs)) <= 1 else "Best setting (IQM)"
     steps = summary.get("total_steps")
     if steps is None and table is not None and len(table):
-        steps = int(table["env_steps"].max())
+        steps = int(table[time_column(table)].max())
+    without_environment = table is not None and "gradient_steps" in table
     tiles = [
         (name, number(best["interquartile_mean"]), _interval(best)) if best else None,
         ("Runs", str(len(runs)), "in one compiled program") if runs else None,
-        ("Environment steps", engineering(steps), "per run") if steps is not None else None,
+        ("Gradient steps" if without_environment else "Environment steps", engineering(steps), "per run")
+        if steps is not None
+        else None,
         ("Speed", engineering(summary["steps_per_second"]), "steps/s, all runs")
         if summary.get("steps_per_second")
         else None,

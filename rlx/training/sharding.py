@@ -40,13 +40,16 @@ def make_mesh(num_runs: int, num_envs: int, *, seed: int | None = None, env: int
     return Mesh(devices.reshape(seed, env), ("seed", "env"))
 
 
-def state_sharding(mesh: Mesh) -> TrainState:
-    """Shardings of a batch of training states (leading axis ``[run]``), as a tree prefix."""
+# What of a training state has the axis ``[env]``. A replay is whole on every device of its run: minibatches are drawn
+# from all of it.
+_BY_ENV = ("environment", "observation", "episodes")
+
+
+def state_sharding(mesh: Mesh, kind: type = TrainState) -> PyTree:
+    """Shardings of a batch of training states of a kind (leading axis ``[run]``), as a tree prefix."""
     by_run = NamedSharding(mesh, P("seed"))
     by_env = NamedSharding(mesh, P("seed", "env"))
-    return TrainState(
-        learner=by_run, environment=by_env, observation=by_env, episodes=by_env, key=by_run, update=by_run
-    )
+    return kind(**{name: by_env if name in _BY_ENV else by_run for name in kind._fields})
 
 
 def fetch(tree: PyTree) -> PyTree:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlx.training.metrics import MetricsTable, curves, hyperparameter_names, setting_label
+from rlx.training.metrics import TIME_COLUMNS, MetricsTable, curves, hyperparameter_names, setting_label
 from rlx.training.statistics import interquartile_mean
 
 
@@ -49,7 +49,7 @@ def scalars(rows: Mapping[str, Any], choices: Mapping[str, Sequence[str]] | None
         mean.
     """
     table = MetricsTable(rows, choices=choices)
-    identity = {"seed", "update", "env_steps", *hyperparameter_names(rows)}
+    identity = {"seed", "update", *TIME_COLUMNS, *hyperparameter_names(rows)}
     metrics = {name: value for name, value in rows.items() if name not in identity and value is not None}
     tags = {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
     for name in [name for name in metrics if name not in tags]:

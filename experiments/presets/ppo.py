@@ -1,21 +1,9 @@
-"""Hyperparameters that suit an environment, each with its source.
-
-A preset overrides defaults of an algorithm's ``Config``; an environment without one of its own gets its suite's. Counts
-are per seed; ``total_steps`` and ``max_episode_steps`` count decisions, so that with ``action_repeat=n`` they are an
-n-th of the simulator steps that Brax and Playground publish. Published settings were found on the physics of their day
-(Brax's own engines, MuJoCo Warp) and are translated, not tuned again; what is tuned here says what it reached.
-"""
+"""Hyperparameters of PPO that suit an environment."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-
-class Preset(NamedTuple):
-    """Overrides of a ``Config`` and where they come from."""
-
-    source: str
-    overrides: dict[str, Any]
-
+from experiments.presets.preset import Preset
 
 # Brax's PPO where its training notebook says nothing: tanh-squashed Gaussian whose scale softplus(0) + 0.001 depends
 # on the state, small policy and large critic, no clipping of gradients.
@@ -297,36 +285,3 @@ PPO_SUITES: Mapping[str, Preset] = {
     "rlx": Preset("as for gymnax:CartPole-v1", _SMALL),
 }
 """PPO's presets of environments that have none of their own, by suite."""
-
-_TABLES = {"ppo": (PPO, PPO_SUITES)}
-
-
-def preset(algorithm: str, env: str) -> dict[str, Any]:
-    """Fields of an algorithm's ``Config`` with the values that suit an environment.
-
-    Args:
-      algorithm: name of an algorithm, such as ``"ppo"``.
-      env: name of an environment, ``"suite:task"``.
-
-    Returns:
-      Field -> value: the environment's own preset, or its suite's, or nothing.
-    """
-    found = _find(algorithm, env)
-    return {} if found is None else dict(found.overrides)
-
-
-def source(algorithm: str, env: str) -> str | None:
-    """Where ``preset(algorithm, env)`` comes from; None where the defaults apply."""
-    found = _find(algorithm, env)
-    return None if found is None else found.source
-
-
-def names(algorithm: str) -> list[str]:
-    """Environments that have a preset of their own for an algorithm."""
-    table, _ = _TABLES.get(algorithm, ({}, {}))
-    return list(table)
-
-
-def _find(algorithm: str, env: str) -> Preset | None:
-    table, suites = _TABLES.get(algorithm, ({}, {}))
-    return table.get(env) or suites.get(env.partition(":")[0])

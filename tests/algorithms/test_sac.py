@@ -1,0 +1,200 @@
+"""SAC's update against float64 NumPy with finite differences, its slots, and its limits."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rlx import policies
+from rlx.algorithms import sac
+from rlx.policies import Network
+from tests.algorithms.linear import (
+    ACTION,
+    BOX,
+    OBSERVATION,
+    SAMPLES,
+    assert_close,
+    in_float64,
+    make_batch,
+    numpy_descend,
+    numpy_q,
+    on_device,
+)
+
+GAMMA, TAU, RATE, REWARD_SCALE, TARGET_ENTROPY, STD = 0.9, 0.1, 0.05, 2.0, -1.5, 0.7
+NOISE = np.random.default_rng(7).normal(size=(3, SAMPLES, ACTION))
+
+
+class KnownNoise(NamedTuple):
+    """A tanh-squashed Gaussian of fixed scale that always draws the same: what NumPy can repeat."""
+
+    mean: jax.Array
+
+    @property
+    def base(self):
+        return self
+
+    def rsample(self, key, shape=()):
+        return self.mean + STD * NOISE[: shape[0]] if shape else self.mean + STD * NOISE[0]
+
+    def mode(self):
+        return self.mean
+
+    def action(self, raw):
+        return jnp.tanh(raw)
+
+    def log_prob(self, raw):
+        normal = -0.5 * jnp.square((raw - self.mean) / STD) - jnp.log(STD) - 0.5 * jnp.log(2 * jnp.pi)
+        return jnp.sum(normal - jnp.log1p(-jnp.square(jnp.tanh(raw))), axis=-1)
+
+
+def linear_policy():
+    init = lambda key, observation: {"w": 0.3 * jax.random.normal(key, (OBSERVATION, ACTION))}
+    return Network(init, lambda params, observation: KnownNoise(observation @ params["w"]))
+
+
+def numpy_sample(params, observation, noise):
+    raw = observation @ params["w"] + STD * noise
+    normal = -0.5 * noise**2 - np.log(STD) - 0.5 * np.log(2 * np.pi)
+    return np.tanh(raw), (normal - np.log(1 - np.tanh(raw) ** 2)).sum(-1)
+
+
+def make_learner(policy=None, num=2, hidden=(), temperature_optimizer=None, **options):
+    return sac.learner(
+        linear_policy() if policy is None else policy,
+        policies.action_critic(hidden, num=num),
+        optax.sgd(RATE),
+        optax.sgd(RATE),
+        optax.sgd(RATE) if temperature_optimizer is None else temperature_optimizer,
+        **(dict(discount=GAMMA, tau=TAU, target_entropy=TARGET_ENTROPY, reward_scale=REWARD_SCALE) | options),
+    )
+
+
+def one_update(learner, batch):
+    batch = on_device(batch)
+    state = in_float64(learner.init(jax.random.key(0), batch))
+    new_state, metrics = jax.jit(learner.update)(state, batch, jax.random.key(1))
+    return jax.tree.map(np.asarray, state), jax.tree.map(np.asarray, new_state), metrics
+
+
+@pytest.mark.parametrize("variant", ["sac", "slots", "sac-n", "best of three", "no backup"])
+def test_one_update_in_float64(rng, float64, variant):
+    """Temperature, then policy, then critics, each with what came before it, then the targets."""
+    count = 3 if variant == "best of three" else 1
+    options = {
+        "slots": dict(
+            target_penalty=lambda step: 0.3 * jnp.sum(step.next_action**2, -1),
+            critic_penalty=lambda step: 0.2 * step.q**2,
+            actor_penalty=lambda step: 0.4 * step.log_prob * step.q[0],
+        ),
+        "sac-n": dict(num=5),
+        "best of three": dict(target_actions=3),
+        "no backup": dict(backup_entropy=False, actor_q="mean"),
+    }.get(variant, {})
+    slots = variant == "slots"
+    batch = make_batch(rng)
+    learner = make_learner(initial_temperature=0.5, **options)
+    state, new_state, metrics = one_update(learner, batch)
+    actor, critic, log_alpha = state.params["actor"], state.params["critic"], state.params["log_temperature"]
+
+    _, log_prob = numpy_sample(actor, batch.observation, NOISE[0])
+    log_alpha = log_alpha + RATE * (log_prob + TARGET_ENTROPY).mean()
+    alpha = np.exp(log_alpha)
+
+    def actor_loss(params):
+        action, log_prob = numpy_sample(params, batch.observation, NOISE[0])
+        q = numpy_q(critic, batch.observation, action)
+        value = q.mean(0) if variant == "no backup" else q.min(0)
+        return (alpha * log_prob - value + slots * 0.4 * log_prob * q[0]).mean()
+
+    new_actor = numpy_descend(actor_loss, actor, RATE)
+    next_values = []
+    for noise in NOISE[:count]:
+        next_action, next_log_prob = numpy_sample(new_actor, batch.next_observation, noise)
+        next_value = numpy_q(critic, batch.next_observation, next_action).min(0)
+        entropy = 0 if variant == "no backup" else alpha * next_log_prob
+        next_values.append((next_value, next_value - entropy - slots * 0.3 * (next_action**2).sum(-1)))
+    best = np.argmax([value for value, _ in next_values], axis=0)
+    next_value = np.take_along_axis(np.stack([soft for _, soft in next_values]), best[None], 0)[0]
+    target = REWARD_SCALE * batch.reward + np.where(batch.terminated, 0.0, GAMMA * next_value)
+
+    def critic_loss(params):
+        q = numpy_q(params, batch.observation, batch.action)
+        return ((q - target) ** 2).mean(-1).sum() + slots * 0.2 * (q**2).mean(-1).sum()
+
+    assert_close(new_state.params["log_temperature"], log_alpha, rtol=1e-12)
+    assert_close(new_state.params["actor"], new_actor)
+    assert_close(new_state.params["critic"], numpy_descend(critic_loss, critic, RATE))
+    assert_close(metrics["actor_loss"] + metrics.get("actor_penalty", 0.0), actor_loss(actor))
+    assert_close(metrics["critic_loss"] + metrics.get("critic_penalty", 0.0), critic_loss(critic))
+    assert_close(metrics["entropy"], -log_prob.mean())
+    assert_close(metrics["temperature"], alpha)
+    expected = jax.tree.map(lambda new, old: TAU * new + (1 - TAU) * old, new_state.params["critic"], critic)
+    assert_close(new_state.target_params["critic"], expected, rtol=1e-12)
+    assert new_state.step == 1
+
+
+def test_a_fixed_temperature_stays_and_the_default_target_counts_dimensions(rng, float64):
+    batch = make_batch(rng)
+    fixed = sac.learner(
+        linear_policy(), policies.action_critic(()), optax.sgd(RATE), optax.sgd(RATE), None, initial_temperature=0.3
+    )
+    state, new_state, metrics = one_update(fixed, batch)
+    assert new_state.params["log_temperature"] == state.params["log_temperature"]
+    assert set(new_state.optimizer_state) == {"actor", "critic"} and "entropy" in metrics
+    _, default, _ = one_update(make_learner(target_entropy=None), batch)
+    _, stated, _ = one_update(make_learner(target_entropy=-float(ACTION)), batch)
+    assert_close(default.params, stated.params, rtol=1e-12)
+
+
+def test_penalties_of_zero_change_nothing(rng):
+    zero = lambda step: jnp.zeros(SAMPLES)
+    batch = on_device(make_batch(rng))
+    policy = policies.policy(BOX, (4,), kind="tanh", log_std_bounds=(-20.0, 2.0))
+    plain = make_learner(policy, hidden=(4,))
+    slots = make_learner(policy, hidden=(4,), target_penalty=zero, critic_penalty=zero, actor_penalty=zero)
+    state = plain.init(jax.random.key(0), batch)
+    expected, _ = jax.jit(plain.update)(state, batch, jax.random.key(1))
+    actual, metrics = jax.jit(slots.update)(state, batch, jax.random.key(1))
+    assert_close(actual, expected, rtol=1e-5, atol=1e-6)
+    assert metrics["critic_penalty"] == metrics["actor_penalty"] == 0
+
+
+def test_the_entropy_approaches_its_target(rng):
+    """Where all actions are worth the same, only the temperature moves the policy."""
+    batch = on_device(make_batch(rng))
+    learner = sac.learner(
+        policies.policy(BOX, (8,), kind="tanh", log_std_bounds=(-20.0, 2.0), initial_std=0.05),
+        policies.action_critic((8,)),
+        optax.adam(3e-3),
+        optax.set_to_zero(),
+        optax.adam(3e-3),
+        target_entropy=0.5,
+    )
+    state = learner.init(jax.random.key(0), batch)
+    run = lambda state, key: jax.lax.scan(
+        lambda state, key: learner.update(state, batch, key), state, jax.random.split(key, 2000)
+    )
+    _, metrics = jax.jit(run)(state, jax.random.key(1))
+    assert metrics["entropy"][0] < -1
+    np.testing.assert_allclose(metrics["entropy"][-500:].mean(), 0.5, atol=0.15)
+
+
+def test_actions_are_within_bounds_and_the_mode_is_the_middle_of_them(rng):
+    policy = policies.policy(BOX, (4,), kind="tanh", log_std_bounds=(-20.0, 2.0))
+    learner = make_learner(policy)
+    state = learner.init(jax.random.key(0), on_device(make_batch(rng)))
+    observation = jnp.zeros((4000, OBSERVATION))
+    action, extras = learner.act(state, observation, jax.random.key(1))
+    assert extras == {} and (action >= BOX.low).all() and (action <= BOX.high).all()
+    np.testing.assert_allclose(np.median(action, axis=0), learner.mode(state, observation)[0], atol=0.15)
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="actor_q must be one of"):
+        make_learner(actor_q="max")
+    with pytest.raises(ValueError, match="target_actions must be at least 1, got 0"):
+        make_learner(target_actions=0)
