@@ -132,7 +132,9 @@ SAC: Mapping[str, Preset] = {
     },
     "playground:PendulumSwingup": _playground(num_timesteps=10_000_000, action_repeat=4),
     "gymnax:Pendulum-v1": Preset("as for rlx:pendulum, which is the same task", _PENDULUM),
-    "rlx:pendulum": Preset("tuned here", _PENDULUM),
+    "rlx:pendulum": Preset(
+        "tuned here: final return -155 (interquartile mean over seeds 0-7, the worst -194)", _PENDULUM
+    ),
 }
 """SAC's presets by environment."""
 
@@ -156,17 +158,22 @@ SAC_SUITES: Mapping[str, Preset] = {
 }
 """SAC's presets of environments that have none of their own, by suite."""
 
+_MANY = Preset(
+    "the paper's, in 128 environments, with a gradient step for every second step of one",
+    dict(num_envs=128, updates_per_step=64, warmup_steps=25_600),
+)
+
 TD3: Mapping[str, Preset] = {
     "gymnax:Pendulum-v1": Preset("as for rlx:pendulum, which is the same task", _PENDULUM),
-    "rlx:pendulum": Preset("tuned here", _PENDULUM),
+    "rlx:pendulum": Preset(
+        "tuned here: final return -153 (interquartile mean over seeds 0-7, the worst -195)", _PENDULUM
+    ),
 }
 """TD3's presets by environment."""
 
 TD3_SUITES: Mapping[str, Preset] = {
-    "brax": Preset("the paper's, in 128 environments", dict(num_envs=128, updates_per_step=64, warmup_steps=25_600)),
-    "playground": Preset(
-        "the paper's, in 128 environments", dict(num_envs=128, updates_per_step=64, warmup_steps=25_600)
-    ),
+    "brax": _MANY,
+    "playground": _MANY,
     "gymnax": Preset("the paper's, in 16 environments", _SMALL),
     "gym": Preset(
         "CleanRL, td3_continuous_action.py",

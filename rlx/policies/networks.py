@@ -137,7 +137,7 @@ def action_critic(hidden_sizes: Sequence[int] = (256, 256), *, num: int = 2, **o
     def init(key: PRNGKeyArray, observation: Array, action: Array) -> PyTree:
         return jax.vmap(module.init, (0, None))(jax.random.split(key, num), join(observation, action))
 
-    def apply(params: PyTree, observation: Array, action: Array) -> Float[Array, ensemble *batch]:
+    def apply(params: PyTree, observation: Array, action: Array) -> Float[Array, "ensemble *batch"]:
         return jax.vmap(module.apply, (0, None))(params, join(observation, action))[..., 0]
 
     return Network(init, apply)

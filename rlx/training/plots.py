@@ -40,7 +40,7 @@ TITLES = {
     "gradient_steps": "gradient steps per seed",
     "update": "updates",
     "wall_time": "wall time (s)",
-    "sps": "steps per second",
+    "sps": "environment steps per second",
     "approximate_kl": "approximate KL (nats)",
     "entropy": "entropy (nats)",
 }
@@ -195,7 +195,8 @@ def diagnostics(
     grid = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True)
     for axes, (name, lines) in zip(grid.flat, panels.items()):
         _decorate(axes, colors, x=x)
-        axes.set_title(_title(name), loc="left", color=colors.text, fontsize=10, fontweight="bold", pad=6)
+        title = "gradient steps per second" if (name, x) == ("sps", "gradient_steps") else _title(name)
+        axes.set_title(title, loc="left", color=colors.text, fontsize=10, fontweight="bold", pad=6)
         for line, color in zip(lines, _palette(colors, len(lines))):
             _draw(axes, line, color, seeds=False)
     for axes in grid.flat[len(panels) :]:
