@@ -8,6 +8,7 @@ state, metrics = jax.jit(jax.vmap(train))(jax.random.split(jax.random.key(0), 8)
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import math
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(abc.ABC):
     """Configuration of an offline run. Numbers that are swept may be traced arrays; the rest is static."""
 
     algorithm = "offline"
@@ -90,6 +91,7 @@ class Config:
         """Updates needed for `total_steps`."""
         return math.ceil(self.total_steps / self.steps_per_update)
 
+    @abc.abstractmethod
     def learner(self, space: Any, source: Source, total_steps: int) -> Learner:
         """The learner on normalized observations.
 
@@ -98,7 +100,6 @@ class Config:
           source: what is learned from.
           total_steps: gradient steps of the run, for schedules.
         """
-        raise NotImplementedError
 
 
 class Source(NamedTuple):

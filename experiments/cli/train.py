@@ -53,6 +53,19 @@ examples:
   rlx train {algorithm} --resume --run-dir runs/NAME
 """
 
+OFFLINE_DESCRIPTION = """\
+Train {name} from a dataset, in one compiled program for all seeds and settings, and leave a run folder.
+
+The values shown are those of {source}; the environment, in which policies are evaluated, is the one that the dataset
+names.
+
+examples:
+  rlx dataset make --env rlx:pendulum --level mixed --out mixed.hdf5
+  rlx train {algorithm} --dataset mixed.hdf5 --total-steps 1e5 --seeds 4
+  rlx train {algorithm} --dataset mixed.hdf5 --weighting return
+  rlx train {algorithm} --resume --run-dir runs/NAME
+"""
+
 
 def main(arguments: Sequence[str]) -> int:
     """``rlx train ALGORITHM …``."""
@@ -62,7 +75,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     algorithm, *arguments = arguments
     module = records.module_of(algorithm)
-    config, options, resumed = read_arguments(algorithm, module, arguments)
+    description = OFFLINE_DESCRIPTION if algorithm in records.OFFLINE else DESCRIPTION
+    config, options, resumed = read_arguments(algorithm, module, arguments, description)
     return train(algorithm, module, config, options, resumed)
 
 
