@@ -6,7 +6,6 @@ entry there fails. A check that does not apply to a function is named there with
 
 import functools
 import inspect
-import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,7 +22,6 @@ from tests.contract.examples import EXAMPLES
 
 FLOATING = (jnp.bfloat16, jnp.float32, jnp.float64)
 FUNCTIONS = catalog.public_functions()
-CHECKS = itertools.count(1)
 
 
 # How a function is called.
@@ -160,14 +158,6 @@ every_logarithmic_case = cases(lambda name, options: bool(logarithms(name)))
 
 
 # The checks.
-
-
-@pytest.fixture(autouse=True)
-def forget_programs_now_and_then() -> Iterator[None]:
-    """Thousands of small programs add up to gigabytes; to forget them after each check would compile too much anew."""
-    yield
-    if next(CHECKS) % 200 == 0:
-        jax.clear_caches()
 
 
 def test_walk_finds_the_floor() -> None:

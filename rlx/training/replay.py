@@ -1,7 +1,7 @@
 """Training off-policy: one step acts, stores what happened, and learns from a replay of the past.
 
-Unlike Brax, Stoix or PureJaxRL, the replay holds the observation that a transition truly reached, so that values are
-bootstrapped right at time limits; and it is part of the state, so that a resumed run goes on bit for bit.
+The replay holds the observation that a transition truly reached, so that values are bootstrapped right at time limits;
+and it is part of the state, so that a resumed run goes on bit for bit.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import ppo as wiring
-from experiments.benchmarks import efficiency, gpu, peers, seeds, startup, timing
+from experiments.benchmarks import efficiency, functions, gpu, peers, seeds, startup, timing
 
 TINY = timing.tiny(timing.SETTINGS["inverted_pendulum"])
 
@@ -97,7 +97,17 @@ def test_quick_run_gives_positive_numbers_and_writes_nothing(name, monkeypatch):
     assert numbers and all(np.isfinite(number) and number >= 0 for number in numbers)
 
 
+def test_functions_are_measured_with_the_gradients_they_carry():
+    record = functions.main(["--quick", "--only", "clipped_surrogate"])
+    measured = record["elementwise"]["rlx.losses.policy.clipped_surrogate"]
+    assert measured["inputs"] == ["log_prob", "behavior_log_prob", "advantage"]
+    assert measured["gradients"] == ["log_prob"]
+    assert measured["ratio"] > 0 and measured["seconds"] > 0
+    logits = functions.main(["--quick", "--only", "categorical_entropy"])["vocabulary"]
+    assert logits["rlx.regularizers.entropy.categorical_entropy"]["temporary_over_logits"] > 0
+
+
 def test_every_benchmark_is_covered():
-    assert {module.__name__.rpartition(".")[2] for module in (efficiency, gpu, peers, seeds, startup)} == {
+    assert {module.__name__.rpartition(".")[2] for module in (efficiency, functions, gpu, peers, seeds, startup)} == {
         path.stem for path in timing.RESULTS.parent.glob("*.py") if "def main(" in path.read_text(encoding="utf-8")
     }
