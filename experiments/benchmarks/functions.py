@@ -78,17 +78,17 @@ def _value_and_gradient(function: Callable, inputs: dict[str, jax.Array]) -> tup
     if "key" in needed:
         options["key"] = jax.random.key(0)
 
-    def both(inputs: dict[str, jax.Array], wanted: Sequence[str]) -> tuple[jax.Array, list[jax.Array]]:
+    def both(inputs: dict[str, jax.Array], wanted: Sequence[str]) -> tuple[jax.Array, dict[str, jax.Array]]:
         def value(carriers):
             return function(**{**inputs, **carriers}, **options)
 
         result, pullback = jax.vjp(value, {name: inputs[name] for name in wanted})
-        return result, list(pullback(jnp.ones_like(result))[0].values())
+        return result, pullback(jnp.ones_like(result))[0]
 
     # An argument that is held constant has no gradient that anyone would ask for.
     few = {name: x[:64] for name, x in inputs.items()}
     _, slopes = both(few, list(inputs))
-    carriers = [name for name, slope in zip(inputs, slopes) if np.any(slope)]
+    carriers = [name for name in inputs if np.any(slopes[name])]
     return lambda inputs: both(inputs, carriers), carriers
 
 
