@@ -19,6 +19,7 @@ def discriminative_reward_loss(
     L = −log σ(r_same − r_different). In the pre-training of policy discriminators both are conditioned on a
     trajectory of policy A, and compare another of A with one of a policy B. With the chosen and the rejected
     response of a human comparison it is the ordinary loss of reward models.
+    On a CPU the exponential and the logarithm of the link cost several times the memory traffic.
 
     Args:
         same_reward: reward of the trajectory of the same policy, or of the chosen response [*batch]; carries the

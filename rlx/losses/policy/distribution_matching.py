@@ -26,6 +26,7 @@ def f_dpg(
     A = −f′(t) − baseline. Its expected gradient is ∇D_f(π ‖ p) = E_q[(π/q)·f′(t)·∇log π], 0 at π = p. forward_kl is
     distributional policy gradient, and reverse_kl with `kl_target` the KL-regularized one. log t and log (π/q)
     are clipped to ±bound: a target of 0, log P = −inf, would have an infinite slope under the reverse KL.
+    On a CPU the exponentials cost several times the memory traffic.
 
     Args:
         log_prob: log π of each sample, summed over its tokens [*batch]; carries the gradient.

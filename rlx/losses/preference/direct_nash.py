@@ -28,6 +28,7 @@ def dno(
     π_{t+1} ∝ π_t · exp(r_t / η). It is `dpo` with π_t as its reference and p as its label, and the practical form
     DNO-Prct is `dpo` on the pairs of `margin_pairs`. Rewards that are win rates differ by less than 1, so p stays
     within (0.27, 0.73), and 1/η sets the step.
+    On a CPU the exponential and the logarithm of the link cost several times the memory traffic.
 
     Args:
         chosen_log_prob: log π(y_1|x), summed over the tokens of the response [*batch]; carries the gradient.

@@ -122,6 +122,7 @@ def dpo(
     With ρ = log π − log π_ref and φ(ρ) = f′(e^ρ) − f′(1), the identity for the reverse KL,
     m = β·φ(ρ_w) − β_l·φ(ρ_l) − γ and L = p·ℓ(m) + (1 − p)·ℓ(−m) − sft_weight·log π(y_w), ℓ the link of
     `pair_loss`. The defaults are DPO, L = −log σ(β(ρ_w − ρ_l)).
+    On a CPU the exponential and the logarithm of the link cost several times the memory traffic.
 
     Args:
         chosen_log_prob: log π(y_w|x), summed over the tokens of the response [*batch]; carries the gradient.
@@ -297,6 +298,7 @@ def denoising_dpo(
     L = −log σ(−β·[(e_w − e_w^ref) − (e_l − e_l^ref)]), which is `dpo` with log π = −e. Both models must see the
     same time and noise. Errors differ in their third digit and are multiplied by thousands: compute them in
     float32 at least.
+    On a CPU the exponential and the logarithm of the link cost several times the memory traffic.
 
     Args:
         chosen_error: squared error e_w of the preferred sample under the model [*batch], such as

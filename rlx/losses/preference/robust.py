@@ -50,6 +50,7 @@ def robust_dpo(
 
     L = [(1 − ε)·ℓ(m) − ε·ℓ(−m)]/(1 − 2ε), with m the margin of `dpo` and ℓ its link. The logistic loss falls
     linearly in a large margin instead of levelling off: stop early, or regularize.
+    On a CPU the exponential and the logarithm of the link cost several times the memory traffic.
 
     Args:
         chosen_log_prob: log π(y_w|x), summed over the tokens of the response [*batch]; carries the gradient.

@@ -26,6 +26,7 @@ def seppo(
     model fits the winner better than the checkpoint, e_w < e_w^ref, the checkpoint's sample is a loser, g = 1.
     Elsewhere it is probably better than what the model makes: g = −1 treats it as a second winner (flip
     "sign"; g = 0 at a tie), g = 0 leaves it out (flip "indicator"). g is constant; g = 1 is `denoising_dpo`.
+    On a CPU the exponential and the logarithm of the link cost several times the memory traffic.
 
     Args:
         chosen_error: squared error e_w of the dataset's preferred sample under the model [*batch]; carries the
