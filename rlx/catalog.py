@@ -35,7 +35,6 @@ MAKERS = (
     "rlx.policies.networks",
     "rlx.policies.distributions",
     "rlx.policies.initializers",
-    "rlx.policies.ensembles",
     "rlx.policies.variational",
     "rlx.data.dataset",
     "rlx.data.files",

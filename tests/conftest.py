@@ -24,7 +24,14 @@ hypothesis.settings.register_profile("rlx", deadline=None, derandomize=True, max
 hypothesis.settings.load_profile("rlx")
 
 
-COMPILED_MORE_THAN_RUN = {"losses", "regularizers", "returns", "rewards", "weighting", "controllers", "diagnostics"} | {
+COMPILED_MORE_THAN_RUN = {
+    "losses",
+    "regularizers",
+    "returns",
+    "rewards",
+    "weighting",
+    "controllers",
+    "diagnostics",
     "transforms",
     "tabular",
     "curriculum",

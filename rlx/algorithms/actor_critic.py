@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from rlx.algorithms.learner import Transition, spread_over_devices
+from rlx.losses.value import squared_td
 from rlx.policies import Network
 from rlx.types import Scalar
 
@@ -137,6 +139,46 @@ def descend(
     gradient, aux = jax.grad(objective, has_aux=True)(params)
     updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
     return optax.apply_updates(params, updates), optimizer_state, aux
+
+
+def improve(
+    state: ActorCriticState,
+    name: str,
+    optimizer: optax.GradientTransformation,
+    objective: Callable[[PyTree], tuple[Array, Any]],
+) -> tuple[ActorCriticState, Any]:
+    """One step of the part ``name`` of the parameters down the gradient of ``objective(part) -> (loss, aux)``."""
+    params, optimizer_state, aux = descend(optimizer, objective, state.params[name], state.optimizer_state[name])
+    return state._replace(
+        params=state.params | {name: params}, optimizer_state=state.optimizer_state | {name: optimizer_state}
+    ), aux
+
+
+def critic_objective(critic: Network, seen: Step, penalty: Penalty | None, key: PRNGKeyArray):
+    """Σ_i mean (Q_i(s, a) − y)² + penalty, as a function of the critics' parameters that ``improve`` takes.
+
+    Args:
+      critic: ensemble of action values.
+      seen: with the minibatch and the target y.
+      penalty: the slot, or None.
+      key: random key of the slot.
+
+    Returns:
+      ``params -> (loss, (metrics, penalty))``.
+    """
+
+    def objective(params: PyTree):
+        q = critic.apply(params, seen.batch.observation, seen.batch.action)
+        loss = jnp.sum(jnp.mean(squared_td(q, seen.target), axis=-1))
+        metrics = {"critic_loss": loss, "q": jnp.mean(q), "target": jnp.mean(seen.target)}
+        if penalty is None:
+            return loss, (metrics, None)
+        now = seen._replace(critic=partial(critic.apply, params), critic_params=params, q=q, key=key)
+        value = penalty(now)
+        metrics["critic_penalty"] = jnp.sum(jnp.mean(value, axis=-1))
+        return loss + metrics["critic_penalty"], (metrics, value)
+
+    return objective
 
 
 def action_gradient(

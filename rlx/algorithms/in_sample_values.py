@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from rlx.algorithms.actor_critic import ActorCriticState, descend, polyak
+from rlx.algorithms.actor_critic import ActorCriticState, improve, polyak
 from rlx.algorithms.learner import Transition
 from rlx.losses import value as value_losses
 from rlx.losses.value import dice_value, ensemble_target, squared_td
@@ -87,8 +87,8 @@ def expectile_values(
             loss = jnp.mean(squared_td(q, target))
             return loss, {"critic_loss": loss, "q": jnp.mean(q)}
 
-        state, value_metrics = _step(state, "value", value_optimizer, value_objective)
-        state, critic_metrics = _step(state, "critic", critic_optimizer, critic_objective)
+        state, value_metrics = improve(state, "value", value_optimizer, value_objective)
+        state, critic_metrics = improve(state, "critic", critic_optimizer, critic_objective)
         return _move_targets(state, tau), advantage, value_metrics | critic_metrics
 
     return Values(init, update)
@@ -141,7 +141,7 @@ def policy_values(
             loss = jnp.sum(jnp.mean(squared_td(q, target), axis=-1))
             return loss, {"critic_loss": loss, "q": jnp.mean(q)}
 
-        state, metrics = _step(state, "critic", critic_optimizer, objective)
+        state, metrics = improve(state, "critic", critic_optimizer, objective)
         smallest = lambda action: jnp.min(critic.apply(state.params["critic"], batch.observation, action), axis=0)
         advantage = smallest(batch.action) - smallest(policy_now.action(policy_now.sample(now_key)))
         return _move_targets(state, tau), advantage, metrics
@@ -236,13 +236,6 @@ def _values_state(params, optimizers, *, targets: tuple[str, ...]) -> ActorCriti
         auxiliary=None,
         step=jnp.zeros((), jnp.int32),
     )
-
-
-def _step(state: ActorCriticState, name: str, optimizer: optax.GradientTransformation, objective):
-    params, optimizer_state, metrics = descend(optimizer, objective, state.params[name], state.optimizer_state[name])
-    return state._replace(
-        params=state.params | {name: params}, optimizer_state=state.optimizer_state | {name: optimizer_state}
-    ), metrics
 
 
 def _move_targets(state: ActorCriticState, tau: Scalar) -> ActorCriticState:

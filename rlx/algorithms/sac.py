@@ -22,14 +22,15 @@ from rlx.algorithms.actor_critic import (
     Auxiliary,
     Penalty,
     Step,
-    descend,
+    critic_objective,
     first_member,
+    improve,
     polyak,
 )
 from rlx.algorithms.learner import Learner, Transition, spread_over_devices
 from rlx.controllers import entropy_temperature_loss
 from rlx.losses.policy import soft_value_maximization
-from rlx.losses.value import ensemble_target, squared_td
+from rlx.losses.value import ensemble_target
 from rlx.policies import Network
 from rlx.types import Scalar, check_choice
 
@@ -131,13 +132,6 @@ def learner(
         raw = distribution.base.rsample(key, shape)
         return distribution.action(raw), distribution.log_prob(raw)
 
-    def improve(state: ActorCriticState, name: str, optimizer: optax.GradientTransformation, objective):
-        """One gradient step of one part of the parameters."""
-        params, optimizer_state, aux = descend(optimizer, objective, state.params[name], state.optimizer_state[name])
-        return state._replace(
-            params=state.params | {name: params}, optimizer_state=state.optimizer_state | {name: optimizer_state}
-        ), aux
-
     def seen_by(state: ActorCriticState, batch: Transition, key: PRNGKeyArray) -> Step:
         return Step(
             batch=batch,
@@ -202,17 +196,7 @@ def learner(
         )
         seen = seen._replace(target=target)
 
-        def objective(params: PyTree):
-            q = critic.apply(params, batch.observation, batch.action)
-            loss = jnp.sum(jnp.mean(squared_td(q, target), axis=-1))
-            metrics = {"critic_loss": loss, "q": jnp.mean(q), "target": jnp.mean(target)}
-            if critic_penalty is None:
-                return loss, (metrics, None)
-            now = seen._replace(critic=partial(critic.apply, params), critic_params=params, q=q, key=critic_key)
-            penalty = critic_penalty(now)
-            metrics["critic_penalty"] = jnp.sum(jnp.mean(penalty, axis=-1))
-            return loss + metrics["critic_penalty"], (metrics, penalty)
-
+        objective = critic_objective(critic, seen, critic_penalty, critic_key)
         state, (metrics, penalty) = improve(state, "critic", critic_optimizer, objective)
         if auxiliary is not None:
             seen = seen_by(state, batch, auxiliary_key)._replace(

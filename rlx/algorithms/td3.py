@@ -20,14 +20,15 @@ from rlx.algorithms.actor_critic import (
     Auxiliary,
     Penalty,
     Step,
-    descend,
+    critic_objective,
     first_member,
+    improve,
     minibatches,
     polyak,
 )
 from rlx.algorithms.learner import Learner, Transition
 from rlx.losses.policy import value_maximization
-from rlx.losses.value import ensemble_target, squared_td
+from rlx.losses.value import ensemble_target
 from rlx.policies import Network, target_policy_smoothing
 from rlx.types import Scalar, check_choice
 
@@ -126,9 +127,6 @@ def learner(
         )
         return noisy, {}
 
-    def using(critic_params: PyTree, seen: Step) -> Step:
-        return seen._replace(critic=partial(critic.apply, critic_params), critic_params=critic_params)
-
     def critic_step(state: ActorCriticState, batch: Transition, key: PRNGKeyArray):
         smoothing_key, target_key, critic_key, auxiliary_key = jax.random.split(key, 4)
         next_action = target_policy_smoothing(
@@ -156,25 +154,11 @@ def learner(
         )
         seen = seen._replace(target=target)
 
-        def objective(params: PyTree):
-            q = critic.apply(params, batch.observation, batch.action)
-            loss = jnp.sum(jnp.mean(squared_td(q, target), axis=-1))
-            metrics = {"critic_loss": loss, "q": jnp.mean(q), "target": jnp.mean(target)}
-            if critic_penalty is None:
-                return loss, (metrics, None)
-            penalty = critic_penalty(using(params, seen)._replace(q=q, key=critic_key))
-            metrics["critic_penalty"] = jnp.sum(jnp.mean(penalty, axis=-1))
-            return loss + metrics["critic_penalty"], (metrics, penalty)
-
-        critic_params, optimizer_state, (metrics, penalty) = descend(
-            critic_optimizer, objective, state.params["critic"], state.optimizer_state["critic"]
-        )
-        state = state._replace(
-            params=state.params | {"critic": critic_params},
-            optimizer_state=state.optimizer_state | {"critic": optimizer_state},
-            step=state.step + 1,
-        )
-        seen = using(critic_params, seen)._replace(penalty=penalty)
+        objective = critic_objective(critic, seen, critic_penalty, critic_key)
+        state, (metrics, penalty) = improve(state, "critic", critic_optimizer, objective)
+        state = state._replace(step=state.step + 1)
+        critic_params = state.params["critic"]
+        seen = seen._replace(critic=partial(critic.apply, critic_params), critic_params=critic_params, penalty=penalty)
         if auxiliary is not None:
             models, notes, measures = auxiliary.update(state.auxiliary, seen._replace(key=auxiliary_key))
             state, seen = state._replace(auxiliary=models), seen._replace(auxiliary=models, notes=notes)
@@ -196,13 +180,7 @@ def learner(
                 metrics["actor_penalty"] = jnp.mean(penalty)
             return sum(metrics.values()), metrics
 
-        params, optimizer_state, metrics = descend(
-            actor_optimizer, objective, state.params["actor"], state.optimizer_state["actor"]
-        )
-        return state._replace(
-            params=state.params | {"actor": params},
-            optimizer_state=state.optimizer_state | {"actor": optimizer_state},
-        ), metrics
+        return improve(state, "actor", actor_optimizer, objective)
 
     def update(state: ActorCriticState, batch: Transition, key: PRNGKeyArray):
         measured = []

@@ -3,7 +3,6 @@
 from rlx.policies.anchors import seek_anchor, transductive_product
 from rlx.policies.diffusion import edm_sample, guidance_schedule
 from rlx.policies.distributions import ActionDistribution, beta, categorical, gaussian, mode
-from rlx.policies.ensembles import ensemble
 from rlx.policies.filters import filtered_log_prob
 from rlx.policies.initializers import orthogonal
 from rlx.policies.latents import best_latent
@@ -16,6 +15,7 @@ from rlx.policies.networks import (
     categorical_policy,
     critic,
     deterministic,
+    ensemble,
     from_flax,
     gaussian_policy,
     policy,

@@ -13,7 +13,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from rlx.policies import distributions
 from rlx.policies.distributions import ActionDistribution
@@ -116,6 +116,21 @@ def critic(hidden_sizes: Sequence[int] = (256, 256), **options) -> Network:
     return Network(module.init, lambda params, observation: module.apply(params, observation)[..., 0])
 
 
+def ensemble(network: Network, num: int = 2) -> Network:
+    """A network whose outputs get a leading axis ``[ensemble]``, its members differing by their initialization.
+
+    Every parameter has that leading axis too, so that ``apply`` on a part of them is that part of the ensemble.
+
+    Args:
+      network: one member; ``apply`` gives arrays.
+      num: number of members.
+    """
+    return Network(
+        init=lambda key, *inputs: jax.vmap(lambda one: network.init(one, *inputs))(jax.random.split(key, num)),
+        apply=lambda params, *inputs: jax.vmap(lambda one: network.apply(one, *inputs))(params),
+    )
+
+
 def action_critic(hidden_sizes: Sequence[int] = (256, 256), *, num: int = 2, **options) -> Network:
     """An ensemble of action-value networks: ``apply(params, observation, action) -> [ensemble, *batch]``.
 
@@ -128,19 +143,16 @@ def action_critic(hidden_sizes: Sequence[int] = (256, 256), *, num: int = 2, **o
       num: members of the ensemble.
       **options: those of ``MLP``; here activation is relu and initialization uniform, unless they are given.
     """
-    module = MLP(hidden_sizes, 1, **_OFF_POLICY | options)
 
     def join(observation: Array, action: Array) -> Array:
         batch = jnp.broadcast_shapes(observation.shape[:-1], action.shape[:-1])
         return jnp.concatenate([jnp.broadcast_to(x, (*batch, x.shape[-1])) for x in (observation, action)], axis=-1)
 
-    def init(key: PRNGKeyArray, observation: Array, action: Array) -> PyTree:
-        return jax.vmap(module.init, (0, None))(jax.random.split(key, num), join(observation, action))
-
-    def apply(params: PyTree, observation: Array, action: Array) -> Float[Array, "ensemble *batch"]:
-        return jax.vmap(module.apply, (0, None))(params, join(observation, action))[..., 0]
-
-    return Network(init, apply)
+    members = ensemble(critic(hidden_sizes, **_OFF_POLICY | options), num)
+    return Network(
+        init=lambda key, observation, action: members.init(key, join(observation, action)),
+        apply=lambda params, observation, action: members.apply(params, join(observation, action)),
+    )
 
 
 def deterministic(action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int] = (256, 256), **options) -> Network:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from rlx.ordinals import from_ordinal, ordinal
+from rlx.ordinals import first_true, from_ordinal, ordinal
 from rlx.types import Scalar, elements, like
 
 
@@ -37,15 +37,13 @@ def nucleus_threshold(logits: Float[Array, "..."], *, top_p: Scalar, axis: int =
     log_sum = jax.nn.logsumexp(logits.astype(wide), axis, keepdims=True)
     (top_p,) = like(log_sum, top_p)
 
-    def halve(_: Scalar, interval: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = interval
-        middle = (low & high) + ((low ^ high) >> 1)
+    def misses(rank: Array) -> Array:
         # Inside the exponential the selection depends on the step: XLA cannot hoist p out and store it.
-        kept = jnp.where(logits >= from_ordinal(middle, logits.dtype), logits.astype(wide), -jnp.inf)
-        reached = jnp.sum(jnp.exp(kept - log_sum), axis, keepdims=True) >= top_p
-        return jnp.where(reached, middle, low), jnp.where(reached, high, middle)
+        kept = jnp.where(logits >= from_ordinal(rank, logits.dtype), logits.astype(wide), -jnp.inf)
+        return ~(jnp.sum(jnp.exp(kept - log_sum), axis, keepdims=True) >= top_p)
 
     high = ordinal(jnp.max(logits, axis, keepdims=True)) + 1
     low = jnp.broadcast_to(ordinal(jnp.asarray(-jnp.inf, logits.dtype)), high.shape)
-    low, _ = lax.fori_loop(0, jnp.finfo(logits.dtype).bits, halve, (low, high))
-    return jnp.squeeze(from_ordinal(low, logits.dtype), axis)
+    # From one above the lowest: -inf is the threshold where rounding lets nothing reach top_p.
+    beyond = first_true(misses, low + 1, high, steps=jnp.finfo(logits.dtype).bits)
+    return jnp.squeeze(from_ordinal(beyond - 1, logits.dtype), axis)
