@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.claims import problems
-from experiments.claims.ratio_control import Result, final, no_loss_of_success
+from experiments.claims.findings import Result, final, no_loss_of_success
 from experiments.claims.training import Batch, Method, Tuned, make_train, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce

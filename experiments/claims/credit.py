@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Float
 
 from experiments.claims import problems
 from experiments.claims.exploration import early_success, updates_until
+from experiments.claims.findings import Result, final, no_loss_of_success
 from experiments.claims.problems import Problem
-from experiments.claims.ratio_control import Result, final, no_loss_of_success
 from experiments.claims.training import Batch, Method, Tuned, group_advantage, make_train, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce, returns

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from experiments.claims.ratio_control import Result, final
+from experiments.claims.findings import Result, final
 from experiments.claims.training import Tuned, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.claims import problems
+from experiments.claims.findings import MARGIN, Result, final, no_loss_of_success
 from experiments.claims.problems import Problem
-from experiments.claims.ratio_control import MARGIN, Result, final, no_loss_of_success
 from experiments.claims.training import Batch, Method, Tuned, clipped_loss, make_train, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce, returns, weighting

@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from experiments.claims import problems
 from experiments.claims.entropy_control import forks, found, not_lower, tuned_run
-from experiments.claims.ratio_control import Result, final
+from experiments.claims.findings import Result, final
 from experiments.claims.training import Batch, Method, Tuned, clipped_loss, make_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import diagnostics, reduce, returns, weighting

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ import optax
 from jaxtyping import Array
 
 from experiments.claims import problems
+from experiments.claims.findings import Result, no_loss_of_success
 from experiments.claims.problems import Problem
 from experiments.claims.training import Batch, Method, Tuned, make_train, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
@@ -22,24 +22,6 @@ from rlx.losses import policy
 from rlx.policies import perturb
 from rlx.regularizers.divergence import kl_categorical
 from rlx.weighting import importance_log_ratio
-
-Result = tuple[Sequence[Finding], Mapping[str, Any]]
-MARGIN = 0.05
-
-
-def final(curve: np.ndarray) -> np.ndarray:
-    """Mean of the last tenth of a curve ``[seed, update]``."""
-    return curve[:, -max(1, curve.shape[1] // 10) :].mean(axis=1)
-
-
-def no_loss_of_success(method: Tuned, baseline: Tuned, name: str = "GRPO") -> Finding:
-    """That the method's success at the end is at most ``MARGIN`` below the baseline's."""
-    return Finding(
-        f"success does not fall by {MARGIN} or more",
-        f"final success; the baseline is that of {name} less {MARGIN}",
-        final(method.curves["success"]),
-        final(baseline.curves["success"]) - MARGIN,
-    )
 
 
 def mhpo(size: Size) -> Result:
