@@ -19,13 +19,18 @@ __all__ = [
     "make",
     "names",
     "suites",
+    "with_history",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # It needs JAX, which costs seconds to import.
+    # They need JAX, which costs seconds to import.
     if name == "flatten_observations":
         from envs.observations import flatten_observations
 
         return flatten_observations
+    if name == "with_history":
+        from envs.history import with_history
+
+        return with_history
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

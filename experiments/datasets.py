@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 import envs
 import rlx
+from envs.history import WithHistory
 from rlx import data, diagnostics
 from rlx.algorithms.learner import Learner
 from rlx.data.minari import describe_space
@@ -124,10 +125,10 @@ def _log(environment: envs.Environment, act_fn: Partial, key: Array, length: int
         action = act_fn(observation, act_key)
         states, step = jax.vmap(environment.step)(states, action, jax.random.split(step_key, num_envs))
         row = dict(
-            observation=observation,
+            observation=_newest(environment, observation),
             action=action,
             reward=step.reward,
-            next_observation=step.next_observation,
+            next_observation=_newest(environment, step.next_observation),
             terminated=step.terminated,
             truncated=step.truncated,
         )
@@ -139,19 +140,27 @@ def _log(environment: envs.Environment, act_fn: Partial, key: Array, length: int
     return log | {"truncated": log["truncated"].at[:, -1].max(cut)}
 
 
+def _newest(environment: envs.Environment, observation: PyTree) -> PyTree:
+    """What was observed last, where a policy is shown what came before it too."""
+    if not isinstance(environment, WithHistory):
+        return observation
+    return jax.tree.map(lambda x: x[:, -1], observation["observation"])
+
+
 def random_actions(action_space: Any) -> ActFunction:
     """Acts uniformly at random.
 
     Raises:
       ValueError: the space has no bounds.
     """
+    count = lambda observation: len(jax.tree.leaves(observation)[0])
     if hasattr(action_space, "n"):
         low, high = int(action_space.start), int(action_space.start + action_space.n)
-        return lambda observation, key: jax.random.randint(key, (len(observation),), low, high)
+        return lambda observation, key: jax.random.randint(key, (count(observation),), low, high)
     if not action_space.is_bounded():
         raise ValueError(f"uniformly random actions need bounds, got the action space {action_space}")
     low, high, shape = jnp.asarray(action_space.low), jnp.asarray(action_space.high), action_space.shape
-    return lambda observation, key: jax.random.uniform(key, (len(observation), *shape), low.dtype, low, high)
+    return lambda observation, key: jax.random.uniform(key, (count(observation), *shape), low.dtype, low, high)
 
 
 def exploring(policies: Policies) -> Partial:
@@ -270,6 +279,7 @@ def make(
         "mixed": lambda: data.concatenate([at_random(num_steps - expert_steps), by([scores.expert], expert_steps)]),
         "full-replay": lambda: replay,
     }[level]()
+    observed = environment.environment if isinstance(environment, WithHistory) else environment
     metadata = {
         "dataset_id": f"rlx/{environment.name.replace(':', '-').replace('/', '-')}/{level}-v0",
         "env": environment.name,
@@ -281,7 +291,7 @@ def make(
         "expert_score": float(scores.scores[scores.expert]),
         "medium_update": policies.updates[scores.medium],
         "medium_score": float(scores.scores[scores.medium]),
-        "observation_space": describe_space(environment.observation_space),
+        "observation_space": describe_space(observed.observation_space),
         "action_space": describe_space(environment.action_space),
         "rlx_version": rlx.__version__,
     }

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import envs
-from experiments.ppo import make_environment
+from experiments import ppo
 
 if TYPE_CHECKING:
     from rlx import data
@@ -29,9 +29,14 @@ class Config(abc.ABC):
     """Configuration of an offline run. Numbers that are swept may be traced arrays; the rest is static."""
 
     algorithm = "offline"
-    sweepable = ("learning_rate", "critic_learning_rate", "discount", "tau")
+    sweepable = ("learning_rate",)
     steps_name = "gradient_steps"
     num_envs = 1
+    # What else is asked of every config; a learner that uses one of these makes a field or a property of it.
+    reward_scaling, reward_scale, reward_shift = "none", 1.0, 0.0
+    normalization_eps = 1e-3
+    return_discount = None
+    sequence_length = None
 
     dataset: str = ""
     """File (D4RL's HDF5) or folder (Minari) of the data; `rlx dataset` makes and describes such files."""
@@ -58,24 +63,8 @@ class Config(abc.ABC):
     """Share of the trajectories that top keeps."""
     normalize_observation: bool = True
     """By mean and standard deviation over the dataset."""
-    reward_scaling: Literal["none", "return_range"] = "none"
-    """return_range: rewards times 1000 / (best return - worst return) of the dataset."""
-    reward_scale: float = 1.0
-    """Multiplies rewards."""
-    reward_shift: float = 0.0
-    """Added to rewards after that."""
     learning_rate: float = 3e-4
     """Adam's step size for the policy."""
-    critic_learning_rate: float = 3e-4
-    """Adam's step size for critics and values."""
-    discount: float = 0.99
-    """γ."""
-    tau: float = 0.005
-    """How far target networks move in an update."""
-    hidden_sizes: tuple[int, ...] = (256, 256)
-    """Hidden layers of the policy."""
-    critic_hidden_sizes: tuple[int, ...] | None = None
-    """Hidden layers of critics and values; None takes the policy's."""
     eval_episodes: int = 10
     """Episodes of an evaluation, deterministic and stochastic each."""
     max_eval_steps: int | None = None
@@ -142,22 +131,21 @@ def load(config: Config) -> Loaded:
 
     if not config.dataset:
         raise DatasetError("offline learners need --dataset FILE; rlx dataset make writes one")
-    needs_returns = getattr(config, "needs_return_to_go", False)
     return _load(
         os.path.abspath(config.dataset),
         config.weighting,
         config.weighting_temperature,
         config.top_fraction,
-        config.normalize_observation,
+        config.normalization_eps if config.normalize_observation else None,
         config.reward_scaling,
         config.reward_scale,
         config.reward_shift,
-        config.discount if needs_returns else None,
+        config.return_discount,
     )
 
 
 @functools.lru_cache(maxsize=4)
-def _load(path, weighting, temperature, fraction, normalize, scaling, scale, shift, discount) -> Loaded:
+def _load(path, weighting, temperature, fraction, eps, scaling, scale, shift, discount) -> Loaded:
     from rlx import data
 
     dataset, metadata, _ = data.read_dataset(path)
@@ -172,16 +160,19 @@ def _load(path, weighting, temperature, fraction, normalize, scaling, scale, shi
     dataset = dataset._replace(reward=scale * dataset.reward + shift)
     rows = {} if discount is None else {"return_to_go": data.returns_to_go(dataset, discount=discount)}
     mean = deviation = None
-    if normalize:
-        dataset, mean, deviation = data.normalize_observations(dataset)
+    if eps is not None:
+        dataset, mean, deviation = data.normalize_observations(dataset, eps=eps)
     return Loaded(Source(dataset, table, rows), mean, deviation, data.reference_scores(metadata))
 
 
-def sample(source: Source, key, count: int):
-    """A batch of a source, with what it knows of its rows among the extras."""
+def sample(source: Source, key, count: int, *, length: int | None = None):
+    """A batch of a source, with what it knows of its rows among the extras: transitions, or sequences of a length."""
     from rlx import data
 
-    batch = data.sample(source.dataset, key, count, weight=source.table)
+    if length is None:
+        batch = data.sample(source.dataset, key, count, weight=source.table)
+    else:
+        batch = data.sample_sequences(source.dataset, key, count, length=length, weight=source.table)
     found = {name: values[batch.extras["index"]] for name, values in source.rows.items()}
     return batch._replace(extras=batch.extras | found)
 
@@ -207,8 +198,11 @@ class Wired(NamedTuple):
     Config: type[Config]
     SWEEPABLE: tuple[str, ...]
 
-    make_environment = staticmethod(make_environment)
     env_of = staticmethod(env_of)
+
+    def make_environment(self, config: Config) -> envs.Environment:
+        """The environment to evaluate in; one that remembers where the learner acts on sequences."""
+        return _remembering(config, ppo.make_environment(config))
 
     def hyperparameters(self, config: Config) -> dict[str, float]:
         """The sweepable numbers of a config (those that are in use)."""
@@ -241,7 +235,7 @@ class Wired(NamedTuple):
         """The config as a `rlx.training.Program`; `source` in place of what its dataset holds."""
         from rlx.training import offline
 
-        environment = make_environment(config) if environment is None else environment
+        environment = _remembering(config, environment or ppo.make_environment(config))
         loaded = load(config)
         _check_shapes(config, environment, loaded.source.dataset)
         source = loaded.source if source is None else source
@@ -251,7 +245,7 @@ class Wired(NamedTuple):
             environment=environment,
             batch_size=config.batch_size,
             updates_per_step=config.steps_per_update,
-            sampler=lambda _, key, count: sample(source, key, count),
+            sampler=lambda _, key, count: sample(source, key, count, length=config.sequence_length),
             eval_episodes=config.eval_episodes,
             max_eval_steps=config.max_eval_steps,
         )
@@ -272,7 +266,7 @@ class Wired(NamedTuple):
         """From a setting of the sweepable numbers to a `Program`: what `rlx.training.fit` drives."""
         from rlx.training.compiled import WithData
 
-        environment, source = make_environment(config), load(config).source
+        environment, source = self.make_environment(config), load(config).source
 
         def make(setting: Mapping, source: Source):
             return self.make_program(dataclasses.replace(config, **setting), environment, num_updates, source)
@@ -286,11 +280,16 @@ class Wired(NamedTuple):
         return loop.make_train(self.make_program(config), config.num_updates)
 
 
+def _remembering(config: Config, environment: envs.Environment) -> envs.Environment:
+    return environment if config.sequence_length is None else envs.with_history(environment, config.sequence_length)
+
+
 def _check_shapes(config: Config, environment: envs.Environment, dataset: data.Dataset) -> None:
     from rlx.data import DatasetError
 
+    observed = environment if config.sequence_length is None else environment.environment
     for what, space, array in (
-        ("observations", environment.observation_space, dataset.observation),
+        ("observations", observed.observation_space, dataset.observation),
         ("actions", environment.action_space, dataset.action),
     ):
         if space.shape != array.shape[1:]:

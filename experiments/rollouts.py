@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree, UInt8
 
 import envs
+from envs.history import WithHistory
 from rlx.algorithms.learner import Learner
 from rlx.training.metrics import atomic_path
 
@@ -131,7 +132,8 @@ def drawable(environment: envs.Environment) -> envs.Environment:
         action_repeat=environment.action_repeat,
         pictures=True,
     )
-    return envs.flatten_observations(pictured)
+    flat = envs.flatten_observations(pictured)
+    return envs.with_history(flat, environment.length) if isinstance(environment, WithHistory) else flat
 
 
 def write_video(path: str | os.PathLike, frames: UInt8[np.ndarray, "frame height width 3"], seconds: float) -> None:

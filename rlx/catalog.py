@@ -32,7 +32,16 @@ SLOTS = (
 """The modules of `rlx` that hold functions on arrays; the others train with them."""
 
 MAKERS = (
+    "rlx.policies.decision_transformer",
+    "rlx.policies.encoders",
     "rlx.policies.networks",
+    "rlx.policies.transformer.generation",
+    "rlx.policies.transformer.hf_config",
+    "rlx.policies.transformer.lora",
+    "rlx.policies.transformer.model",
+    "rlx.policies.transformer.partition",
+    "rlx.policies.transformer.pretrained",
+    "rlx.policies.transformer.scoring",
     "rlx.policies.distributions",
     "rlx.policies.initializers",
     "rlx.policies.variational",

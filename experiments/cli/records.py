@@ -13,7 +13,10 @@ from envs.registry import nearest
 from experiments.cli.errors import CommandError
 from rlx.training.runs import RunFolder, read_json
 
-OFFLINE = ("bc", "td3_bc", "rebrac", "a2pr", "prdc", "iql", "awac", "odice", "cql", "cal_ql", "sac_n", "edac")
+OFFLINE = (
+    *("bc", "td3_bc", "rebrac", "a2pr", "prdc", "iql", "awac", "odice", "cql", "cal_ql", "sac_n", "edac"),
+    "decision_transformer",
+)
 """Algorithms that learn from a dataset."""
 
 ALGORITHMS = {

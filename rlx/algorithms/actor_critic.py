@@ -94,6 +94,71 @@ class Auxiliary(NamedTuple):
     update: Callable[[PyTree, Step], tuple[PyTree, PyTree, dict[str, Array]]]
 
 
+class Slots(NamedTuple):
+    """What a method puts into an actor-critic; see ``rlx.algorithms.td3.learner`` and ``rlx.algorithms.sac.learner``.
+
+    Attributes:
+      target_penalty: taken from the value of the next action ``[sample]``.
+      critic_penalty: added to the critics' loss, ``[sample]`` or ``[ensemble, sample]``.
+      actor_penalty: added to the actor's loss ``[sample]``.
+      auxiliary: further models.
+    """
+
+    target_penalty: Penalty | None = None
+    critic_penalty: Penalty | None = None
+    actor_penalty: Penalty | None = None
+    auxiliary: Auxiliary | None = None
+
+
+def combined(first: Slots, *others: Slots) -> Slots:
+    """The slots of several methods at once: penalties are added, models trained side by side.
+
+    Each method sees its own ``auxiliary``, ``penalty`` and ``notes`` in a ``Step``; the state of the models is a tuple.
+    The first draws the random numbers that it would draw alone.
+    """
+    if not others:
+        return first
+    parts = (first, *others)
+
+    def own(key: PRNGKeyArray, i: int) -> PRNGKeyArray:
+        return jax.random.fold_in(key, i) if i else key
+
+    def seen_by(step: Step, i: int) -> Step:
+        mine = {name: getattr(step, name) for name in ("auxiliary", "penalty", "notes")}
+        mine = {name: None if values is None else values[i] for name, values in mine.items()}
+        return step._replace(key=own(step.key, i), **mine)
+
+    def each(name: str) -> Penalty | None:
+        """What all of them give, None for one that has no such slot; None where none has."""
+        slots = [getattr(part, name) for part in parts]
+        if not any(slots):
+            return None
+        return lambda step: tuple(slot and slot(seen_by(step, i)) for i, slot in enumerate(slots))
+
+    def total(name: str) -> Penalty | None:
+        given = each(name)
+        return None if given is None else lambda step: jax.tree.reduce(jnp.add, given(step))
+
+    def init(key: PRNGKeyArray, example: Transition) -> tuple:
+        return tuple(x and x.init(own(key, i), example) for i, x in enumerate(models))
+
+    def update(states: tuple, step: Step) -> tuple[tuple, tuple, dict[str, Array]]:
+        updated = [
+            (None, None, {}) if x is None else x.update(states[i], seen_by(step, i)) for i, x in enumerate(models)
+        ]
+        states, notes, metrics = zip(*updated)
+        return states, notes, {name: value for measured in metrics for name, value in measured.items()}
+
+    models = [part.auxiliary for part in parts]
+    return Slots(
+        target_penalty=total("target_penalty"),
+        # The critics' objective adds them itself, since their shapes may differ and each method sees its own.
+        critic_penalty=each("critic_penalty"),
+        actor_penalty=total("actor_penalty"),
+        auxiliary=Auxiliary(init, update) if any(models) else None,
+    )
+
+
 ENSEMBLE_VALUES = {
     "min": lambda q: jnp.min(q, axis=0),
     "mean": lambda q: jnp.mean(q, axis=0),
@@ -160,7 +225,7 @@ def critic_objective(critic: Network, seen: Step, penalty: Penalty | None, key: 
     Args:
       critic: ensemble of action values.
       seen: with the minibatch and the target y.
-      penalty: the slot, or None.
+      penalty: the slot, or None; it may give several arrays in a tuple, whose sizes are added.
       key: random key of the slot.
 
     Returns:
@@ -175,7 +240,8 @@ def critic_objective(critic: Network, seen: Step, penalty: Penalty | None, key: 
             return loss, (metrics, None)
         now = seen._replace(critic=partial(critic.apply, params), critic_params=params, q=q, key=key)
         value = penalty(now)
-        metrics["critic_penalty"] = jnp.sum(jnp.mean(value, axis=-1))
+        of_each = jax.tree.map(lambda x: jnp.sum(jnp.mean(x, axis=-1)), value)
+        metrics["critic_penalty"] = jax.tree.reduce(jnp.add, of_each)
         return loss + metrics["critic_penalty"], (metrics, value)
 
     return objective

@@ -41,6 +41,7 @@ def learner(
     values: Values | None = None,
     weight: Weight | None = None,
     penalty: Callable[[Transition, Any], Array] | None = None,
+    reduce: str = "mean",
 ) -> Learner:
     """Weighted behavior cloning as a ``Learner``.
 
@@ -57,6 +58,7 @@ def learner(
       values: what is learned beside it: ``expectile_values``, ``policy_values`` or ``dice_values``.
       weight: from the advantage to the weight of each sample, such as ``rlx.weighting.advantage_weight``.
       penalty: added to the policy's loss ``[sample]``, from the batch and what ``policy`` gives for it.
+      reduce: ``"mean"`` or ``"sum"`` over an action's dimensions in the distance of a deterministic policy (static).
 
     Returns:
       A ``Learner`` whose state is an ``ActorCriticState``.
@@ -101,7 +103,7 @@ def learner(
 
         def objective(params: PyTree):
             output = policy.apply(params, batch.observation)
-            terms = {"actor_loss": jnp.mean(cloning_loss(output, batch.action, weight=weights))}
+            terms = {"actor_loss": jnp.mean(cloning_loss(output, batch.action, weight=weights, reduce=reduce))}
             if penalty is not None:
                 terms["actor_penalty"] = jnp.mean(penalty(batch, output))
             return sum(terms.values()), terms
@@ -118,17 +120,18 @@ def learner(
     return Learner(init=init, act=act, mode=mode, update=update)
 
 
-def cloning_loss(output: Any, action: Array, *, weight: Array | None = None) -> Array:
+def cloning_loss(output: Any, action: Array, *, weight: Array | None = None, reduce: str = "mean") -> Array:
     """How far what a policy gives is from the data's action: −w·log π(a|s), or w·mean_d (π(s) − a)².
 
     Args:
       output: an ``ActionDistribution`` or an action; carries the gradient.
       action: a, a constant.
       weight: w, a constant; None for 1.
+      reduce: ``"mean"`` or ``"sum"`` over the dimensions of an action, where it is not a distribution (static).
     """
     if isinstance(output, ActionDistribution):
         return behavior_cloning(output.log_prob(raw_action(output, action)), weight=weight)
-    return action_distance(output, action, weight=weight)
+    return action_distance(output, action, weight=weight, reduce=reduce)
 
 
 def raw_action(distribution: ActionDistribution, action: Array) -> Array:
@@ -187,6 +190,8 @@ def iql(
 ) -> Learner:
     """Implicit Q-learning: the advantage over an expectile of the data's values, exponentially.
 
+    A deterministic policy minimizes mean w·Σ_d (π(s) − a)².
+
     Args:
       policy: network that gives an ``ActionDistribution``, or an action.
       value: state value.
@@ -203,6 +208,7 @@ def iql(
         policy_optimizer,
         values=expectile_values(value, critic, value_optimizer, critic_optimizer, **settings),
         weight=partial(advantage_weight, beta=beta, max_weight=max_weight),
+        reduce="sum",
     )
 
 

@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -21,7 +22,9 @@ from rlx.algorithms.actor_critic import (
     ActorCriticState,
     Auxiliary,
     Penalty,
+    Slots,
     Step,
+    combined,
     critic_objective,
     first_member,
     improve,
@@ -54,6 +57,7 @@ def learner(
     critic_penalty: Penalty | None = None,
     actor_penalty: Penalty | None = None,
     auxiliary: Auxiliary | None = None,
+    added: Sequence[Slots] = (),
 ) -> Learner:
     """A SAC learner, on-line or from a dataset.
 
@@ -87,6 +91,7 @@ def learner(
       actor_penalty: added to the actor's loss ``[sample]``.
       auxiliary: further models, trained after each step of the critics. Their notes reach the next update only through
         their state, since the policy's step comes first.
+      added: slots of further methods, which are added to these, such as ``rlx.algorithms.offline.bisimulation``.
 
     Returns:
       A ``Learner`` whose state is an ``ActorCriticState``.
@@ -97,6 +102,8 @@ def learner(
     check_choice("actor_q", actor_q, tuple(ENSEMBLE_VALUES))
     if target_actions < 1:
         raise ValueError(f"target_actions must be at least 1, got {target_actions}")
+    given = Slots(target_penalty, critic_penalty, actor_penalty, auxiliary)
+    target_penalty, critic_penalty, actor_penalty, auxiliary = combined(given, *added)
 
     def init(key: PRNGKeyArray, example: Transition) -> ActorCriticState:
         policy_key, critic_key, auxiliary_key = jax.random.split(key, 3)

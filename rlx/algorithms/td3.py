@@ -6,6 +6,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -19,7 +20,9 @@ from rlx.algorithms.actor_critic import (
     ActorCriticState,
     Auxiliary,
     Penalty,
+    Slots,
     Step,
+    combined,
     critic_objective,
     first_member,
     improve,
@@ -54,6 +57,7 @@ def learner(
     critic_penalty: Penalty | None = None,
     actor_penalty: Penalty | None = None,
     auxiliary: Auxiliary | None = None,
+    added: Sequence[Slots] = (),
 ) -> Learner:
     """A TD3 learner, on-line or from a dataset.
 
@@ -88,6 +92,7 @@ def learner(
       critic_penalty: added to the critics' loss, ``[sample]`` or ``[ensemble, sample]``.
       actor_penalty: added to the actor's loss ``[sample]``.
       auxiliary: further models, trained after each step of the critics.
+      added: slots of further methods, which are added to these, such as ``rlx.algorithms.offline.bisimulation``.
 
     Returns:
       A ``Learner`` whose state is an ``ActorCriticState``; it takes ``policy_delay`` minibatches, one after the other
@@ -100,6 +105,8 @@ def learner(
     if policy_delay < 1:
         raise ValueError(f"policy_delay must be at least 1, got {policy_delay}")
     low, high = jnp.asarray(low), jnp.asarray(high)
+    given = Slots(target_penalty, critic_penalty, actor_penalty, auxiliary)
+    target_penalty, critic_penalty, actor_penalty, auxiliary = combined(given, *added)
 
     def init(key: PRNGKeyArray, example: Transition) -> ActorCriticState:
         actor_key, critic_key, auxiliary_key = jax.random.split(key, 3)

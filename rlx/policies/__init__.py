@@ -1,8 +1,10 @@
 """Policies, critics and torsos as ``init``/``apply`` functions, and their action distributions."""
 
 from rlx.policies.anchors import seek_anchor, transductive_product
+from rlx.policies.decision_transformer import DecisionTransformer, decision_transformer
 from rlx.policies.diffusion import edm_sample, guidance_schedule
 from rlx.policies.distributions import ActionDistribution, beta, categorical, gaussian, mode
+from rlx.policies.encoders import EncodedCritic, encoded_critic
 from rlx.policies.filters import filtered_log_prob
 from rlx.policies.initializers import orthogonal
 from rlx.policies.latents import best_latent
@@ -34,6 +36,8 @@ __all__ = [
     "MLP",
     "ActionAutoencoder",
     "ActionDistribution",
+    "DecisionTransformer",
+    "EncodedCritic",
     "Network",
     "action_autoencoder",
     "action_critic",
@@ -43,8 +47,10 @@ __all__ = [
     "categorical",
     "categorical_policy",
     "critic",
+    "decision_transformer",
     "deterministic",
     "edm_sample",
+    "encoded_critic",
     "ensemble",
     "filtered_log_prob",
     "from_flax",

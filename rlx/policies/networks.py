@@ -143,16 +143,17 @@ def action_critic(hidden_sizes: Sequence[int] = (256, 256), *, num: int = 2, **o
       num: members of the ensemble.
       **options: those of ``MLP``; here activation is relu and initialization uniform, unless they are given.
     """
-
-    def join(observation: Array, action: Array) -> Array:
-        batch = jnp.broadcast_shapes(observation.shape[:-1], action.shape[:-1])
-        return jnp.concatenate([jnp.broadcast_to(x, (*batch, x.shape[-1])) for x in (observation, action)], axis=-1)
-
     members = ensemble(critic(hidden_sizes, **_OFF_POLICY | options), num)
     return Network(
         init=lambda key, observation, action: members.init(key, join(observation, action)),
         apply=lambda params, observation, action: members.apply(params, join(observation, action)),
     )
+
+
+def join(observation: Float[Array, "... observation"], action: Float[Array, "... action"]) -> Float[Array, "..."]:
+    """Both side by side along the last axis, their leading axes broadcast against each other."""
+    batch = jnp.broadcast_shapes(observation.shape[:-1], action.shape[:-1])
+    return jnp.concatenate([jnp.broadcast_to(x, (*batch, x.shape[-1])) for x in (observation, action)], axis=-1)
 
 
 def deterministic(action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int] = (256, 256), **options) -> Network:
@@ -166,8 +167,8 @@ def deterministic(action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[i
     Raises:
       ValueError: the space is not a ``Box``, or is unbounded.
     """
-    module = MLP(hidden_sizes, _box_size(action_space, needs_bounds=True), **_OFF_POLICY | options)
-    middle, half = _middle_and_half(action_space)
+    module = MLP(hidden_sizes, box_size(action_space), **_OFF_POLICY | options)
+    middle, half = middle_and_half(action_space)
     return Network(module.init, lambda params, observation: middle + half * jnp.tanh(module.apply(params, observation)))
 
 
@@ -226,7 +227,7 @@ def gaussian_policy(
     Raises:
       ValueError: the space is not a ``Box``, or is unbounded where bounds are needed.
     """
-    size = _box_size(action_space, needs_bounds=squash != "identity" or bounded_mean)
+    size = box_size(action_space, needs_bounds=squash != "identity" or bounded_mean)
     outputs = 2 * size if state_dependent_std else size
     mlp = MLP(hidden_sizes, outputs, **{"output_scale": 0.01} | options)
     module = _GaussianHead(mlp, size, state_dependent_std, initial_std, min_std, log_std_bounds)
@@ -234,7 +235,7 @@ def gaussian_policy(
     def apply(params: PyTree, observation: Float[Array, "*batch observation"]) -> ActionDistribution:
         mean, std = module.apply(params, observation)
         if bounded_mean:
-            middle, half = _middle_and_half(action_space)
+            middle, half = middle_and_half(action_space)
             mean = middle + half * jnp.tanh(mean)
         return distributions.gaussian(mean, std, action_space.low, action_space.high, squash=squash)
 
@@ -248,7 +249,7 @@ def beta_policy(action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int
       Chou, Maturana, Scherer (2017). Improving Stochastic Policy Gradients in Continuous Control with Deep
       Reinforcement Learning using the Beta Distribution. ICML.
     """
-    size = _box_size(action_space, needs_bounds=True)
+    size = box_size(action_space)
     module = MLP(hidden_sizes, 2 * size, output_scale=0.01, **options)
 
     def apply(params: PyTree, observation: Float[Array, "*batch observation"]) -> ActionDistribution:
@@ -300,13 +301,21 @@ def policy(
     return builders[kind](action_space, hidden_sizes, **options)
 
 
-def _middle_and_half(action_space: gymnasium.spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+def middle_and_half(action_space: gymnasium.spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+    """The middle between the bounds of the actions, and half of what lies between them."""
     return (action_space.high + action_space.low) / 2, (action_space.high - action_space.low) / 2
 
 
-def _box_size(action_space: gymnasium.spaces.Space, *, needs_bounds: bool) -> int:
+def box_size(action_space: gymnasium.spaces.Space, *, needs_bounds: bool = True) -> int:
+    """The number of dimensions of an action.
+
+    Raises:
+      ValueError: the space is not a ``Box`` with one axis, or is unbounded where bounds are needed.
+    """
     if not isinstance(action_space, gymnasium.spaces.Box) or len(action_space.shape) != 1:
         raise ValueError(f"action_space must be a Box with one axis, got {action_space}")
     if needs_bounds and not action_space.is_bounded():
-        raise ValueError(f"action_space must be bounded, got {action_space}: use squash='identity'")
+        raise ValueError(
+            f"action_space must be bounded, but for a Gaussian policy with squash='identity'; got {action_space}"
+        )
     return action_space.shape[0]

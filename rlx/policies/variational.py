@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from rlx.policies.networks import MLP
+from rlx.policies.networks import MLP, box_size, middle_and_half
 
 
 class ActionAutoencoder(NamedTuple):
@@ -36,7 +36,7 @@ class ActionAutoencoder(NamedTuple):
 
 
 def action_autoencoder(
-    action_space: gymnasium.spaces.Box,
+    action_space: gymnasium.spaces.Space,
     hidden_sizes: Sequence[int] = (750, 750),
     *,
     latent_size: int | None = None,
@@ -58,14 +58,11 @@ def action_autoencoder(
     References:
       Fujimoto, Meger, Precup (2019). Off-Policy Deep Reinforcement Learning without Exploration. arXiv:1812.02900.
     """
-    is_box = isinstance(action_space, gymnasium.spaces.Box) and len(action_space.shape) == 1
-    if not is_box or not action_space.is_bounded():
-        raise ValueError(f"action_space must be a bounded Box with one axis, got {action_space}")
-    size = action_space.shape[0]
+    size = box_size(action_space)
     latent = 2 * size if latent_size is None else latent_size
     options = {"activation": "relu", "initialization": "uniform"} | options
     encoder, decoder = MLP(hidden_sizes, 2 * latent, **options), MLP(hidden_sizes, size, **options)
-    middle, half = (action_space.high + action_space.low) / 2, (action_space.high - action_space.low) / 2
+    middle, half = middle_and_half(action_space)
 
     def init(key: PRNGKeyArray, observation: Array, action: Array) -> PyTree:
         encoder_key, decoder_key = jax.random.split(key)

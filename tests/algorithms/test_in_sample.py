@@ -86,6 +86,20 @@ def test_implicit_q_learning(tau_v):
     assert set(before.target_params) == {"critic"} and state.step == 1
 
 
+def test_a_deterministic_policy_of_implicit_q_learning_sums_over_the_dimensions_of_an_action():
+    batch = BATCH._replace(action=jnp.float32(np.concatenate([A, 2 * A], 1)))
+    theta, critic = np.stack([THETA, -THETA], 1), np.concatenate([Q, Q[:, :1]], 1)
+    actor = policies.Network(lambda key, s: jnp.float32(theta), lambda params, s: s @ params)
+    learner = in_sample.iql(
+        actor, VALUE, CRITIC._replace(init=lambda key, s, a: jnp.float32(critic)), sgd(), sgd(), sgd(), max_weight=4.0
+    )
+    state, _ = learner.update(learner.init(jax.random.key(0), batch), batch, jax.random.key(0))
+    action = np.asarray(batch.action, float)
+    weight = np.minimum(np.exp(3 * (np.min(np.concatenate([S, action], 1) @ critic.T, 1) - S @ V[0])), 4)
+    expected = theta - LR * np.einsum("n,nd,ns->sd", weight, 2 * (S @ theta - action), S) / SIZE
+    np.testing.assert_allclose(state.params["actor"], expected, rtol=1e-4, atol=1e-6)
+
+
 def test_awac():
     learner = in_sample.awac(POLICY, CRITIC, sgd(), sgd(), temperature=0.5, discount=GAMMA, tau=TAU)
     _, state, _ = one_update(learner)

@@ -75,6 +75,18 @@ def test_every_learner_is_wired_and_documented(name, dataset):
     config = module.Config(dataset=dataset)
     fields = {field.name for field in dataclasses.fields(config)}
     assert module.Config.algorithm == name and fields == set(field_docs(module.Config))
-    assert set(module.hyperparameters(config)) == set(module.SWEEPABLE) <= fields
-    learner = module.make_learner(config, module.make_environment(config))
-    assert callable(learner.update)
+    assert set(module.SWEEPABLE) <= fields
+    assert set(module.hyperparameters(config)) == {
+        name for name in module.SWEEPABLE if getattr(config, name) is not None
+    }
+    read = set()
+
+    class Watched(module.Config):
+        def __getattribute__(self, name):
+            read.add(name)
+            return super().__getattribute__(name)
+
+    everything = {"bisimulation_weight": 0.1} if "bisimulation_weight" in fields else {}
+    assert callable(module.make_program(Watched(dataset=dataset, **everything)).step)
+    # A field that nothing reads, inherited from another method, would be an option that does nothing.
+    assert fields <= read, fields - read
