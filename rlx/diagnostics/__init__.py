@@ -14,6 +14,7 @@ from rlx.diagnostics.information import differential_information, differential_i
 from rlx.diagnostics.optimality import action_gap, optimal_multiplicity
 from rlx.diagnostics.outcomes import outcome_entropy
 from rlx.diagnostics.preference import goodhart_curve, likelihood_displacement, preference_accuracy, unseen_mass
+from rlx.diagnostics.repeated_sampling import majority_at_k, pass_at_k
 from rlx.diagnostics.score import normalized_score
 from rlx.diagnostics.selective import risk_coverage, selective_accuracy
 from rlx.diagnostics.training import (

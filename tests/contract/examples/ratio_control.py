@@ -27,6 +27,12 @@ EXAMPLES: dict[str, Example] = {
     "rlx.diagnostics.outcome_entropy": Example(
         {"outcome": integers(*SHAPE, high=3)}, variants=({}, {"axis": 0}), skips=NOT_FLOATING
     ),
+    "rlx.diagnostics.pass_at_k": Example({"correct": boolean(*SHAPE)}, {"k": 2.0}, skips=NOT_FLOATING),
+    "rlx.diagnostics.majority_at_k": Example(
+        {"answer": integers(*SHAPE, high=3), "correct": boolean(*SHAPE)},
+        variants=({"k": 2}, {"k": 3, "axis": 0}),
+        skips=NOT_FLOATING,
+    ),
     "rlx.diagnostics.entropy_law": Example({"entropy": positive, "a": uniform(4, 1), "b": uniform(4, 1)}),
     "rlx.diagnostics.fit_entropy_law": Example({"entropy": positive, "performance": real}),
     "rlx.returns.entropy_modulated": Example(
