@@ -48,6 +48,11 @@ class Verdict(NamedTuple):
     step: Int[Array, " response"]
 
 
+def no_reply(problem: Problem, tokens: Int[Array, " turn"], where: Bool[Array, " turn"], turn: int):
+    """The environment of a single turn has nothing to say."""
+    return jnp.zeros(0, jnp.int32), jnp.zeros(0, bool)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenTask:
     """A task as pure functions of one problem, to be vmapped.
@@ -62,7 +67,8 @@ class TokenTask:
         verify: `(problem, tokens [response], where [response]) -> Verdict`.
         num_turns: turns of the policy.
         reply_length: tokens that the environment appends between two of them.
-        reply: `(problem, tokens [turn], where [turn], turn) -> (tokens [reply], where [reply])`, its answer to a turn.
+        reply: `(problem, tokens [turn], where [turn], turn) -> (tokens [reply], where [reply])`, its answer to a turn,
+            which ends in a real token.
     """
 
     name: str
@@ -74,7 +80,7 @@ class TokenTask:
     verify: Callable[[Problem, Int[Array, " response"], Bool[Array, " response"]], Verdict]
     num_turns: int = 1
     reply_length: int = 0
-    reply: Callable[..., tuple[Int[Array, " reply"], Bool[Array, " reply"]]] | None = None
+    reply: Callable[..., tuple[Int[Array, " reply"], Bool[Array, " reply"]]] = no_reply
 
     pad_token = PAD
     end_token = END

@@ -19,6 +19,7 @@ COMMANDS = {
         "experiments.cli.environments",
         "list what can be trained on, with observation and action spaces",
     ),
+    "methods": ("experiments.cli.methods", "list what policies over tokens can be trained by, and on which tasks"),
     "functions": ("experiments.cli.functions", "list the losses, regularizers and estimators, by word or by paper"),
     "claims": ("experiments.cli.claims", "try what papers claim, where the truth is known exactly"),
     "play": ("experiments.cli.play", "render episodes of a trained policy to GIF or MP4"),

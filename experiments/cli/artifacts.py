@@ -46,7 +46,7 @@ def write_artifacts(folder: runs.RunFolder, module: ModuleType, config: Any, opt
     """
     import jax
 
-    if not options.no_rollout:
+    if not options.no_rollout and getattr(config, "is_drawable", True):
         _try("rollout.gif", lambda: write_rollout(folder, module, config, fitted))
     if not options.no_report and jax.process_index() == 0:
         write_pages(folder)
@@ -102,6 +102,7 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
 
     command = records.command_of(summary["algorithm"])
     path, other = folder.path, "brax:ant" if summary["env"] != "brax:ant" else "brax:halfcheetah"
+    has_environment = not summary["env"].startswith("tokens:")
     lines = []
     if summary["settings"]:
         ranked = sorted(
@@ -123,10 +124,10 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
         ("speed", f"{speed}{took}, of which {compiling} compilation"),
         ("wrote", f"{path}/"),
         ("", " ".join(sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".")))),
-        ("next", f"rlx play {path}"),
-        ("", f"rlx plot {path}"),
+        ("next", f"rlx plot {path}"),
+        ("", f"rlx play {path}") if has_environment else None,
         ("", f"open {folder.report}") if folder.report.exists() else None,
-        ("", f"{command} --env {other}") if summary["algorithm"] not in records.OFFLINE else None,
+        ("", f"{command} --env {other}") if has_environment and summary["algorithm"] not in records.OFFLINE else None,
     ]
     return "\n".join(f"  {name:<13} {text}" for name, text in filter(None, lines))
 

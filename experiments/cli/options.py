@@ -68,7 +68,7 @@ class Options:
 
 
 GROUPS = {
-    "environment": ("dataset", "env", "backend", "max_episode_steps", "action_repeat"),
+    "environment": ("dataset", "env", "task", "backend", "max_episode_steps", "action_repeat"),
     "scale": (
         "total_steps",
         "num_envs",
@@ -76,6 +76,9 @@ GROUPS = {
         "updates_per_step",
         "batch_size",
         "buffer_size",
+        "num_prompts",
+        "group_size",
+        "oversample",
         "warmup_steps",
         "seeds",
         "first_seed",
@@ -91,6 +94,12 @@ GROUPS = {
         "activation",
         "layer_norm",
         "critic_layer_norm",
+        "pretrained",
+        "hidden_size",
+        "num_layers",
+        "num_heads",
+        "dtype",
+        "remat",
         "std",
         "initial_std",
     ),
@@ -100,6 +109,8 @@ GROUPS = {
         "evaluations",
         "eval_episodes",
         "max_eval_steps",
+        "eval_prompts",
+        "eval_samples",
         "no_report",
         "no_rollout",
         "quiet",
@@ -113,7 +124,10 @@ PLAN_OPTIONS = ("seeds", "first_seed", "sweep", "reports", "evaluations")
 """Options that decide which numbers a run gives, and so belong to its config."""
 
 
-COUNTS = ("total_steps", "num_envs", "unroll_length", "updates_per_step", "batch_size", "buffer_size")
+COUNTS = (
+    *("total_steps", "num_envs", "unroll_length", "updates_per_step", "batch_size", "buffer_size"),
+    *("num_prompts", "group_size", "oversample", "epochs", "minibatches", "eval_prompts", "eval_samples"),
+)
 """Fields of an algorithm's config that must be positive."""
 
 

@@ -24,11 +24,13 @@ ALGORITHMS = {
     "sac": "experiments.sac",
     "td3": "experiments.td3",
     **{name: "experiments.offline_learners" for name in OFFLINE},
+    "grpo": "experiments.grpo",
 }
 """Algorithm -> module that has ``Config``, ``SWEEPABLE``, ``hyperparameters``, ``make_environment``,
-``make_learner`` and ``make_build``. Its config has ``env``, ``num_envs``, ``steps_per_update`` and ``num_updates``, and
-may have ``initial_steps`` and ``steps_name``, as ``rlx.training.fit`` takes them. A module of several algorithms has
-``LEARNERS`` instead, algorithm -> such a namespace."""
+``make_learner`` and ``make_build``. Its config has ``env`` (a field, or a property where tasks are
+named otherwise), ``num_envs``, ``steps_per_update`` and ``num_updates``, and may have ``initial_steps`` and
+``steps_name``, as ``rlx.training.fit`` takes them. A module of several algorithms has ``LEARNERS`` instead, algorithm
+-> such a namespace."""
 
 ABLATIONS = {"ppo": "experiments.ablation"}
 """Algorithm -> module of the same kind whose config compares variants of it."""

@@ -53,6 +53,17 @@ examples:
   rlx train {algorithm} --resume --run-dir runs/NAME
 """
 
+TOKENS_DESCRIPTION = """\
+Train a policy over tokens by {name} or a method derived from it, in one compiled program for all seeds and settings,
+and leave a run folder. Tasks have verifiers and solutions of their own: a warm-up on these comes first.
+
+examples:
+  rlx train {algorithm} --task addition --seeds 4
+  rlx train {algorithm} --task countdown@numbers=4 --method dapo --oversample 2
+  rlx train {algorithm} --task sorting --method grpo@beta=0.01 --sweep learning_rate=1e-4,3e-4
+  rlx train {algorithm} --resume --run-dir runs/NAME
+"""
+
 OFFLINE_DESCRIPTION = """\
 Train {name} from a dataset, in one compiled program for all seeds and settings, and leave a run folder.
 
@@ -76,6 +87,7 @@ def main(arguments: Sequence[str]) -> int:
     algorithm, *arguments = arguments
     module = records.module_of(algorithm)
     description = OFFLINE_DESCRIPTION if algorithm in records.OFFLINE else DESCRIPTION
+    description = TOKENS_DESCRIPTION if algorithm == "grpo" else description
     config, options, resumed = read_arguments(algorithm, module, arguments, description)
     return train(algorithm, module, config, options, resumed)
 
@@ -91,21 +103,26 @@ def read_arguments(
     saved = {} if resumed is None else _defaults_from(resumed)
     if "--sweep" in arguments or any(word.startswith("--sweep=") for word in arguments):
         saved.pop("sweep", None)  # tyro appends to a default
-    env = value_of("--env", arguments) or saved.get("env")
-    if env is None and (dataset := value_of("--dataset", arguments)) and hasattr(module, "env_of"):
-        env = module.env_of(dataset)
-    env = env or module.Config.env
-    check_environment(env)
     from experiments import presets
 
+    names = {field.name for field in dataclasses.fields(module.Config)}
     name, command = algorithm.removesuffix(records.ABLATION), records.command_of(algorithm)
-    source = f"the run in {resumed.folder.path}" if resumed else f"the preset for {env}"
+    known, source = {}, "the paper"
+    if "env" in names:
+        env = value_of("--env", arguments) or saved.get("env")
+        if env is None and (dataset := value_of("--dataset", arguments)) and hasattr(module, "env_of"):
+            env = module.env_of(dataset)
+        env = env or module.Config.env
+        check_environment(env)
+        known, source = presets.preset(name, env) | {"env": env}, f"the preset for {env}"
+    if resumed:
+        source = f"the run in {resumed.folder.path}"
     kind, default = grouped(
         "train",
         (module.Config, Options),
         {name if group == "algorithm" else group: fields for group, fields in GROUPS.items()},
         name,
-        (saved or presets.preset(name, env)) | {"env": env},
+        known | saved | ({"env": known["env"]} if known else {}),
     )
     values = ungrouped(
         parse(
@@ -116,7 +133,6 @@ def read_arguments(
             default=default,
         )
     )
-    names = {field.name for field in dataclasses.fields(module.Config)}
     options = Options(**{name: value for name, value in values.items() if name not in names})
     return module.Config(**{name: values[name] for name in names}), options, resumed
 

@@ -78,10 +78,10 @@ def fit(
       hyperparameters: name -> one value for each run.
       swept: names among them that differ between runs on purpose; they become columns of the metrics.
       choices: for a swept name whose values number a list of choices, the choices, for labels.
-      num_envs: environments of each run.
+      num_envs: environments of each run; 0 for runs from a dataset.
       steps_per_update: environment steps of one update of one run; without an environment, gradient steps.
       initial_steps: such steps that a run takes before its first update.
-      steps_name: what to call them in the metrics, ``"env_steps"`` or ``"gradient_steps"``.
+      steps_name: what to call them in the metrics, one of ``rlx.training.metrics.TIME_COLUMNS``.
       num_updates: updates in all; a multiple of ``updates_per_report``.
       updates_per_report: updates between two rows of the metrics.
       reports_per_evaluation: reports between two evaluations; the last report always has one.

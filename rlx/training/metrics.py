@@ -1,8 +1,8 @@
 """The table of metrics of a run folder: one row per run and report, in memory and as a Parquet file.
 
 Column order carries meaning. `seed` comes first, then the swept hyperparameters, then `update`, `env_steps`
-(`gradient_steps` where no environment is acted in) and the metrics; so the columns between `seed` and `update`
-name the hyperparameters that tell one setting from another.
+(`gradient_steps` where no environment is acted in, `responses` of a policy over tokens) and the metrics; so the
+columns between `seed` and `update` name the hyperparameters that tell one setting from another.
 
 A null (a masked element) means "not measured": no episode has finished yet, or this report made no
 evaluation. A NaN means "measured, and not a number": the run diverged. The file keeps the two apart.
@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 
 Column = np.ma.MaskedArray
 
-TIME_COLUMNS = ("env_steps", "gradient_steps")
+TIME_COLUMNS = ("env_steps", "gradient_steps", "responses")
 """What the steps of a run may be called."""
 
 
@@ -154,7 +154,7 @@ def hyperparameter_names(table: MetricsTable | Mapping[str, Any]) -> list[str]:
 
 
 def time_column(table: MetricsTable) -> str:
-    """The column that tells time best: `env_steps`, or `gradient_steps` where no environment was acted in."""
+    """The column that tells time best: the first of `TIME_COLUMNS` that there is."""
     return next((name for name in TIME_COLUMNS if name in table), TIME_COLUMNS[0])
 
 

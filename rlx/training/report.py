@@ -22,6 +22,12 @@ from rlx.training.statistics import aggregate, probability_of_improvement
 
 Run = Mapping[str, Any]
 
+TIMES = {
+    "env_steps": "Environment steps",
+    "gradient_steps": "Gradient steps",
+    "responses": "Sampled responses",
+}
+
 
 def write_report(run_dir: str | os.PathLike) -> Path:
     """Write `report.html` into a run folder from whatever the folder holds.
@@ -117,13 +123,11 @@ def _tiles(runs: Sequence[Run], summary: Run, table: MetricsTable | None) -> str
     steps = summary.get("total_steps")
     if steps is None and table is not None and len(table):
         steps = int(table[time_column(table)].max())
-    without_environment = table is not None and "gradient_steps" in table
+    unit = "env_steps" if table is None else time_column(table)
     tiles = [
         (name, number(best["interquartile_mean"]), _interval(best)) if best else None,
         ("Runs", str(len(runs)), "in one compiled program") if runs else None,
-        ("Gradient steps" if without_environment else "Environment steps", engineering(steps), "per run")
-        if steps is not None
-        else None,
+        (TIMES[unit], engineering(steps), "per run") if steps is not None else None,
         ("Speed", engineering(summary["steps_per_second"]), "steps/s, all runs")
         if summary.get("steps_per_second")
         else None,

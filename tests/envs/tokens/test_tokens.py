@@ -36,8 +36,10 @@ class Drawn:
 
     def written(self, token):
         """Where a response counts: up to the last token that is no padding."""
-        return np.cumsum(np.asarray(token)[:, ::-1] != PAD, axis=1)[:, ::-1] > 0 if self.task.num_turns == 1 else (
-            np.asarray(token) != PAD
+        return (
+            np.cumsum(np.asarray(token)[:, ::-1] != PAD, axis=1)[:, ::-1] > 0
+            if self.task.num_turns == 1
+            else (np.asarray(token) != PAD)
         )
 
 

@@ -1,0 +1,416 @@
+"""Group-relative policy optimization of a Transformer: whole responses, judged by a verifier, against their group.
+
+Every published variant changes one slot of an update (`Method`); the defaults are GRPO's.
+
+References:
+  Shao et al. (2024). DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models.
+  arXiv:2402.03300.
+  Yu et al. (2025). DAPO: An Open-Source LLM Reinforcement Learning System at Scale. arXiv:2503.14476 (dynamic
+  sampling).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from rlx import reduce, returns
+from rlx.losses import policy as policy_losses
+from rlx.policies import transformer
+from rlx.regularizers.entropy import categorical_entropy
+from rlx.types import Scalar
+
+
+class Batch(NamedTuple):
+    """Groups of responses to prompts, and what slots may use of them.
+
+    Arrays along tokens are ``[prompt, group, time]``, those of sequences ``[prompt, group]``. ``log_prob``, ``logits``
+    and ``value`` carry the gradient in ``Method.loss``; all else is constant.
+
+    Attributes:
+      prompt: tokens of the prompts, padded on the left ``[prompt, group, prompt_time]``.
+      prompt_where: True at their real tokens.
+      token: tokens of the responses; a multi-turn task's replies are among them.
+      present: True at real tokens of the response, replies included.
+      where: True at the policy's own tokens, the ones that are learned from.
+      reward: of the sequence.
+      correct: whether the verifier accepts it.
+      answer: a number for the final answer, equal for equal answers; −1 where there is none.
+      first_error: index of the first token of the first wrong step; the length of ``time`` where none is wrong.
+      step: number of the step of reasoning that a token belongs to; −1 outside of any.
+      advantage: of tokens.
+      log_prob: of the tokens under the policy in training, at temperature 1.
+      behavior_log_prob: of the tokens under the policy that sampled, at temperature 1.
+      reference_log_prob: of the tokens under the reference; None unless the method uses it.
+      entropy: of the policy in training at each token.
+      behavior_entropy: of the policy that sampled.
+      logits: of the policy in training; None unless the method uses distributions, as are the two below.
+      behavior_logits: of the policy that sampled.
+      reference_logits: of the reference.
+      value: of the critic in training, before each token; None unless the method uses values.
+      behavior_value: of the critic before this update.
+      key: of this gradient step.
+      update: updates done before.
+      memory: the method's state.
+    """
+
+    prompt: Int[Array, "prompt group prompt_time"]
+    prompt_where: Bool[Array, "prompt group prompt_time"]
+    token: Int[Array, "prompt group time"]
+    present: Bool[Array, "prompt group time"]
+    where: Bool[Array, "prompt group time"]
+    reward: Float[Array, "prompt group"]
+    correct: Bool[Array, "prompt group"]
+    answer: Int[Array, "prompt group"]
+    first_error: Int[Array, "prompt group"]
+    step: Int[Array, "prompt group time"]
+    advantage: Float[Array, "prompt group time"] | None = None
+    log_prob: Float[Array, "prompt group time"] | None = None
+    behavior_log_prob: Float[Array, "prompt group time"] | None = None
+    reference_log_prob: Float[Array, "prompt group time"] | None = None
+    entropy: Float[Array, "prompt group time"] | None = None
+    behavior_entropy: Float[Array, "prompt group time"] | None = None
+    logits: Float[Array, "prompt group time vocab"] | None = None
+    behavior_logits: Float[Array, "prompt group time vocab"] | None = None
+    reference_logits: Float[Array, "prompt group time vocab"] | None = None
+    value: Float[Array, "prompt group time"] | None = None
+    behavior_value: Float[Array, "prompt group time"] | None = None
+    key: PRNGKeyArray | None = None
+    update: Int[Array, ""] | None = None
+    memory: PyTree = ()
+
+    @property
+    def length(self) -> Int[Array, "prompt group"]:
+        """Number of the policy's own tokens."""
+        return jnp.sum(self.where, axis=-1)
+
+    @property
+    def degenerate(self) -> Bool[Array, " prompt"]:
+        """Whether all rewards of a group are equal, so that nothing can be learned from comparing them."""
+        return jnp.max(self.reward, -1) == jnp.min(self.reward, -1)
+
+
+def group_advantage(batch: Batch, **options: Any) -> Float[Array, "prompt group time"]:
+    """GRPO's: the standardized reward of the sequence, for each of its tokens; options of ``group_relative``."""
+    return jnp.broadcast_to(returns.group_relative(batch.reward, **options)[..., None], batch.token.shape)
+
+
+def clipped_loss(batch: Batch, **options: Any) -> Float[Array, ""]:
+    """The clipped surrogate, averaged over each sequence's tokens and then over sequences; options of the surrogate."""
+    per_token = policy_losses.clipped_surrogate(
+        batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, **options
+    )
+    return reduce.sequence_mean(per_token, where=batch.where)
+
+
+def keep_reference(params: PyTree, reference_params: PyTree, update: Int[Array, ""]) -> PyTree:
+    """A frozen reference: the policy that training began with."""
+    return reference_params
+
+
+def averaged_reference(rate: Scalar) -> Callable:
+    """A reference that follows the policy as an exponential moving average, by ``rate`` of the way in each update."""
+    return lambda params, reference, update: optax.incremental_update(params, reference, rate)
+
+
+def renewed_reference(every: int) -> Callable:
+    """A reference that is set to the policy after every so many updates."""
+    return lambda params, reference, update: jax.tree.map(
+        lambda new, old: jnp.where((update + 1) % every == 0, new, old), params, reference
+    )
+
+
+class Method(NamedTuple):
+    """The slots of an update; the defaults are GRPO's without a KL penalty.
+
+    Attributes:
+      uses: what a batch must hold beside the policy's own log-probabilities and entropies: any of "reference"
+        (``reference_log_prob``), "distribution" (logits of all policies in use) and "value" (a critic of tokens).
+      reward: shapes the reward, from the sampled batch.
+      advantage: from the sampled batch (before any step, ``log_prob`` being the behavior's) to advantages of tokens.
+      remember: from the sampled batch, with advantages, to the batch that the gradient steps see, its memory updated.
+      loss: the scalar that a gradient step descends.
+      memory: the method's state at the start, for a number of prompts and a size of groups.
+      temperature: from the memory to the temperature that is sampled at.
+      reference: ``(params, reference_params, update) -> reference_params`` after an update.
+      prefer: score of each prompt in a batch that was drawn too large; those of the highest score are learned from. The
+        default prefers groups in which rewards differ (DAPO's dynamic sampling); without oversampling all are kept.
+    """
+
+    uses: frozenset[str] = frozenset()
+    reward: Callable[[Batch], Float[Array, "prompt group"]] = lambda batch: batch.reward
+    advantage: Callable[[Batch], Float[Array, "prompt group time"]] = group_advantage
+    remember: Callable[[Batch], Batch] = lambda batch: batch
+    loss: Callable[[Batch], Float[Array, ""]] = clipped_loss
+    memory: Callable[[int, int], PyTree] = lambda num_prompts, group_size: ()
+    temperature: Callable[[PyTree], Scalar] = lambda memory: 1.0
+    reference: Callable[[PyTree, PyTree, Array], PyTree] = keep_reference
+    prefer: Callable[[Batch], Float[Array, " prompt"]] = lambda batch: ~batch.degenerate * 1.0
+
+
+GRPO_METHOD = Method()
+
+
+class GRPOState(NamedTuple):
+    """Everything that training carries on.
+
+    Attributes:
+      params: ``{"policy"}`` and, for a method that uses values, ``{"critic"}``.
+      behavior_params: the policy that samples.
+      reference_params: the policy that the method stays close to; None unless it uses one.
+      optimizer_state: of the optimizer.
+      memory: of the method.
+      update: updates done.
+    """
+
+    params: dict[str, PyTree]
+    behavior_params: PyTree
+    reference_params: PyTree
+    optimizer_state: PyTree
+    memory: PyTree
+    update: Int[Array, ""]
+
+
+class GRPO(NamedTuple):
+    """Training of a policy over tokens as pure functions.
+
+    Attributes:
+      init: ``(policy_params, (num_prompts, group_size)) -> state``.
+      update: ``(state, batch, key) -> (state, metrics)``: gradient steps on sampled groups.
+      method: what is optimized.
+      config: structure of the policy.
+    """
+
+    init: Callable[[PyTree, tuple[int, int]], GRPOState]
+    update: Callable[[GRPOState, Batch, PRNGKeyArray], tuple[GRPOState, dict[str, Array]]]
+    method: Method
+    config: transformer.Config
+
+
+USES = ("reference", "distribution", "value")
+
+
+class Scores(NamedTuple):
+    """What a model says of the tokens of responses.
+
+    Attributes:
+      log_prob: of each token.
+      entropy: of the distribution that it was drawn from.
+      logits: of that distribution, or None.
+    """
+
+    log_prob: Float[Array, "prompt group time"]
+    entropy: Float[Array, "prompt group time"]
+    logits: Float[Array, "prompt group time vocab"] | None
+
+
+def features(config: transformer.Config, params: PyTree, batch: Batch, *, remat: bool = False) -> Array:
+    """Representations from which each token of the responses is predicted ``[prompt, group, time, hidden]``."""
+    tokens = jnp.concatenate([batch.prompt, batch.token], axis=-1)
+    where = jnp.concatenate([batch.prompt_where, batch.present], axis=-1)
+    x, _ = transformer.hidden(config, params, tokens, where=where, remat=remat)
+    return x[..., batch.prompt.shape[-1] - 1 : -1, :]
+
+
+def score(
+    config: transformer.Config, params: PyTree, batch: Batch, *, distribution: bool = False, remat: bool = False
+) -> Scores:
+    """Log-probabilities and entropies of the responses' tokens under a policy, at temperature 1.
+
+    Args:
+      config: structure of the policy.
+      params: its parameters; carry the gradient.
+      batch: with the tokens.
+      distribution: keep the logits, ``[prompt, group, time, vocab]`` in float32; otherwise they exist in chunks only.
+      remat: recompute each layer in the backward pass.
+    """
+    x = features(config, params, batch, remat=remat)
+    if not distribution:
+        unembedding = params["embedding"].T if config.tie_embeddings else params["unembedding"]["kernel"]
+        found = transformer.token_statistics(x, unembedding, batch.token, where=batch.where)
+        return Scores(found.log_prob, found.entropy, None)
+    logits = transformer.unembed(config, params, x)
+    log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), batch.token[..., None], axis=-1)[..., 0]
+    kept = lambda x: jnp.where(batch.where, x, 0.0)
+    return Scores(kept(log_prob), kept(categorical_entropy(logits)), logits)
+
+
+def learner(
+    config: transformer.Config,
+    optimizer: optax.GradientTransformation,
+    method: Method = GRPO_METHOD,
+    *,
+    epochs: int = 1,
+    minibatches: int = 1,
+    renew_behavior: int = 1,
+    remat: bool = False,
+) -> GRPO:
+    """A learner of sequences.
+
+    Args:
+      config: structure of the policy, and of the critic where the method uses one.
+      optimizer: of all parameters.
+      method: what is optimized.
+      epochs: static; passes over each batch.
+      minibatches: static; gradient steps of a pass, each on whole groups.
+      renew_behavior: static; the sampling policy becomes the trained one after every so many updates; batches in
+        between are stale.
+      remat: static; recompute layers in the backward pass, for less memory.
+
+    Raises:
+      ValueError: a count below one, or a method that uses what does not exist.
+    """
+    for name, count in (("epochs", epochs), ("minibatches", minibatches), ("renew_behavior", renew_behavior)):
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+    if unknown := method.uses - set(USES):
+        raise ValueError(f"a method may use {', '.join(USES)}; got {', '.join(sorted(unknown))}")
+    distribution = "distribution" in method.uses
+
+    def init(policy_params: PyTree, shape: tuple[int, int]) -> GRPOState:
+        params = {"policy": policy_params}
+        if "value" in method.uses:
+            params["critic"] = policy_params | {"head": jnp.zeros(config.hidden_size, config.dtype)}
+        return GRPOState(
+            params=params,
+            behavior_params=policy_params,
+            reference_params=policy_params if "reference" in method.uses else None,
+            optimizer_state=optimizer.init(params),
+            memory=method.memory(*shape),
+            update=jnp.zeros((), jnp.int32),
+        )
+
+    def in_training(params: dict[str, PyTree], batch: Batch) -> Batch:
+        found = score(config, params["policy"], batch, distribution=distribution, remat=remat)
+        batch = batch._replace(log_prob=found.log_prob, entropy=found.entropy, logits=found.logits)
+        if "critic" in params:
+            batch = batch._replace(value=value(params["critic"], batch))
+        return batch
+
+    def value(critic: PyTree, batch: Batch) -> Float[Array, "prompt group time"]:
+        return features(config, critic, batch, remat=remat).astype(jnp.float32) @ critic["head"].astype(jnp.float32)
+
+    def sampled(state: GRPOState, batch: Batch, key: PRNGKeyArray) -> Batch:
+        """The batch as slots see it before any gradient step."""
+        behavior = score(config, state.behavior_params, batch, distribution=distribution)
+        batch = batch._replace(
+            log_prob=behavior.log_prob,
+            behavior_log_prob=behavior.log_prob,
+            entropy=behavior.entropy,
+            behavior_entropy=behavior.entropy,
+            logits=behavior.logits,
+            behavior_logits=behavior.logits,
+            key=key,
+            update=state.update,
+            memory=state.memory,
+        )
+        if state.reference_params is not None:
+            reference = score(config, state.reference_params, batch, distribution=distribution)
+            batch = batch._replace(reference_log_prob=reference.log_prob, reference_logits=reference.logits)
+        if "critic" in state.params:
+            now = value(state.params["critic"], batch)
+            batch = batch._replace(value=now, behavior_value=now)
+        batch = batch._replace(reward=method.reward(batch))
+        return method.remember(batch._replace(advantage=method.advantage(batch)))
+
+    def update(state: GRPOState, batch: Batch, key: PRNGKeyArray) -> tuple[GRPOState, dict[str, Array]]:
+        num_prompts = batch.reward.shape[0]
+        if num_prompts % minibatches:
+            raise ValueError(f"minibatches must divide the {num_prompts} prompts of an update, got {minibatches}")
+        slot_key, steps_key = jax.random.split(key)
+        batch = sampled(state, batch, slot_key)
+
+        def gradient_step(carry, index_and_key):
+            params, optimizer_state = carry
+            index, key = index_and_key
+            # Only what has the prompts' axis is cut; key, update and memory go to every minibatch whole.
+            part = jax.tree.map(lambda x: x[index], batch._replace(key=None, update=None, memory=None))
+            part = part._replace(key=key, update=batch.update, memory=batch.memory)
+
+            def objective(params):
+                seen = in_training(params, part)
+                loss = method.loss(seen)
+                return loss, {"loss": loss} | step_diagnostics(jax.lax.stop_gradient(seen))
+
+            gradient = jax.grad(objective, has_aux=True)
+            found, metrics = gradient(params)
+            changes, optimizer_state = optimizer.update(found, optimizer_state, params)
+            metrics["gradient_norm"] = optax.tree.norm(found)
+            return (optax.apply_updates(params, changes), optimizer_state), metrics
+
+        size = num_prompts // minibatches
+        orders = jax.vmap(lambda key: jax.random.permutation(key, num_prompts))(jax.random.split(steps_key, epochs))
+        indices = orders.reshape(epochs * minibatches, size)
+        keys = jax.random.split(jax.random.fold_in(steps_key, 1), len(indices))
+        (params, optimizer_state), metrics = jax.lax.scan(
+            gradient_step, (state.params, state.optimizer_state), (indices, keys)
+        )
+        metrics = jax.tree.map(jnp.mean, metrics) | {"log_ratio_max": jnp.max(metrics["log_ratio_max"])}
+        renew = (state.update + 1) % renew_behavior == 0
+        reference = state.reference_params
+        if reference is not None:
+            reference = method.reference(params["policy"], reference, state.update)
+        state = GRPOState(
+            params=params,
+            behavior_params=jax.tree.map(
+                lambda new, old: jnp.where(renew, new, old), params["policy"], state.behavior_params
+            ),
+            reference_params=reference,
+            optimizer_state=optimizer_state,
+            memory=batch.memory,
+            update=state.update + 1,
+        )
+        return state, metrics | batch_diagnostics(batch)
+
+    return GRPO(init, update, method, config)
+
+
+def step_diagnostics(batch: Batch) -> dict[str, Float[Array, ""]]:
+    """Of a gradient step: ``entropy``, and how far the policy is from the one that sampled.
+
+    Returns:
+      ``entropy`` (nats per token), ``behavior_kl`` (unbiased estimate per token), ``log_ratio_max`` (largest absolute
+      value), ``effective_sample_size`` (of the tokens' ratios, as a share of the tokens), and ``ratio_above`` and
+      ``ratio_below``: shares of the tokens of positive advantage whose ratio exceeds 1.2, and of those of negative
+      advantage whose ratio is below 0.8, which a clipped surrogate would no longer follow.
+    """
+    log_ratio = jnp.where(batch.where, batch.log_prob - batch.behavior_log_prob, 0.0)
+    ratio = jnp.exp(log_ratio)
+    mean = lambda x, where=batch.where: reduce.token_mean(x * 1.0, where=where)
+    positive, negative = (batch.where & sign for sign in (batch.advantage > 0, batch.advantage < 0))
+    metrics = {
+        "entropy": mean(batch.entropy),
+        "behavior_kl": mean(jnp.expm1(log_ratio) - log_ratio),
+        "log_ratio_max": jnp.max(jnp.abs(log_ratio)),
+        "effective_sample_size": mean(ratio) ** 2 / jnp.maximum(mean(ratio**2), 1e-30),
+        "ratio_above": mean(ratio > 1.2, positive),
+        "ratio_below": mean(ratio < 0.8, negative),
+    }
+    if batch.reference_log_prob is not None:
+        log_ratio = batch.reference_log_prob - batch.log_prob
+        metrics["reference_kl"] = mean(jnp.where(batch.where, jnp.expm1(log_ratio) - log_ratio, 0.0))
+    return metrics
+
+
+def batch_diagnostics(batch: Batch) -> dict[str, Float[Array, ""]]:
+    """Of a sampled batch.
+
+    Returns:
+      ``reward`` and ``accuracy`` of the samples, ``degenerate`` (share of groups whose rewards are all equal),
+      ``response_length`` (own tokens) and ``covariance`` of the
+      tokens' log-probabilities and advantages, whose sign is that of the coming change of entropy, reversed.
+    """
+    log_prob, advantage = batch.behavior_log_prob, batch.advantage
+    mean = lambda x: reduce.token_mean(x, where=batch.where)
+    return {
+        "reward": jnp.mean(batch.reward),
+        "accuracy": jnp.mean(batch.correct * 1.0),
+        "degenerate": jnp.mean(batch.degenerate * 1.0),
+        "response_length": jnp.mean(batch.length * 1.0),
+        "covariance": mean(log_prob * advantage) - mean(log_prob) * mean(advantage),
+    }

@@ -1,0 +1,68 @@
+"""Supervised fine-tuning on responses: the warm-up before a policy is rewarded for its own.
+
+References:
+  Ouyang et al. (2022). Training Language Models to Follow Instructions with Human Feedback. arXiv:2203.02155.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+
+from rlx import reduce
+from rlx.algorithms.actor_critic import descend
+from rlx.algorithms.grpo import Batch, score
+from rlx.losses.imitation import behavior_cloning
+from rlx.policies import transformer
+
+
+class SFTState(NamedTuple):
+    """What is learned: parameters, by the name that GRPO has them under, state of the optimizer, and steps taken."""
+
+    params: dict[str, PyTree]
+    optimizer_state: PyTree
+    update: Int[Array, ""]
+
+
+class SFT(NamedTuple):
+    """Supervised fine-tuning as pure functions.
+
+    Attributes:
+      init: ``policy_params -> state``.
+      update: ``(state, batch, key) -> (state, metrics)``: one gradient step on the tokens where ``batch.where``.
+      config: structure of the policy.
+    """
+
+    init: Callable[[PyTree], SFTState]
+    update: Callable[[SFTState, Batch, PRNGKeyArray], tuple[SFTState, dict[str, Array]]]
+    config: transformer.Config
+
+
+def learner(config: transformer.Config, optimizer: optax.GradientTransformation, *, remat: bool = False) -> SFT:
+    """Maximum likelihood of responses: −log π(token), averaged over all tokens of a batch.
+
+    Args:
+      config: structure of the policy.
+      optimizer: of its parameters.
+      remat: static; recompute layers in the backward pass, for less memory.
+    """
+
+    def init(policy_params: PyTree) -> SFTState:
+        params = {"policy": policy_params}
+        return SFTState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+    def update(state: SFTState, batch: Batch, key: PRNGKeyArray) -> tuple[SFTState, dict[str, Array]]:
+        def objective(params: dict[str, PyTree]):
+            found = score(config, params["policy"], batch, remat=remat)
+            loss = reduce.token_mean(behavior_cloning(found.log_prob, where=batch.where), where=batch.where)
+            return loss, {"loss": loss, "entropy": reduce.token_mean(found.entropy, where=batch.where)}
+
+        params, optimizer_state, metrics = descend(optimizer, objective, state.params, state.optimizer_state)
+        return SFTState(params, optimizer_state, state.update + 1), jax.tree.map(jax.lax.stop_gradient, metrics)
+
+    return SFT(init, update, config)

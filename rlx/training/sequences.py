@@ -1,0 +1,254 @@
+"""Programs of policies over tokens: groups of responses are sampled, verified and learned from in one compiled step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from rlx import reduce
+from rlx.algorithms.grpo import GRPO, Batch, score
+from rlx.diagnostics import majority_at_k, pass_at_k
+from rlx.policies import transformer
+from rlx.training.loop import Program
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What a program needs of a task of tokens; `envs.tokens` has some. Functions are of one problem.
+
+    Attributes:
+      prompt_length: tokens of a prompt, which is padded on the left.
+      response_length: tokens of a response, which is padded on the right.
+      pad_token: the padding.
+      end_token: what ends a response.
+      num_turns: turns of the policy.
+      turn_length: tokens of each.
+      reply_length: tokens that the environment appends between two turns.
+    """
+
+    prompt_length: int
+    response_length: int
+    pad_token: int
+    end_token: int
+    num_turns: int
+    turn_length: int
+    reply_length: int
+
+    def sample(self, key: PRNGKeyArray, split: str) -> Any:
+        """A problem with ``prompt``, ``where`` and what the rest of it needs; split is "train" or "test"."""
+
+    def solve(self, problem: Any) -> Int[Array, " time"]:
+        """A solution."""
+
+    def verify(self, problem: Any, token: Int[Array, " time"], where: Bool[Array, " time"]) -> Any:
+        """A verdict with ``correct``, ``answer``, ``first_error`` and ``step``."""
+
+    def reply(self, problem: Any, token: Int[Array, " turn"], where: Bool[Array, " turn"], turn: int) -> tuple:
+        """What the environment answers to a turn: tokens and where they are real."""
+
+
+class SequenceState(NamedTuple):
+    """The whole of a run: saved and restored, it goes on bit for bit.
+
+    Attributes:
+      learner: state of the learner.
+      key: random key.
+      update: updates done.
+    """
+
+    learner: PyTree
+    key: PRNGKeyArray
+    update: Int[Array, ""]
+
+    @property
+    def params(self) -> PyTree:
+        """The learner's parameters."""
+        return self.learner.params
+
+
+def rollout(
+    key: PRNGKeyArray,
+    config: transformer.Config,
+    params: PyTree,
+    task: Task,
+    problems: Any,
+    *,
+    group_size: int,
+    **sampling: Any,
+) -> Batch:
+    """Groups of responses to problems, verified; a multi-turn task answers between the policy's turns.
+
+    Args:
+      key: random key.
+      config: structure of the policy.
+      params: its parameters.
+      task: what verifies, and replies.
+      problems: of ``task.sample``, with a leading axis ``[prompt]``.
+      group_size: responses to each.
+      sampling: temperature, top_k, top_p and min_p of ``transformer.decode``.
+
+    Returns:
+      A batch whose reward is 1 where the verifier accepts the response, else 0.
+    """
+    num_prompts = problems.prompt.shape[0]
+    repeated = jax.tree.map(lambda x: jnp.repeat(x, group_size, axis=0), problems)
+    state = transformer.prefill(
+        config, params, problems.prompt, where=problems.where, capacity=task.prompt_length + task.response_length
+    )
+    state = transformer.repeat(state, group_size)
+    decode = {"max_new_tokens": task.turn_length, "stop_tokens": (task.end_token,), "pad_token": task.pad_token}
+    tokens, present, own = [], [], []
+    running = jnp.ones(num_prompts * group_size, bool)
+    for turn in range(task.num_turns):
+        turn_key = jax.random.fold_in(key, turn)
+        spoken, state = transformer.decode(turn_key, config, params, state, where=running, **decode, **sampling)
+        tokens.append(spoken.tokens), present.append(spoken.where), own.append(spoken.where)
+        if turn + 1 < task.num_turns:
+            # A turn that ended early leaves slots free, which the cache skips: it advances for all sequences in step.
+            reply, real = jax.vmap(task.reply, in_axes=(0, 0, 0, None))(repeated, spoken.tokens, spoken.where, turn)
+            state = transformer.prefill(config, params, reply, where=real, state=state)
+            tokens.append(reply), present.append(real), own.append(jnp.zeros_like(real))
+    token, present, own = (jnp.concatenate(parts, axis=1) for parts in (tokens, present, own))
+    verdict = jax.vmap(task.verify)(repeated, token, present)
+    grouped = lambda x: x.reshape(num_prompts, group_size, *x.shape[1:])
+    return Batch(
+        prompt=grouped(repeated.prompt),
+        prompt_where=grouped(repeated.where),
+        token=grouped(token),
+        present=grouped(present),
+        where=grouped(own),
+        reward=grouped(verdict.correct * 1.0),
+        correct=grouped(verdict.correct),
+        answer=grouped(verdict.answer),
+        first_error=grouped(verdict.first_error),
+        step=grouped(verdict.step),
+    )
+
+
+def draw(key: PRNGKeyArray, task: Task, split: str, count: int) -> Any:
+    """Problems of a split, with a leading axis ``[prompt]``."""
+    return jax.vmap(partial(task.sample, split=split))(jax.random.split(key, count))
+
+
+def make_program(
+    task: Task,
+    learner: GRPO,
+    *,
+    policy_params: Callable[[PRNGKeyArray], PyTree],
+    num_prompts: int = 16,
+    group_size: int = 8,
+    oversample: int = 1,
+    temperature: float = 1.0,
+    eval_prompts: int = 64,
+    eval_samples: int = 8,
+) -> Program:
+    """The program of group-relative policy optimization on a task.
+
+    Args:
+      task: where prompts come from and what judges responses.
+      learner: what is learned.
+      policy_params: the policy to begin with, from a run's key: random, warmed up, or loaded weights.
+      num_prompts: prompts of an update.
+      group_size: responses to each.
+      oversample: prompts sampled for each that is learned from; those that the method prefers are kept.
+      temperature: of sampling, times that of the method.
+      eval_prompts: test prompts of an evaluation.
+      eval_samples: responses to each.
+
+    Raises:
+      ValueError: a count below one.
+    """
+    counts = dict(num_prompts=num_prompts, group_size=group_size, oversample=oversample)
+    for name, count in (counts | dict(eval_prompts=eval_prompts, eval_samples=eval_samples)).items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+    config, method = learner.config, learner.method
+
+    def init(key: PRNGKeyArray) -> SequenceState:
+        params_key, key = jax.random.split(key)
+        state = learner.init(policy_params(params_key), (num_prompts, group_size))
+        return SequenceState(state, key, jnp.zeros((), jnp.int32))
+
+    def step(state: SequenceState) -> tuple[SequenceState, dict[str, Array]]:
+        key, draw_key, sample_key, update_key = jax.random.split(state.key, 4)
+        problems = draw(draw_key, task, "train", oversample * num_prompts)
+        heat = temperature * method.temperature(state.learner.memory)
+        batch = rollout(
+            sample_key,
+            config,
+            state.learner.behavior_params,
+            task,
+            problems,
+            group_size=group_size,
+            temperature=heat,
+        )
+        metrics = {"sampled_accuracy": jnp.mean(batch.correct * 1.0)}
+        if oversample > 1:
+            _, best = jax.lax.top_k(method.prefer(batch), num_prompts)
+            # Empty trees stay empty: fields that are not known yet.
+            batch = jax.tree.map(lambda x: x[best], batch)
+        learner_state, learned = learner.update(state.learner, batch, update_key)
+        return SequenceState(learner_state, key, state.update + 1), metrics | learned
+
+    def evaluate(state: SequenceState, key: PRNGKeyArray) -> dict[str, Array]:
+        return evaluate_policy(
+            key, config, state.params["policy"], task, num_prompts=eval_prompts, num_samples=eval_samples
+        )
+
+    return Program(init, step, evaluate)
+
+
+def evaluate_policy(
+    key: PRNGKeyArray, config: transformer.Config, params: PyTree, task: Task, *, num_prompts: int, num_samples: int
+) -> dict[str, Float[Array, ""]]:
+    """How a policy does on test prompts.
+
+    Returns:
+      ``eval_return_mean``: accuracy of greedy responses; ``eval_return_std`` over prompts; ``eval_episode_length``:
+      their tokens; ``eval_stochastic_return_mean``: accuracy at temperature 1, which is pass@1; ``eval_pass_at_k`` and
+      ``eval_majority_at_k`` for k the number of samples and, as ``…_half_k``, for half of it; ``eval_entropy``: nats
+      per sampled token.
+    """
+    draw_key, greedy_key, sample_key = jax.random.split(key, 3)
+    problems = draw(draw_key, task, "test", num_prompts)
+    greedy = rollout(greedy_key, config, params, task, problems, group_size=1, temperature=0.0)
+    sampled = rollout(sample_key, config, params, task, problems, group_size=num_samples)
+    half = max(1, num_samples // 2)
+    return {
+        "eval_return_mean": jnp.mean(greedy.reward),
+        "eval_return_std": jnp.std(greedy.reward),
+        "eval_episode_length": jnp.mean(greedy.length * 1.0),
+        "eval_stochastic_return_mean": jnp.mean(sampled.reward),
+        "eval_pass_at_k": jnp.mean(pass_at_k(sampled.correct, k=num_samples)),
+        "eval_pass_at_half_k": jnp.mean(pass_at_k(sampled.correct, k=half)),
+        "eval_majority_at_k": jnp.mean(majority_at_k(sampled.answer, sampled.correct, k=num_samples)),
+        "eval_majority_at_half_k": jnp.mean(majority_at_k(sampled.answer, sampled.correct, k=half)),
+        "eval_entropy": reduce.token_mean(score(config, params, sampled).entropy, where=sampled.where),
+    }
+
+
+def solutions(task: Task, problems: Any) -> Batch:
+    """The task's own solutions as a batch of groups of one, to imitate; where they are replies, nothing is learned."""
+    token = jax.vmap(task.solve)(problems)
+    present = token != task.pad_token
+    own = jnp.arange(task.response_length) % (task.turn_length + task.reply_length) < task.turn_length
+    where = present & own
+    verdict = jax.vmap(task.verify)(problems, token, present)
+    grouped = lambda x: x[:, None]
+    return Batch(
+        prompt=grouped(problems.prompt),
+        prompt_where=grouped(problems.where),
+        token=grouped(token),
+        present=grouped(present),
+        where=grouped(where),
+        reward=grouped(verdict.correct * 1.0),
+        correct=grouped(verdict.correct),
+        answer=grouped(verdict.answer),
+        first_error=grouped(verdict.first_error),
+        step=grouped(verdict.step),
+    )

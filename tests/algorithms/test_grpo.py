@@ -1,0 +1,191 @@
+"""An update of GRPO is a policy gradient on the policy's own tokens, and every slot sees what it is promised."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from envs import tokens
+from rlx import reduce
+from rlx.algorithms import grpo, sft
+from rlx.policies import transformer
+from rlx.training import sequences
+
+TASK = tokens.make("sorting", length=3, symbols=4)
+CONFIG = transformer.Config(
+    vocab_size=len(TASK.vocabulary),
+    hidden_size=16,
+    intermediate_size=32,
+    num_layers=1,
+    num_heads=2,
+    num_key_value_heads=1,
+    head_dim=8,
+)
+SHAPE = (4, 3)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return transformer.init(jax.random.key(0), CONFIG)
+
+
+@pytest.fixture(scope="module")
+def batch(params):
+    problems = sequences.draw(jax.random.key(1), TASK, "train", SHAPE[0])
+    roll = jax.jit(partial(sequences.rollout, config=CONFIG, task=TASK, group_size=SHAPE[1]))
+    found = roll(jax.random.key(2), params=params, problems=problems)
+    # Rewards of our own: a random policy sorts nothing.
+    return found._replace(reward=jnp.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.5, 1.0]]))
+
+
+def log_probs(params, batch):
+    """Of the responses' tokens, by one plain forward pass over each."""
+    whole = jnp.concatenate([batch.prompt, batch.token], axis=-1)
+    where = jnp.concatenate([batch.prompt_where, batch.present], axis=-1)
+    logits = transformer.apply(CONFIG, params, whole, where=where)[..., TASK.prompt_length - 1 : -1, :]
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), batch.token[..., None], axis=-1)[..., 0]
+    return jnp.where(batch.where, chosen, 0.0)
+
+
+def test_a_rollout_ends_where_it_says(batch):
+    where, token = np.asarray(batch.where), np.asarray(batch.token)
+    assert where.shape == (*SHAPE, TASK.response_length)
+    np.testing.assert_array_equal(batch.present, batch.where)
+    for row, own in zip(token.reshape(-1, where.shape[-1]), where.reshape(-1, where.shape[-1])):
+        count = own.sum()
+        assert own[:count].all() and (row[count:] == TASK.pad_token).all()
+        assert (row[: count - 1] != TASK.end_token).all()
+        assert count == len(row) or row[count - 1] == TASK.end_token
+    # Members of a group answer the same prompt.
+    assert (np.asarray(batch.prompt) == np.asarray(batch.prompt)[:, :1]).all()
+
+
+@pytest.mark.parametrize("distribution", [False, True])
+def test_one_step_is_a_step_of_policy_gradient(params, batch, distribution):
+    uses = frozenset({"distribution"} if distribution else ())
+    learner = grpo.learner(CONFIG, optax.sgd(0.1), grpo.Method(uses=uses))
+    state, metrics = jax.jit(learner.update)(learner.init(params, SHAPE), batch, jax.random.key(3))
+
+    reward = np.asarray(batch.reward, np.float64)
+    advantage = (reward - reward.mean(1, keepdims=True)) / (reward.std(1, ddof=1, keepdims=True) + 1e-6)
+    # At ratio 1 the clipped surrogate has the gradient of −A·log π; means of tokens, then of sequences.
+    weight = advantage[..., None] / np.asarray(batch.length)[..., None] / advantage.size
+
+    def objective(params):
+        return -jnp.sum(jnp.where(batch.where, weight * log_probs(params, batch), 0.0))
+
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.jit(jax.grad(objective))(params))
+    for got, wanted in zip(jax.tree.leaves(state.params["policy"]), jax.tree.leaves(expected)):
+        np.testing.assert_allclose(got, wanted, atol=2e-6)
+    assert int(state.update) == 1
+    np.testing.assert_allclose(metrics["reward"], reward.mean(), rtol=1e-6)
+    np.testing.assert_allclose(metrics["degenerate"], 0.25)
+    np.testing.assert_allclose([metrics["behavior_kl"], metrics["log_ratio_max"]], 0.0, atol=1e-5)
+    for name, params_of in (("params", state.params["policy"]), ("behavior_params", state.behavior_params)):
+        assert all(jax.tree.leaves(jax.tree.map(lambda a, b: (a == b).all(), params_of, state.params["policy"]))), name
+
+
+def test_groups_of_equal_rewards_teach_nothing(params, batch):
+    learner = grpo.learner(CONFIG, optax.sgd(0.1))
+    same = batch._replace(reward=jnp.ones(SHAPE))
+    state, metrics = jax.jit(learner.update)(learner.init(params, SHAPE), same, jax.random.key(3))
+    assert metrics["degenerate"] == 1 and metrics["gradient_norm"] == 0
+    jax.tree.map(np.testing.assert_array_equal, state.params["policy"], params)
+
+
+def test_slots_see_what_they_are_promised(params, batch):
+    """Reference, values, memory, a shaped reward and a renewal of the sampling policy, over two updates."""
+    seen = {}
+
+    def loss(batch):
+        seen.update({name: value.shape for name, value in batch._asdict().items() if hasattr(value, "shape")})
+        penalty = jnp.square(batch.log_prob - batch.reference_log_prob) + jnp.square(batch.value - 1.0)
+        return reduce.token_mean(penalty - batch.advantage * batch.log_prob, where=batch.where)
+
+    method = grpo.Method(
+        uses=frozenset({"reference", "distribution", "value"}),
+        reward=lambda batch: batch.reward - 0.1,
+        remember=lambda batch: batch._replace(memory=batch.memory + jnp.mean(batch.reward)),
+        loss=loss,
+        memory=lambda num_prompts, group_size: jnp.zeros(()),
+        reference=grpo.averaged_reference(0.5),
+    )
+    learner = grpo.learner(CONFIG, optax.sgd(0.1), method, epochs=2, minibatches=2, renew_behavior=2)
+    update = jax.jit(learner.update)
+    start = learner.init(params, SHAPE)
+    first, metrics = update(start, batch, jax.random.key(3))
+    time, vocabulary = TASK.response_length, len(TASK.vocabulary)
+    tokens_shape = (2, SHAPE[1], time)
+    for name in ("log_prob", "behavior_log_prob", "reference_log_prob", "entropy", "value", "behavior_value", "where"):
+        assert seen[name] == tokens_shape, name
+    for name in ("logits", "behavior_logits", "reference_logits"):
+        assert seen[name] == (*tokens_shape, vocabulary), name
+    np.testing.assert_allclose(first.memory, np.mean(np.asarray(batch.reward)) - 0.1, rtol=1e-6)
+    equal = lambda a, b: all(jax.tree.leaves(jax.tree.map(lambda x, y: bool(jnp.allclose(x, y, atol=1e-7)), a, b)))
+    middle = jax.tree.map(lambda a, b: (a + b) / 2, first.params["policy"], params)
+    assert equal(first.reference_params, middle)
+    assert equal(first.behavior_params, params) and not equal(first.params["policy"], params)
+    # The critic's head is taught to say 1.
+    assert jnp.any(first.params["critic"]["head"] != 0)
+    assert metrics["reference_kl"] >= 0
+    second, _ = update(first, batch, jax.random.key(4))
+    assert equal(second.behavior_params, second.params["policy"])
+
+
+def test_settings_that_cannot_be(params, batch):
+    with pytest.raises(ValueError, match="minibatches must divide the 4 prompts of an update, got 3"):
+        learner = grpo.learner(CONFIG, optax.sgd(0.1), minibatches=3)
+        learner.update(learner.init(params, SHAPE), batch, jax.random.key(0))
+    with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
+        grpo.learner(CONFIG, optax.sgd(0.1), epochs=0)
+    with pytest.raises(ValueError, match="a method may use reference, distribution, value; got logits"):
+        grpo.learner(CONFIG, optax.sgd(0.1), grpo.Method(uses=frozenset({"logits"})))
+
+
+def test_a_warm_up_raises_the_likelihood_of_solutions(params):
+    learner = sft.learner(CONFIG, optax.adam(1e-2))
+    solved = sequences.solutions(TASK, sequences.draw(jax.random.key(5), TASK, "train", 16))
+    assert bool(solved.correct.all())
+
+    def step(state, key):
+        return learner.update(state, solved, key)
+
+    state, metrics = jax.jit(lambda s: jax.lax.scan(step, s, jax.random.split(jax.random.key(6), 60)))(
+        learner.init(params)
+    )
+    expected = -np.sum(log_probs(params, solved)) / np.sum(np.asarray(solved.where))
+    np.testing.assert_allclose(metrics["loss"][0], expected, rtol=1e-5)
+    assert metrics["loss"][-1] < 0.3 * metrics["loss"][0]
+
+
+def test_a_task_of_several_turns(params):
+    """Replies are read and not learned from, and each turn is written after the reply before it."""
+    task = tokens.make("tool", keys=3, terms=2)
+    config = transformer.Config(
+        vocab_size=len(task.vocabulary),
+        hidden_size=16,
+        num_layers=1,
+        num_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        intermediate_size=32,
+    )
+    own = transformer.init(jax.random.key(7), config)
+    problems = sequences.draw(jax.random.key(8), task, "train", 3)
+    batch = jax.jit(partial(sequences.rollout, config=config, task=task, group_size=2))(
+        jax.random.key(9), params=own, problems=problems
+    )
+    turn, reply = task.turn_length, task.reply_length
+    replies = np.zeros(task.response_length, bool)
+    for i in range(task.num_turns - 1):
+        replies[(i + 1) * turn + i * reply : (i + 1) * (turn + reply)] = True
+    assert not np.asarray(batch.where)[..., replies].any() and np.asarray(batch.present)[..., replies].all()
+    assert np.asarray(batch.where)[..., ~replies].any(axis=-1).all()
+    # What the sampler thought of its tokens is what a plain pass over the whole of it says.
+    scores = grpo.score(config, own, batch)
+    again = grpo.score(config, own, batch, distribution=True)
+    np.testing.assert_allclose(scores.log_prob, again.log_prob, atol=1e-5)
+    np.testing.assert_allclose(scores.entropy, again.entropy, atol=1e-5)
