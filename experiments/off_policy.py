@@ -65,6 +65,8 @@ class Config:
     """Activation of the hidden layers."""
     critic_layer_norm: bool = False
     """Layer normalization before every activation of the critics."""
+    normalize_observation: bool = False
+    """By running mean and standard deviation."""
     eval_episodes: int = 16
     """Episodes of an evaluation, deterministic and stochastic each."""
     max_eval_steps: int | None = None
@@ -145,6 +147,13 @@ def wire(make_learner: Callable, sweepable: tuple[str, ...]) -> Wiring:
         return loop.make_train(make_program(config, **slots), config.num_updates)
 
     return Wiring(hyperparameters, make_program, make_build, make_train)
+
+
+def normalized(config: Config, learner):
+    """The learner, on normalized observations if the config asks for it."""
+    from rlx.algorithms import with_running_normalization
+
+    return with_running_normalization(learner) if config.normalize_observation else learner
 
 
 def make_critic(config: Config):

@@ -75,13 +75,14 @@ def make_learner(config: Config, environment: envs.Environment, num_updates: int
         target_entropy=config.target_entropy * space.shape[0],
         reward_scale=config.reward_scale,
     )
-    return sac.learner(
+    learner = sac.learner(
         policy,
         off_policy.make_critic(config),
         *off_policy.make_optimizers(config),
         None if config.fixed_temperature else optax.adam(rate),
         **(arguments | slots),
     )
+    return off_policy.normalized(config, learner)
 
 
 hyperparameters, make_program, make_build, make_train = off_policy.wire(make_learner, SWEEPABLE)

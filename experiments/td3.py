@@ -63,9 +63,10 @@ def make_learner(config: Config, environment: envs.Environment, num_updates: int
         exploration_std=config.exploration_std,
         reward_scale=config.reward_scale,
     )
-    return td3.learner(
+    learner = td3.learner(
         actor, off_policy.make_critic(config), *off_policy.make_optimizers(config), **(arguments | slots)
     )
+    return off_policy.normalized(config, learner)
 
 
 hyperparameters, make_program, make_build, make_train = off_policy.wire(make_learner, SWEEPABLE)

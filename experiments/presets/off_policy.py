@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.presets.preset import Preset
 
-# Brax's SAC where its callers say nothing. Its loss is a quarter of ours, which Adam does not feel.
+# Brax's SAC where its callers say nothing or all the same. Its loss is a quarter of ours, which Adam does not feel.
 _BRAX_TRAINER = dict(
     unroll_length=1,
     std="softplus",
@@ -14,6 +14,7 @@ _BRAX_TRAINER = dict(
     temperature_learning_rate=3e-4,
     hidden_sizes=(256, 256),
     activation="relu",
+    normalize_observation=True,
     tau=0.005,
 )
 
@@ -32,7 +33,7 @@ def _brax(
     q_network_layer_norm: bool = False,
     action_repeat: int = 1,
 ) -> dict[str, Any]:
-    """Arguments of Brax's SAC as ours; its random start is ours, and its normalization of observations is left out."""
+    """Arguments of Brax's SAC as ours; its random start is ours."""
     overrides = dict(
         total_steps=num_timesteps // action_repeat,
         reward_scale=reward_scaling,

@@ -42,6 +42,8 @@ class Learner(NamedTuple):
       update: ``(state, batch, key) -> (state, metrics)``; on-policy algorithms take a ``[time, env]`` rollout,
         off-policy and offline ones minibatches ``[minibatches · sample]``.
       minibatches: how many minibatches an off-policy or offline update takes.
+      observe: ``(state, transitions) -> state``: takes in new experience before it can be drawn from a replay; leading
+        axes are free. For statistics over what was experienced, each transition once.
     """
 
     init: Callable[[PRNGKeyArray, Transition], PyTree]
@@ -49,6 +51,7 @@ class Learner(NamedTuple):
     mode: Callable[[PyTree, PyTree], Array]
     update: Callable[[PyTree, Transition, PRNGKeyArray], tuple[PyTree, dict[str, Array]]]
     minibatches: int = 1
+    observe: Callable[[PyTree, Transition], PyTree] = lambda state, transitions: state
 
 
 def spread_over_devices(batch: PyTree) -> PyTree:

@@ -127,6 +127,7 @@ def make_program(
         replay = buffer.init(jax.tree.map(lambda x: x[0, 0], transitions))
         if warmup_length:
             start, replay = carry, buffer.add(replay, transitions)
+            learner_state = learner.observe(learner_state, transitions)
         return ReplayState(learner_state, *start, replay, key, jnp.zeros((), jnp.int32))
 
     def step(state: ReplayState) -> tuple[ReplayState, dict[str, Array]]:
@@ -144,7 +145,7 @@ def make_program(
         )
         learner_state, metrics = jax.lax.scan(
             lambda state, inputs: learner.update(state, *inputs),
-            state.learner,
+            learner.observe(state.learner, transitions),
             (batches, jax.random.split(update_key, num_updates)),
         )
         state = ReplayState(learner_state, environment_states, observation, episodes, replay, key, state.update + 1)

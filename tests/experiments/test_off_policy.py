@@ -17,11 +17,11 @@ MODULES = {"sac": sac, "td3": td3}
 SEEDS = 4
 
 
-@pytest.mark.parametrize("env, name", [("rlx:pendulum", "td3"), ("gymnax:Pendulum-v1", "sac")])
-def test_the_pendulum_is_swung_up(env, name):
-    """Measured after 8000 steps: −117 to −174 for each of 8 seeds; one that never swings up gets about −1200."""
+@pytest.mark.parametrize("name", MODULES)
+def test_the_pendulum_is_swung_up(name):
+    """Measured after 8000 steps: −125 to −156 for each of 8 seeds; one that never swings up gets about −1200."""
     module = MODULES[name]
-    config = module.Config.for_env(env, total_steps=8000, eval_episodes=32)
+    config = module.Config.for_env("gymnax:Pendulum-v1", total_steps=8000, eval_episodes=32)
     program = module.make_program(config)
 
     def run(seed):
@@ -30,8 +30,9 @@ def test_the_pendulum_is_swung_up(env, name):
         return program.evaluate(state, eval_key)
 
     evaluation = jax.device_get(jax.jit(jax.vmap(run))(np.arange(SEEDS)))
-    assert np.median(evaluation["eval_return_mean"]) >= -250, evaluation
-    assert np.median(evaluation["eval_stochastic_return_mean"]) >= -300, evaluation
+    assert np.median(evaluation["eval_return_mean"]) >= -180, evaluation
+    assert np.min(evaluation["eval_return_mean"]) >= -250, evaluation
+    assert np.median(evaluation["eval_stochastic_return_mean"]) >= -220, evaluation
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -54,6 +55,7 @@ def test_brax_hopper_matches_the_published_arguments():
     config = sac.Config.for_env("brax:hopper")
     assert (config.num_envs, config.batch_size, config.updates_per_step) == (128, 512, 64)
     assert (config.discount, config.learning_rate, config.reward_scale) == (0.997, 6e-4, 30)
+    assert config.normalize_observation
     assert config.initial_steps == 8192 and config.initial_steps + config.num_updates * 128 == 6_553_600
 
 
@@ -77,6 +79,7 @@ def test_playground_presets_match_playgrounds_own_table(env):
         "learning_rate": published.learning_rate,
         "reward_scale": published.reward_scaling,
         "critic_layer_norm": published.network_factory.q_network_layer_norm,
+        "normalize_observation": published.normalize_observations,
         "action_repeat": published.action_repeat,
     }.items() <= dataclasses.asdict(config).items()
 
@@ -90,12 +93,13 @@ def test_a_sweep_runs_resumes_and_leaves_a_folder(name, tmp_path, capsys):
         *("--eval-episodes", "2", "--reports", "4", "--checkpoints", "4", "--no-rollout"),
     ]
     path = tmp_path / "run"
-    pages = [] if name == "sac" else ["--no-report"]
-    assert cli.main([*command, *pages, "--run-dir", str(path)]) == 0
+    plain = name == "sac"
+    options = [] if plain else ["--no-report", "--normalize-observation"]
+    assert cli.main([*command, *options, "--run-dir", str(path)]) == 0
     assert f"{name.upper()} on rlx:pendulum: 2 seeds × 2 settings × 60 steps" in capsys.readouterr().out
     table = MetricsTable.read(path / "metrics.parquet")
     np.testing.assert_array_equal(table["env_steps"], np.repeat([30, 40, 50, 60], 4))
-    assert (path / "report.html").exists() == (path / "curve.png").exists() == (not pages)
+    assert (path / "report.html").exists() == (path / "curve.png").exists() == plain
 
     (resumed := tmp_path / "again").mkdir()
     shutil.copytree(path, resumed, dirs_exist_ok=True)

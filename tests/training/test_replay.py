@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlx.algorithms import with_running_normalization
 from rlx.training import loop, replay
 from rlx.training.fit import fit
 from tests.training.off_policy_toy import assert_same, make_learner, make_replay
@@ -99,6 +100,21 @@ def test_minibatches_come_from_what_is_there():
     np.testing.assert_array_equal(values, [1, 2, 3, 4, 5])
     np.testing.assert_allclose(counts / time.size, np.array([2, 1, 1, 1, 1]) / 6, atol=0.08)
     np.testing.assert_array_equal(truncated, time == LIMIT)
+
+
+def test_a_normalizing_learner_sees_every_transition_once():
+    """Moments are those of all that the replay holds, the random steps included."""
+    learner = with_running_normalization(make_learner())
+    program = replay.make_program(
+        Toy(), learner, num_envs=4, unroll_length=2, updates_per_step=2, batch_size=8, buffer_size=64, warmup_steps=8
+    )
+    state, _ = jax.jit(loop.make_train(program, 3))(jax.random.key(0))
+    held = np.asarray(state.replay.experience.observation[0, : 8 + 3 * 8], np.float64)
+    moments = state.learner.observation_moments
+    assert moments.count == len(held) and state.learner.learner.step == 3 * 2
+    np.testing.assert_allclose(moments.mean, held.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(moments.variance, held.var(0), rtol=1e-5)
+    assert set(state.params) == {"actor", "critic"}
 
 
 def test_a_run_counts_its_random_steps(whole):
