@@ -24,29 +24,60 @@ hypothesis.settings.register_profile("rlx", deadline=None, derandomize=True, max
 hypothesis.settings.load_profile("rlx")
 
 
-COMPILED_MORE_THAN_RUN = {
-    "losses",
-    "regularizers",
-    "returns",
-    "rewards",
-    "weighting",
-    "controllers",
-    "diagnostics",
-    "transforms",
-    "tabular",
-    "curriculum",
-    "claims",
-    "test_contract.py",
-    "test_in_sample.py",
-    "test_composition.py",
+RUN_MORE_THAN_COMPILED = {
+    "test_cli.py",
+    "test_learning.py",
+    "test_sharding.py",
 }
+"""Tests that train until something is learned, and those that show a user's very programs exact."""
+
+LONGEST = (
+    "test_contract.py",
+    "experiments/test_learning.py",
+    "experiments/test_benchmarks.py",
+    "test_notebooks.py",
+    "experiments/claims/test_verdicts.py",
+    "experiments/test_cli.py",
+    "experiments/test_ppo.py",
+    "training/test_fit.py",
+    "experiments/test_off_policy.py",
+    "experiments/test_offline_learners.py",
+    "training/test_offline.py",
+    "training/test_replay.py",
+    "algorithms/test_offline.py",
+    "training/test_loop.py",
+    "envs/test_playground.py",
+    "envs/test_brax.py",
+    "experiments/test_ablation.py",
+    "algorithms/test_ppo.py",
+    "algorithms/test_td3.py",
+    "algorithms/test_sac.py",
+)
+"""Files that take longest, as measured from a clean clone."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # xdist would start with the files of most tests, and end with those of few and long ones, one worker idle.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that parallel workers end together."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: rank.get(item.path.relative_to(folder).as_posix(), len(rank)))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests of functions run each program once, on a few numbers: optimizing it would take longer than it saves."""
-    jax.config.update("jax_disable_most_optimizations", bool(COMPILED_MORE_THAN_RUN & {*request.path.parts}))
-    yield
+    """Most tests run a program once, on a few numbers: optimizing it would take longer than it saves."""
+    quick = request.path.name not in RUN_MORE_THAN_COMPILED
+    jax.config.update("jax_disable_most_optimizations", quick)
+    with pytest.MonkeyPatch.context() as patch:
+        # For the processes that a test starts.
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quick)))
+        yield
     jax.config.update("jax_disable_most_optimizations", False)
 
 

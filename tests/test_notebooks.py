@@ -10,19 +10,34 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, monkeypatch):
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def kinds_of_outputs(notebook):
+    """Of each cell the kinds of what it shows: text, values, pictures."""
+    return [
+        {kind for output in cell.outputs if output.get("name") != "stderr" for kind in output.get("data", {"text": ""})}
+        for cell in code_cells(notebook)
+    ]
+
+
+@every_notebook
+def test_notebook_runs_and_shows_what_was_committed(path, monkeypatch):
     monkeypatch.setenv("RLX_TINY", "1")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    committed = kinds_of_outputs(nbformat.read(path, as_version=4))
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": ROOT}})
-    client.execute()
+    assert kinds_of_outputs(client.execute()) == committed
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@every_notebook
 def test_notebook_is_committed_with_its_outputs(path):
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    cells = code_cells(nbformat.read(path, as_version=4))
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "run it from top to bottom"
     outputs = [output for cell in cells for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
@@ -30,4 +45,4 @@ def test_notebook_is_committed_with_its_outputs(path):
 
 
 def test_there_are_notebooks():
-    assert {path.stem for path in NOTEBOOKS} >= {"01_quickstart", "02_prototype_a_loss"}
+    assert {path.stem for path in NOTEBOOKS} >= {"01_quickstart", "02_prototype_a_loss", "03_offline"}
