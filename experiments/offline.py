@@ -31,7 +31,7 @@ class Config(abc.ABC):
     algorithm = "offline"
     sweepable = ("learning_rate",)
     steps_name = "gradient_steps"
-    num_envs = 1
+    num_envs = 0
     # What else is asked of every config; a learner that uses one of these makes a field or a property of it.
     reward_scaling, reward_scale, reward_shift = "none", 1.0, 0.0
     normalization_eps = 1e-3

@@ -1,1 +1,1 @@
-"""Benchmarks: each module measures one claim about speed, prints a table and writes its numbers as JSON."""
+"""Benchmarks: each module measures one claim about speed or returns, prints a table and writes its numbers as JSON."""

@@ -15,13 +15,13 @@ from experiments.cli.options import Switch, compilation_cache
 from experiments.cli.parsing import parse
 
 DESCRIPTION = """\
-Try what papers claim of their methods, on tabular softmax policies whose entropies and success rates are exact.
-Method and baseline get the same seeds, samples and gradient steps, and a learning rate tuned alike.
+Try what papers claim of their methods: on tabular softmax policies whose entropies and success rates are exact, and on
+datasets made here. Method and baseline get the same seeds, samples and gradient steps, and are tuned alike.
 
 examples:
   rlx claims                     list them
   rlx claims kl_cov mhpo         try two
-  rlx claims all                 try all, some minutes; the records go to experiments/claims/results
+  rlx claims all                 try all, for hours; the records go to experiments/claims/results
   rlx claims --markdown          the page docs/claims.md, from the records
 """
 
@@ -33,14 +33,14 @@ class Options:
     names: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(help="Claims, or all.", metavar="[NAME ...]")
     ] = ()
-    seeds: int = 32
-    """Seeds of the comparison."""
-    updates: int = 200
-    """Updates of each run."""
+    seeds: int | None = None
+    """Seeds of the comparison; None takes the claim's own."""
+    updates: int | None = None
+    """Updates, or gradient steps, of each run; None takes the claim's own."""
     out: str | None = None
     """Folder of the records; None keeps those of the project."""
     quick: Switch = False
-    """Two seeds and three updates, to see that it runs; writes no record unless --out is given."""
+    """Two seeds and a few updates, to see that it runs; writes no record unless --out is given."""
     markdown: Switch = False
     """Print docs/claims.md."""
 
@@ -63,20 +63,21 @@ def main(arguments: Sequence[str]) -> int:
         if name not in known:
             raise CommandError(f"no claim {name!r}; {nearest(name, [*known, 'all'])}")
     for flag, value in (("--seeds", options.seeds), ("--updates", options.updates)):
-        if value < 1:
+        if value is not None and value < 1:
             raise CommandError(f"{flag} must be at least 1, got {value}")
     import jax
 
     cache = compilation_cache("auto")
     jax.config.update("jax_compilation_cache_dir", str(cache))
-    size = verdicts.QUICK if options.quick else verdicts.Size(options.seeds, options.updates)
     for name in names:
-        record = verdicts.record(name, known[name], size)
+        own = known[name].quick if options.quick else known[name].size
+        size = verdicts.Size(options.seeds or own.num_seeds, options.updates or own.num_updates)
+        record, curves = verdicts.record(name, known[name], size)
         print(summary(record), flush=True)
         if options.out is not None or not options.quick:
             folder = Path(options.out) if options.out is not None else verdicts.RESULTS
             folder.mkdir(parents=True, exist_ok=True)
-            verdicts.save(record, folder)
+            verdicts.save(record, curves, folder)
     return 0
 
 

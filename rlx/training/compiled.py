@@ -64,15 +64,17 @@ class CompiledRuns(NamedTuple):
 def over_runs(function: Callable[..., PyTree], *, num_envs: int, seed_devices: int = 1) -> Callable[..., PyTree]:
     """A function of one run as a function of many, with a leading axis ``[run]`` on every argument and result.
 
-    Runs are a ``vmap`` axis, except where measurement speaks against it: on a CPU, runs of many environments go
-    through the program one after the other (``lax.map``), which is a tenth faster and needs less memory.
+    Runs are a ``vmap`` axis, except where measurement speaks against it: on a CPU, runs of many environments, and those
+    of none, which are gradient steps alone, go through the program one after the other (``lax.map``), which is a tenth
+    faster and needs less memory.
 
     Args:
       function: of one run.
-      num_envs: environments of each run.
+      num_envs: environments of each run; 0 for a function that learns from a dataset.
       seed_devices: devices that the runs are spread over.
     """
-    if jax.default_backend() == "cpu" and seed_devices == 1 and num_envs >= ENVS_TO_MAP_RUNS:
+    fills_a_cpu = num_envs >= ENVS_TO_MAP_RUNS or num_envs == 0
+    if jax.default_backend() == "cpu" and seed_devices == 1 and fills_a_cpu:
         return lambda *arguments: jax.lax.map(lambda one: function(*one), arguments)
     # The partitioner needs to know that the batch axis which vmap adds is the mesh's seed axis.
     return jax.vmap(function, spmd_axis_name="seed")
@@ -97,7 +99,7 @@ def compile_runs(
         values need no new compilation.
       updates_per_report: updates done by one call of ``advance``.
       mesh: devices, with axes ``seed`` and ``env``.
-      num_envs: environments of each run.
+      num_envs: environments of each run; 0 for runs from a dataset.
     """
     start = time.perf_counter()
     by_run, everywhere = NamedSharding(mesh, P("seed")), NamedSharding(mesh, P())
@@ -115,9 +117,12 @@ def compile_runs(
         return make(settings, data).evaluate(state, key)
 
     def over_all(function):
+        # The few environments of an evaluation leave a CPU idle: those of all runs are stepped together.
+        at_once = 1 if function is evaluate else num_envs
+
         def batched(data, settings, second):
             of_run = partial(function, data)
-            return over_runs(of_run, num_envs=num_envs, seed_devices=mesh.shape["seed"])(settings, second)
+            return over_runs(of_run, num_envs=at_once, seed_devices=mesh.shape["seed"])(settings, second)
 
         return batched
 

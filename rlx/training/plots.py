@@ -38,6 +38,7 @@ TITLES = {
     "eval_episode_length": "episode length, deterministic policy (steps)",
     "env_steps": "environment steps per seed",
     "gradient_steps": "gradient steps per seed",
+    "responses": "sampled responses per seed",
     "update": "updates",
     "wall_time": "wall time (s)",
     "sps": "environment steps per second",
@@ -195,7 +196,7 @@ def diagnostics(
     grid = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True)
     for axes, (name, lines) in zip(grid.flat, panels.items()):
         _decorate(axes, colors, x=x)
-        title = "gradient steps per second" if (name, x) == ("sps", "gradient_steps") else _title(name)
+        title = f"{x.replace('_', ' ')} per second" if name == "sps" and x in TIME_COLUMNS[1:] else _title(name)
         axes.set_title(title, loc="left", color=colors.text, fontsize=10, fontweight="bold", pad=6)
         for line, color in zip(lines, _palette(colors, len(lines))):
             _draw(axes, line, color, seeds=False)
@@ -217,6 +218,68 @@ def diagnostics(
             labelcolor=colors.text,
             columnspacing=1.4,
         )
+    return _save(figure, out)
+
+
+def panels(
+    panels: Mapping[str, Mapping[str, Float[np.ndarray, "run point"]]],
+    x: Float[np.ndarray, " point"],
+    *,
+    x_label: str,
+    y_label: str,
+    out: str | os.PathLike | None = None,
+    title: str | None = None,
+    confidence: float = 0.95,
+    theme: str = "light",
+) -> Figure:
+    """Draw arrays side by side, such as methods on several tasks: interquartile mean and bootstrap band over runs.
+
+    Args:
+        panels: title of a panel → name of a line → its values. A name has one color in all panels.
+        x: along the horizontal axis.
+        x_label: what that is.
+        y_label: what the values are.
+        out: where to save the picture; not saved by default.
+        title: title of the picture.
+        confidence: probability mass of the bands.
+        theme: `"light"` or `"dark"`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if there is no panel, or the theme is unknown.
+    """
+    colors = _theme(theme)
+    if not panels:
+        raise ValueError("panels must hold at least one panel")
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    color_of = dict(zip(names, _palette(colors, len(names))))
+    figure = _figure((max(4.6, 3.3 * len(panels)), 3.1), colors)
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (heading, lines) in zip(grid, panels.items()):
+        _decorate(axes, colors, x=x_label)
+        axes.set_title(heading, loc="left", color=colors.text, fontsize=10, fontweight="bold", pad=6)
+        axes.set_xlabel(x_label, color=colors.muted, fontsize=9)
+        for name, values in lines.items():
+            band = learning_curve_band(values, confidence=confidence)
+            if len(values) > 1:
+                axes.fill_between(x, band.low, band.high, color=color_of[name], alpha=0.18, linewidth=0, zorder=1)
+            axes.plot(x, band.center, color=color_of[name], linewidth=2.0, label=name, zorder=3)
+    grid[0].set_ylabel(y_label, color=colors.text, labelpad=7)
+    handles = {label: line for axes in grid for line, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(
+        [handles[name] for name in names],
+        names,
+        loc="outside upper left",
+        ncols=min(6, len(names)),
+        frameon=False,
+        fontsize=9,
+        labelcolor=colors.text,
+        title=title,
+        title_fontproperties={"weight": "bold", "size": 11},
+        alignment="left",
+    )
     return _save(figure, out)
 
 

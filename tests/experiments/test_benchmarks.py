@@ -1,5 +1,6 @@
-"""Benchmarks run at a tiny size, and their arithmetic is right; nothing here asserts a speed."""
+"""Benchmarks run at a tiny size, and their arithmetic is right; nothing here asserts a speed or a return."""
 
+import dataclasses
 import importlib
 import itertools
 import json
@@ -10,9 +11,17 @@ import numpy as np
 import pytest
 
 from experiments import ppo as wiring
-from experiments.benchmarks import efficiency, functions, gpu, peers, seeds, startup, timing
+from experiments.benchmarks import brax_sac, efficiency, functions, gpu, offline, peers, seeds, startup, timing
+from rlx import data
+from rlx.algorithms import Transition
 
-TINY = timing.tiny(timing.SETTINGS["inverted_pendulum"])
+
+def tiny(config, make_tiny=timing.tiny):
+    """As `timing.tiny`, with a task that compiles in a fraction of the time: what is measured is not under test."""
+    return dataclasses.replace(make_tiny(config), env="rlx:pendulum", backend=None)
+
+
+TINY = tiny(timing.SETTINGS["inverted_pendulum"])
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +53,7 @@ def test_save_names_the_device_and_keeps_the_record(tmp_path):
 
 def test_bare_gradients_take_the_steps_of_adam_on_the_ppo_loss(environment):
     init, steps = efficiency.bare_gradients(TINY, environment)
-    batch = efficiency.resident_minibatch(jax.random.key(1), 16, (4,), (1,))
+    batch = efficiency.resident_minibatch(jax.random.key(1), 16, (3,), (1,))
     params, _ = state = init(jax.random.key(0), batch.observation[0])
     (after, optimizer_state) = steps(state, batch)
     count = TINY.update_epochs * TINY.num_minibatches
@@ -88,13 +97,55 @@ def test_growth_stops_at_the_first_that_does_not_fit(monkeypatch):
     assert counts == [8, 16, 32, 64]
 
 
-@pytest.mark.parametrize("name", ["efficiency", "peers", "seeds", "startup", "gpu"])
+def test_bare_gradients_are_those_of_the_offline_learner():
+    """Without noise on the target's actions, one update of TD3+BC on the same minibatches."""
+    size = offline.TINY._replace(updates=offline.DELAY)
+    dataset = offline.make_dataset(jax.random.key(0), size.rows)
+    batch = data.sample(dataset, jax.random.key(1), (offline.DELAY, size.batch_size))
+    init, steps = offline.bare_gradients(size)
+    start = jax.jit(init)(jax.random.key(2))
+    (actor, critic), targets, _ = jax.jit(steps)(start, batch, jnp.zeros_like(batch.action))
+
+    learner = offline.make_learner(size, smoothing_std=0.0)
+    flat = Transition(**jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch._asdict()))
+    state = jax.jit(learner.init)(jax.random.key(3), flat)
+    params = dict(zip(("actor", "critic"), start[0]))
+    state, _ = jax.jit(learner.update)(state._replace(params=params, target_params=params), flat, jax.random.key(4))
+    same = lambda ours, theirs: jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), ours, theirs
+    )
+    same({"actor": actor, "critic": critic}, state.params)
+    same(dict(zip(("actor", "critic"), targets)), state.target_params)
+
+
+def test_returns_are_compared_by_the_lower_end_of_braxs_interval():
+    runs = {"sac": [5.0] * 4, "td3": [0.9] * 4, "brax": [1.0, 1.0, 9.0, 9.0]}
+    results = brax_sac.summary({name: {"eval_return_mean": returns} for name, returns in runs.items()})
+    assert results["brax"]["interquartile_mean"] == 5.0 and results["brax"]["interval"][0] == 1.0
+    assert results["sac"]["reaches_brax"] and not results["td3"]["reaches_brax"]
+    assert "reaches_brax" not in results["brax"]
+
+
+@pytest.mark.parametrize("name", ["efficiency", "peers", "seeds", "startup", "gpu", "offline"])
 def test_quick_run_gives_positive_numbers_and_writes_nothing(name, monkeypatch):
     module = importlib.import_module(f"experiments.benchmarks.{name}")
     monkeypatch.setattr(timing, "save", lambda *_: pytest.fail("a quick run must not write results"))
+    if name != "peers":  # one of them knows Brax's tasks only
+        monkeypatch.setattr(timing, "tiny", tiny)
     record = module.main(["--quick"])
     numbers = [leaf for leaf in jax.tree.leaves(record) if isinstance(leaf, float)]
     assert numbers and all(np.isfinite(number) and number >= 0 for number in numbers)
+
+
+def test_quick_comparison_with_brax_evaluates_all_alike(monkeypatch):
+    monkeypatch.setattr(timing, "save", lambda *_: pytest.fail("a quick run must not write results"))
+    record = brax_sac.main(["--quick"])
+    # 4 updates of 2 gradient steps, on 8 environments after 4 random steps of each.
+    assert record["gradient_steps"] == 8 and set(record["results"]) == {"sac", "brax"}
+    for result in record["results"].values():
+        assert result["num_finite"] == 2 and result["runs"]["eval_episode_length"] == [20.0, 20.0]
+        # Rewards are positions, and each of 20 steps of 0.02 s may add 0.02 to the speed.
+        assert 0 <= result["interval"][0] <= result["interval"][1] <= 0.02**2 * 20 * 21 * 22 / 6 + 1e-6
 
 
 def test_functions_are_measured_with_the_gradients_they_carry():
@@ -108,6 +159,7 @@ def test_functions_are_measured_with_the_gradients_they_carry():
 
 
 def test_every_benchmark_is_covered():
-    assert {module.__name__.rpartition(".")[2] for module in (efficiency, functions, gpu, peers, seeds, startup)} == {
+    covered = (brax_sac, efficiency, functions, gpu, offline, peers, seeds, startup)
+    assert {module.__name__.rpartition(".")[2] for module in covered} == {
         path.stem for path in timing.RESULTS.parent.glob("*.py") if "def main(" in path.read_text(encoding="utf-8")
     }

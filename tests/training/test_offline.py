@@ -25,7 +25,7 @@ def run(run_dir=None, *, seeds=(0, 1, 2), **options):
         build(),
         seeds=seeds,
         hyperparameters={"learning_rate": [1e-2] * len(seeds)},
-        num_envs=1,
+        num_envs=0,
         steps_per_update=4,
         steps_name="gradient_steps",
         num_updates=6,
@@ -86,7 +86,7 @@ def test_the_data_is_an_argument_of_the_program(monkeypatch):
             {},
             updates_per_report=1,
             mesh=make_mesh(2, 1),
-            num_envs=1,
+            num_envs=0,
         )
     small, large = sorted(sizes[:3]), sorted(sizes[3:])
     assert all(b < a + 1000 for a, b in zip(small, large)), (small, large)
