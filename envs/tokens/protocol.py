@@ -68,7 +68,7 @@ class TokenTask:
         num_turns: turns of the policy.
         reply_length: tokens that the environment appends between two of them.
         reply: `(problem, tokens [turn], where [turn], turn) -> (tokens [reply], where [reply])`, its answer to a turn,
-            which ends in a real token.
+            whose last token is real.
     """
 
     name: str

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,63 +17,20 @@ from rlx.training.metrics import (
     TIME_COLUMNS,
     Curve,
     MetricsTable,
-    atomic_path,
     curves,
     hyperparameter_names,
     setting_label,
     time_column,
 )
 from rlx.training.statistics import Band, learning_curve_band
+from rlx.training.style import TITLES, decorate, new_figure, palette_of, save, theme_of, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLES = {
-    "eval_return_mean": "return, deterministic policy",
-    "eval_stochastic_return_mean": "return, exploring policy",
-    "return_mean": "return of training episodes",
-    "episode_length": "episode length (steps)",
-    "eval_episode_length": "episode length, deterministic policy (steps)",
-    "env_steps": "environment steps per seed",
-    "gradient_steps": "gradient steps per seed",
-    "responses": "sampled responses per seed",
-    "update": "updates",
-    "wall_time": "wall time (s)",
-    "sps": "environment steps per second",
-    "approximate_kl": "approximate KL (nats)",
-    "entropy": "entropy (nats)",
-}
 # A picture is a few hundred points wide: more reports than that only cost time in the bootstrap.
 MAX_REPORTS = 250
-
-
-class Theme(NamedTuple):
-    """Colors of a figure; the palette is Okabe and Ito's, safe for color-blind readers."""
-
-    background: str
-    text: str
-    muted: str
-    grid: str
-    palette: tuple[str, ...]
-
-
-THEMES = {
-    "light": Theme(
-        background="#ffffff",
-        text="#1f2328",
-        muted="#656d76",
-        grid="#e6e8eb",
-        palette=("#0072b2", "#d55e00", "#009e73", "#b8589a", "#c28400", "#3fa0dc", "#3d444d"),
-    ),
-    "dark": Theme(
-        background="#161b22",
-        text="#e6edf3",
-        muted="#9198a1",
-        grid="#2a313a",
-        palette=("#58a6e8", "#ff8a4c", "#2ec49b", "#dd94bf", "#e9b13b", "#9ad4f7", "#c9d1d9"),
-    ),
-}
 
 
 class Line(NamedTuple):
@@ -118,7 +74,7 @@ def learning_curve(
     Raises:
         ValueError: if there is nothing to draw, a column is missing, or the theme is unknown.
     """
-    colors = _theme(theme)
+    colors = theme_of(theme)
     lines = []
     for label, table in tables.items():
         table = table if isinstance(table, MetricsTable) else MetricsTable.read(table)
@@ -130,14 +86,14 @@ def learning_curve(
         lines = [line if line.metric == y else line._replace(label=f"{line.label} (training)") for line in lines]
 
     # A legend of many lines must find room beside the axes.
-    figure = _figure((7.6, max(4.5, 1 + 0.2 * len(lines))), colors)
+    figure = new_figure((7.6, max(4.5, 1 + 0.2 * len(lines))), colors)
     axes = figure.add_subplot()
-    _decorate(axes, colors, x=x)
+    decorate(axes, colors, x=x)
     axes.set_xlabel(TITLES.get(x, x), color=colors.text, labelpad=7)
     axes.set_ylabel(
-        _title(y if y in {line.metric for line in lines} else lines[0].metric), color=colors.text, labelpad=7
+        title_of(y if y in {line.metric for line in lines} else lines[0].metric), color=colors.text, labelpad=7
     )
-    palette = _palette(colors, len(lines))
+    palette = palette_of(colors, len(lines))
     for line, color in zip(lines, palette):
         _draw(axes, line, color, seeds=len(lines) == 1)
     subtitle = _subtitle(lines, confidence)
@@ -153,7 +109,7 @@ def learning_curve(
     )
     if len(lines) > 1:
         _label(axes, lines, palette)
-    return _save(figure, out)
+    return save(figure, out)
 
 
 def diagnostics(
@@ -180,7 +136,7 @@ def diagnostics(
     Raises:
         ValueError: if the run has measured none of them, or the theme is unknown.
     """
-    colors = _theme(theme)
+    colors = theme_of(theme)
     table = table if isinstance(table, MetricsTable) else MetricsTable.read(table)
     if names is None:
         known = {"seed", "update", *TIME_COLUMNS, "wall_time", *hyperparameter_names(table)}
@@ -192,13 +148,13 @@ def diagnostics(
         raise ValueError(f"nothing to draw: the run has no finite value of {', '.join(names) or 'any metric'}")
     num_columns = min(3, len(panels))
     num_rows = -(-len(panels) // num_columns)
-    figure = _figure((3.3 * num_columns, 2.15 * num_rows + 0.35), colors)
+    figure = new_figure((3.3 * num_columns, 2.15 * num_rows + 0.35), colors)
     grid = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True)
     for axes, (name, lines) in zip(grid.flat, panels.items()):
-        _decorate(axes, colors, x=x)
-        title = f"{x.replace('_', ' ')} per second" if name == "sps" and x in TIME_COLUMNS[1:] else _title(name)
+        decorate(axes, colors, x=x)
+        title = f"{x.replace('_', ' ')} per second" if name == "sps" and x in TIME_COLUMNS[1:] else title_of(name)
         axes.set_title(title, loc="left", color=colors.text, fontsize=10, fontweight="bold", pad=6)
-        for line, color in zip(lines, _palette(colors, len(lines))):
+        for line, color in zip(lines, palette_of(colors, len(lines))):
             _draw(axes, line, color, seeds=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
@@ -218,7 +174,7 @@ def diagnostics(
             labelcolor=colors.text,
             columnspacing=1.4,
         )
-    return _save(figure, out)
+    return save(figure, out)
 
 
 def panels(
@@ -250,15 +206,15 @@ def panels(
     Raises:
         ValueError: if there is no panel, or the theme is unknown.
     """
-    colors = _theme(theme)
+    colors = theme_of(theme)
     if not panels:
         raise ValueError("panels must hold at least one panel")
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-    color_of = dict(zip(names, _palette(colors, len(names))))
-    figure = _figure((max(4.6, 3.3 * len(panels)), 3.1), colors)
+    color_of = dict(zip(names, palette_of(colors, len(names))))
+    figure = new_figure((max(4.6, 3.3 * len(panels)), 3.1), colors)
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (heading, lines) in zip(grid, panels.items()):
-        _decorate(axes, colors, x=x_label)
+        decorate(axes, colors, x=x_label)
         axes.set_title(heading, loc="left", color=colors.text, fontsize=10, fontweight="bold", pad=6)
         axes.set_xlabel(x_label, color=colors.muted, fontsize=9)
         for name, values in lines.items():
@@ -280,7 +236,7 @@ def panels(
         title_fontproperties={"weight": "bold", "size": 11},
         alignment="left",
     )
-    return _save(figure, out)
+    return save(figure, out)
 
 
 def spread(positions: Float[np.ndarray, " n"], gap: float) -> Float[np.ndarray, " n"]:
@@ -398,68 +354,3 @@ def _subtitle(lines: Sequence[Line], confidence: float) -> str:
         return f"one seed{warning}"
     each = " each" if len(lines) > 1 else ""
     return f"interquartile mean over {seeds} seeds{each}, {100 * confidence:g} % bootstrap band{warning}"
-
-
-def _decorate(axes: Axes, colors: Theme, *, x: str) -> None:
-    from matplotlib.ticker import EngFormatter, MaxNLocator, StrMethodFormatter
-
-    axes.set_facecolor(colors.background)
-    axes.grid(axis="y", color=colors.grid, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(colors.grid)
-    axes.tick_params(colors=colors.muted, labelsize=9, length=0, pad=5)
-    axes.tick_params(axis="x", length=3, color=colors.grid)
-    axes.margins(x=0.01, y=0.06)
-    axes.xaxis.set_major_formatter(EngFormatter(sep="") if x != "wall_time" else StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_formatter(_tick)
-
-
-def _tick(value: float, _: int) -> str:
-    decimals = 0 if abs(value) >= 1000 else 8
-    return (
-        np.format_float_positional(round(value, decimals), trim="-").replace("-", "−")
-        if abs(value) < 1000
-        else f"{value:,.0f}".replace("-", "−")
-    )
-
-
-def _figure(size: tuple[float, float], colors: Theme) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, dpi=160, layout="constrained", facecolor=colors.background)
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09, wspace=0.03, hspace=0.04)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, out: str | os.PathLike | None) -> Figure:
-    if out is not None:
-        with atomic_path(Path(out)) as temporary:
-            figure.savefig(temporary)
-    return figure
-
-
-def _palette(colors: Theme, count: int) -> list[str]:
-    if count <= len(colors.palette):
-        return list(colors.palette[:count])
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    # Too many for distinct hues: an even ramp in the order of the settings, without its end nearest the page.
-    ramp = (0.0, 0.88) if colors is THEMES["light"] else (0.2, 1.0)
-    return [to_hex(color) for color in colormaps["viridis"](np.linspace(*ramp, count))]
-
-
-def _theme(name: str) -> Theme:
-    if name not in THEMES:
-        raise ValueError(f"theme must be one of {', '.join(THEMES)}; got {name!r}")
-    return THEMES[name]
-
-
-def _title(name: str) -> str:
-    return TITLES.get(name, name.replace("_", " "))

@@ -41,7 +41,7 @@ def differentiated(function, args, weights):
     return jax.jit(jax.grad(weighted(function, *weights), (0, 1, 3), has_aux=True))(*args)
 
 
-def close(ours, theirs, **tolerance):
+def assert_close(ours, theirs, **tolerance):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), ours, theirs)
 
 
@@ -50,7 +50,7 @@ def test_values_and_gradients_are_those_of_the_definition(rng, float64, batch, c
     args = (*problem(rng, *batch), jnp.asarray(0.7))
     weights = jnp.asarray(rng.normal(size=(2, *batch)))
     chunked = lambda h, w, t, temperature: token_statistics(h, w, t, temperature=temperature, chunk=chunk)
-    close(differentiated(chunked, args, weights), differentiated(plain, args, weights), rtol=0, atol=1e-10)
+    assert_close(differentiated(chunked, args, weights), differentiated(plain, args, weights), rtol=0, atol=1e-10)
 
 
 def test_float32_is_close_and_bfloat16_is_summed_in_float32(rng):
@@ -58,7 +58,7 @@ def test_float32_is_close_and_bfloat16_is_summed_in_float32(rng):
     weights = jnp.asarray(rng.normal(size=(2, 3, 8)), "float32")
     chunked = lambda h, w, t, temperature: token_statistics(h, w, t, temperature=temperature, chunk=6)
     expected = differentiated(plain, args, weights)
-    close(differentiated(chunked, args, weights), expected, rtol=1e-4, atol=1e-5)
+    assert_close(differentiated(chunked, args, weights), expected, rtol=1e-4, atol=1e-5)
 
     # Float32 masters of the output matrix keep a float32 gradient under bfloat16 products.
     hidden, *rest = args
@@ -81,7 +81,7 @@ def test_masked_tokens_are_zero_in_value_and_gradient_even_over_nan(rng, float64
     ours = differentiated(lambda h, w, t, _: token_statistics(h, w, t, where=where, chunk=4), spoiled, weights)
     only = lambda *args: TokenStatistics(*(jnp.where(where, x, 0) for x in plain(*args[:3])))
     theirs = differentiated(only, (hidden, unembedding, token, jnp.asarray(1.0)), weights)
-    close(ours, theirs, rtol=0, atol=1e-10)
+    assert_close(ours, theirs, rtol=0, atol=1e-10)
     assert jnp.isnan(token_statistics(hidden, unembedding, jnp.full((2, 6), VOCAB)).log_prob).all()
 
 
@@ -94,7 +94,7 @@ def test_seeds_and_temperatures_are_axes(rng):
     one = jax.grad(weighted(chunked, 1.0, 0.5), (0, 1, 3), has_aux=True)
     together, alone = jax.jit(jax.vmap(one))(*args), jax.jit(one)
     for i in range(3):
-        close(jax.tree.map(lambda x: x[i], together), alone(*(x[i] for x in args)), rtol=1e-5, atol=1e-5)
+        assert_close(jax.tree.map(lambda x: x[i], together), alone(*(x[i] for x in args)), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("tied, start", [(True, 4), (False, 1)])
@@ -122,7 +122,7 @@ def test_a_model_scores_tokens_as_its_logits_do(rng, tied, start):
 
     ours, theirs = run(scored), run(expected)
     assert all(x.shape == (2, 9 - start) for x in (ours[1] if tied else ours))
-    close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_arguments_that_do_not_fit_are_refused(rng, unannotated):
