@@ -27,9 +27,10 @@ hypothesis.settings.load_profile("rlx")
 RUN_MORE_THAN_COMPILED = {
     "test_cli.py",
     "test_learning.py",
+    "test_resets.py",
     "test_sharding.py",
 }
-"""Tests that train until something is learned, and those that show a user's very programs exact."""
+"""Tests that train until something is learned, and those that show a user's very programs exact, bit for bit."""
 
 LONGEST = (
     "test_contract.py",
