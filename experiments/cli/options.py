@@ -133,7 +133,7 @@ COUNTS = (
 
 def check_counts(config: Any, options: Options) -> None:
     for name, value in (
-        *((name, getattr(config, name)) for name in COUNTS if hasattr(config, name)),
+        *((field.name, getattr(config, field.name)) for field in dataclasses.fields(config) if field.name in COUNTS),
         *(
             (name, getattr(options, name))
             for name in ("seeds", "reports", "evaluations", "checkpoints", "keep_checkpoints")

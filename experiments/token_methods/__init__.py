@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from envs.registry import nearest
-from experiments.token_methods import baselines
+from experiments.token_methods import baselines, credit, entropy, ratio
 from experiments.token_methods.table import Entry
 
 if TYPE_CHECKING:
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Entry", "make_method"]
 
-METHODS: dict[str, Entry] = {**baselines.METHODS}
+METHODS: dict[str, Entry] = {
+    **baselines.METHODS,
+    **ratio.METHODS,
+    **entropy.METHODS,
+    **credit.METHODS,
+}
 """Every method by its name on the command line."""
 
 

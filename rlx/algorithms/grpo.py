@@ -57,6 +57,7 @@ class Batch(NamedTuple):
       key: of this gradient step.
       update: updates done before.
       memory: the method's state.
+      extras: what ``Method.remember`` notes for the loss; arrays with the leading axis ``[prompt]``.
     """
 
     prompt: Int[Array, "prompt group prompt_time"]
@@ -83,6 +84,7 @@ class Batch(NamedTuple):
     key: PRNGKeyArray | None = None
     update: Int[Array, ""] | None = None
     memory: PyTree = ()
+    extras: PyTree = ()
 
     @property
     def length(self) -> Int[Array, "prompt group"]:
@@ -132,10 +134,11 @@ class Method(NamedTuple):
       uses: what a batch must hold beside the policy's own log-probabilities and entropies: any of "reference"
         (``reference_log_prob``), "distribution" (logits of all policies in use) and "value" (a critic of tokens).
       reward: shapes the reward, from the sampled batch.
-      advantage: from the sampled batch (before any step, ``log_prob`` being the behavior's) to advantages of tokens.
+      advantage: from the sampled batch, before any step, to advantages of tokens.
       remember: from the sampled batch, with advantages, to the batch that the gradient steps see, its memory updated.
       loss: the scalar that a gradient step descends.
       memory: the method's state at the start, for a number of prompts and a size of groups.
+      conclude: from the batch under the policy after the last gradient step to the memory; a pass over the batch more.
       temperature: from the memory to the temperature that is sampled at.
       reference: ``(params, reference_params, update) -> reference_params`` after an update.
       prefer: score of each prompt in a batch that was drawn too large; those of the highest score are learned from. The
@@ -148,6 +151,7 @@ class Method(NamedTuple):
     remember: Callable[[Batch], Batch] = lambda batch: batch
     loss: Callable[[Batch], Float[Array, ""]] = clipped_loss
     memory: Callable[[int, int], PyTree] = lambda num_prompts, group_size: ()
+    conclude: Callable[[Batch], PyTree] | None = None
     temperature: Callable[[PyTree], Scalar] = lambda memory: 1.0
     reference: Callable[[PyTree, PyTree, Array], PyTree] = keep_reference
     prefer: Callable[[Batch], Float[Array, " prompt"]] = lambda batch: ~batch.degenerate * 1.0
@@ -298,12 +302,15 @@ def learner(
     def sampled(state: GRPOState, batch: Batch, key: PRNGKeyArray) -> Batch:
         """The batch as slots see it before any gradient step."""
         behavior = score(config, state.behavior_params, batch, distribution=distribution)
+        now = behavior
+        if renew_behavior > 1:
+            now = score(config, state.params["policy"], batch, distribution=distribution)
         batch = batch._replace(
-            log_prob=behavior.log_prob,
+            log_prob=now.log_prob,
             behavior_log_prob=behavior.log_prob,
-            entropy=behavior.entropy,
+            entropy=now.entropy,
             behavior_entropy=behavior.entropy,
-            logits=behavior.logits,
+            logits=now.logits,
             behavior_logits=behavior.logits,
             key=key,
             update=state.update,
@@ -351,6 +358,8 @@ def learner(
             gradient_step, (state.params, state.optimizer_state), (indices, keys)
         )
         metrics = jax.tree.map(jnp.mean, metrics) | {"log_ratio_max": jnp.max(metrics["log_ratio_max"])}
+        if method.conclude is not None:
+            batch = batch._replace(memory=method.conclude(jax.lax.stop_gradient(in_training(params, batch))))
         renew = (state.update + 1) % renew_behavior == 0
         reference = state.reference_params
         if reference is not None:

@@ -38,7 +38,7 @@ def test_a_method_takes_a_step(method):
     assert metrics["gradient_norm"] > 0
     changed = jax.tree.map(lambda a, b: bool((a != b).any()), after.params["policy"], state.params["policy"])
     assert any(jax.tree.leaves(changed))
-    assert ("reference_kl" in metrics) == ("beta" in method)
+    assert ("reference_kl" in metrics) == ("reference" in learner.method.uses)
 
 
 def grpo_batch(task, where, reward, rng):
@@ -61,7 +61,7 @@ def grpo_batch(task, where, reward, rng):
 
 
 def test_what_cannot_be_is_said(capsys):
-    with pytest.raises(ValueError, match="no method 'gpro'; did you mean grpo"):
+    with pytest.raises(ValueError, match="no method 'gpro'; did you mean .*grpo"):
         make_method("gpro")
     with pytest.raises(ValueError, match="dapo has no hyperparameter 'clip'; it has clip_low, clip_high, soft_room"):
         make_method("dapo", clip=0.1)

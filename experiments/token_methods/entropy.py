@@ -1,0 +1,136 @@
+"""How a policy keeps exploring: methods that hold the entropy, protect rare tokens, or reward what differs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from experiments.token_methods.table import Entry
+
+
+def entropy_bonus(*, coefficient: float = 0.01) -> Any:
+    """GRPO with the mean entropy of the tokens as a bonus."""
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method, clipped_loss
+
+    def loss(batch: Batch):
+        return clipped_loss(batch) - coefficient * reduce.token_mean(batch.entropy, where=batch.where)
+
+    return Method(loss=loss)
+
+
+def siren(*, top_p: float = 0.8, quantile: float = 0.8, coefficient: float = 0.005, clip: float = 0.28) -> Any:
+    """Holds the entropy of the likely tokens, where it is high, to what it was at first."""
+    from rlx import reduce, weighting
+    from rlx.algorithms.grpo import Batch, Method, group_advantage
+    from rlx.controllers import first_value
+    from rlx.losses.policy import clipped_surrogate
+    from rlx.regularizers.entropy import anchored_entropy, nucleus_entropy
+
+    anchor = first_value()
+
+    def peaks(batch: Batch):
+        entropy = nucleus_entropy(batch.logits, top_p=top_p)
+        return entropy, weighting.quantile_mask(entropy, quantile=quantile, where=batch.where)
+
+    def remember(batch: Batch) -> Batch:
+        entropy, peak = peaks(batch)
+        peak_entropy = reduce.sequence_mean(entropy, where=peak, empty="count")
+        return batch._replace(memory=anchor.update(batch.memory, peak_entropy)[1])
+
+    def loss(batch: Batch):
+        surrogate = clipped_surrogate(
+            batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, clip_low=clip, clip_high=clip
+        )
+        entropy, peak = peaks(batch)
+        penalty = anchored_entropy(entropy, batch.memory.value, coefficient=coefficient, where=peak)
+        return reduce.token_mean(surrogate, where=batch.where) + penalty
+
+    return Method(
+        uses=frozenset({"distribution"}),
+        advantage=partial(group_advantage, scale="none"),
+        remember=remember,
+        loss=loss,
+        memory=lambda num_prompts, group_size: anchor.init(0.0),
+    )
+
+
+def lp_reg(*, fraction: float = 0.01, coefficient: float = 1.0, threshold: float = 0.02) -> Any:
+    """Pulls punished rare tokens up to a proxy, which is the sampling policy without its noise."""
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.losses.policy import low_probability_surrogate
+    from rlx.policies import filtered_log_prob
+
+    def loss(batch: Batch):
+        per_token = low_probability_surrogate(
+            batch.log_prob,
+            batch.behavior_log_prob,
+            batch.advantage,
+            filtered_log_prob(batch.behavior_logits, batch.token, threshold=threshold),
+            fraction=fraction,
+            coefficient=coefficient,
+            where=batch.where,
+        )
+        return reduce.token_mean(per_token, where=batch.where)
+
+    return Method(uses=frozenset({"distribution"}), loss=loss)
+
+
+def clip_b(*, threshold: float = 2.5) -> Any:
+    """Leaves out punished tokens that would change the entropy by far more than the others."""
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.weighting import entropy_discriminator_mask
+
+    def without_outliers(batch: Batch) -> Batch:
+        keep = entropy_discriminator_mask(
+            batch.log_prob, batch.entropy, batch.advantage, threshold=threshold, where=batch.where
+        )
+        return batch._replace(where=keep)
+
+    return Method(remember=without_outliers)
+
+
+def dsdr(*, coefficient: float = 0.001, temperature: float = 5.0, clip_high: float = 0.28) -> Any:
+    """A bonus for right responses unlike the others of their group, and entropy on them.
+
+    Counts of tokens stand for the embedding of a text, and a token at its place for a formula in it.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method, group_advantage
+    from rlx.losses.policy import clipped_surrogate
+    from rlx.regularizers.entropy import sampled_negentropy
+    from rlx.rewards import embedding_novelty, gated_bonus, unique_feature_rate
+    from rlx.weighting import diversity_softmax
+
+    def diversity(batch: Batch):
+        vocabulary = batch.logits.shape[-1]
+        present = jax.nn.one_hot(batch.token, vocabulary) * batch.where[..., None]
+        unique = unique_feature_rate(present.reshape(*present.shape[:-2], -1) > 0)
+        return (embedding_novelty(present.sum(-2)) + unique) / 2
+
+    def reward(batch: Batch):
+        return gated_bonus(batch.reward, diversity(batch), batch.correct, coefficient=coefficient)
+
+    def loss(batch: Batch):
+        surrogate = clipped_surrogate(
+            batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, clip_high=clip_high
+        )
+        weight = diversity_softmax(diversity(batch), batch.correct, temperature=temperature)
+        negentropy = sampled_negentropy(batch.log_prob, batch.behavior_log_prob, where=batch.where)
+        local = jnp.sum(weight * reduce.mean(negentropy, where=batch.where, axis=-1), axis=-1)
+        return reduce.token_mean(surrogate, where=batch.where) + coefficient * jnp.mean(local)
+
+    return Method(uses=frozenset({"distribution"}), reward=reward, advantage=group_advantage, loss=loss)
+
+
+METHODS = {
+    "entropy_bonus": Entry(entropy_bonus, "regularizer", "Mnih et al., 2016, arXiv:1602.01783"),
+    "siren": Entry(siren, "advantage, clip, regularizer, memory", "Jiang et al., 2025, arXiv:2509.25133"),
+    "lp_reg": Entry(lp_reg, "surrogate, proxy", "Huang et al., 2025, arXiv:2510.03222"),
+    "clip_b": Entry(clip_b, "mask", "Wang et al., 2026, arXiv:2602.03392"),
+    "dsdr": Entry(dsdr, "reward, clip, regularizer", "Wan et al., 2026, arXiv:2602.19895"),
+}
