@@ -23,7 +23,7 @@ class Config:
 
     algorithm = "grpo"
     steps_name = "responses"
-    num_envs = 1
+    num_envs = 0
     is_drawable = False
 
     task: str = "addition"
@@ -58,6 +58,8 @@ class Config:
     """Solutions of such a step."""
     warmup_learning_rate: float = 1e-3
     """AdamW's step size in it."""
+    warm_start: str = ""
+    """File of warmed-up policies to begin with, one of each seed, as `rlx ablate grpo` leaves it."""
     pretrained: str = ""
     """Folder of weights to begin with, in Hugging Face's format; none for a small random policy."""
     hidden_size: int = 64
@@ -233,8 +235,18 @@ def make_program(
 
 def make_build(config: Config, num_updates: int) -> Callable[[Mapping], object]:
     """From a setting of the sweepable numbers to a `Program`: what `rlx.training.fit` drives."""
+    from experiments import warm_start
+    from rlx.training.compiled import WithData
+
     task = make_environment(config)
-    return lambda setting: make_program(dataclasses.replace(config, **setting), task, num_updates)
+    if not config.warm_start:
+        return lambda setting: make_program(dataclasses.replace(config, **setting), task, num_updates)
+
+    def make(setting: Mapping, policies: Any):
+        own = dataclasses.replace(config, **setting)
+        return make_program(own, task, num_updates, functools.partial(warm_start.pick, policies))
+
+    return WithData(make, warm_start.load(config, task))
 
 
 def make_train(config: Config) -> Callable:

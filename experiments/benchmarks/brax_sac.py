@@ -191,7 +191,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "results": results,
         "settings": {name: dataclasses.asdict(config) for name, config in configs.items()},
         "gradient_steps": config.num_updates * config.updates_per_step,
-        "seconds_with_compilation": seconds,
         "brax_made_to_run_by": "a stand-in for the removed jax.device_put_replicated",
     }
     if not options.quick:

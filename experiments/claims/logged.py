@@ -76,15 +76,17 @@ def log(
       environment: one environment.
       shares: controllers, and the share of the steps that each makes.
       expert: whose mean return is score 100.
-      num_steps: transitions in all.
-      episodes_each: full-length episodes that a parallel environment has room for; its last one is cut.
+      num_steps: transitions in all, about: every environment logs a multiple of the time limit, so that where episodes
+        always reach it none is cut. Where a reward is a cost a cut episode would pass for a good one.
+      episodes_each: full-length episodes that a parallel environment has room for.
       seed: of everything random.
     """
     total = sum(share for _, share in shares)
     parts = []
     for number, (controller, share) in enumerate(shares):
-        steps = max(1, round(num_steps * share / total))
-        num_envs = max(1, steps // (episodes_each * environment.max_episode_steps))
+        episodes = max(1, round(num_steps * share / total / environment.max_episode_steps))
+        num_envs = max(1, round(episodes / episodes_each))
+        steps = num_envs * max(1, round(episodes / num_envs)) * environment.max_episode_steps
         parts.append(collect(environment, controller, jax.random.key(seed * 1000 + number), steps, num_envs))
     return Logged(
         environment,

@@ -18,8 +18,6 @@ MARGIN = 5.0
 """Points of normalized score that "does not hurt" and "equals" allow."""
 GOOD = 0.05
 """Share of the transitions that a good behavior made, counted as in the paper's mixtures; the rest is random."""
-# A pendulum's reward is a cost: an episode that the log cuts short would pass for a good one, and in a log of this
-# length all are whole.
 NUM_STEPS = 32_000
 NUM_CURVE = 5
 NAMES = {"return": "RW", "advantage": "AW", "top": "keeping the best tenth"}

@@ -22,6 +22,7 @@ algorithms:
 
   rlx ablate ppo --help     all options, and the methods there are
   rlx ablate offline --help     offline learners on one dataset
+  rlx ablate grpo --help     methods over tokens on one task
 """
 
 DESCRIPTION = """\
@@ -41,10 +42,16 @@ examples:
 def main(arguments: Sequence[str]) -> int:
     """``rlx ablate ALGORITHM …``."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP.format(algorithms="\n".join(f"  {name}" for name in [*records.ABLATIONS, "offline"])), end="")
+        print(
+            HELP.format(algorithms="\n".join(f"  {name}" for name in [*records.ABLATIONS, "offline", "grpo"])), end=""
+        )
         return 0
     if arguments[0] == "offline":
         return ablate_offline.main(arguments[1:])
+    if arguments[0] == "grpo":
+        from experiments.cli import ablate_grpo
+
+        return ablate_grpo.main(arguments[1:])
     name = arguments[0] + records.ABLATION
     module = records.module_of(name)
     width = max(map(len, module.METHODS))

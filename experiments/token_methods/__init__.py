@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from envs.registry import nearest
-from experiments.token_methods import baselines, credit, entropy, ratio
+from experiments.token_methods import baselines, credit, demonstration, entropy, ratio
 from experiments.token_methods.table import Entry
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ METHODS: dict[str, Entry] = {
     **ratio.METHODS,
     **entropy.METHODS,
     **credit.METHODS,
+    **demonstration.METHODS,
 }
 """Every method by its name on the command line."""
 

@@ -88,10 +88,53 @@ def rloo() -> Any:
     return reinforce(center="leave_one_out")
 
 
+def ppo(*, clip: float = 0.2, lambda_: float = 1.0, value_coefficient: float = 0.5, value_clip: float = 0.2) -> Any:
+    """A critic of tokens in place of the group: advantages by GAE, normalized over the batch, a clipped value loss."""
+    import jax.numpy as jnp
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.losses.policy import clipped_surrogate
+    from rlx.losses.value import clipped_value
+    from rlx.returns import gae
+
+    def estimate(batch: Batch):
+        """Advantages and value targets; the tokens of replies are states too, and the reward comes with the last."""
+        last = jnp.cumsum(batch.present, axis=-1) == jnp.sum(batch.present, axis=-1, keepdims=True)
+        value = jnp.where(batch.present, batch.behavior_value, 0.0)
+        next_value = jnp.concatenate([value[..., 1:], jnp.zeros_like(value[..., :1])], axis=-1)
+        reward = jnp.where(last & batch.present, batch.reward[..., None], 0.0)
+        advantage = gae(reward, jnp.where(last, 0.0, 1.0), value, next_value, lambda_=lambda_, axis=-1)
+        return advantage, advantage + value
+
+    def advantage(batch: Batch):
+        found, _ = estimate(batch)
+        mean = reduce.token_mean(found, where=batch.where)
+        std = jnp.sqrt(reduce.token_mean(jnp.square(found - mean), where=batch.where))
+        return (found - mean) / (std + 1e-6)
+
+    def remember(batch: Batch) -> Batch:
+        return batch._replace(extras=estimate(batch)[1])
+
+    def loss(batch: Batch):
+        surrogate = clipped_surrogate(
+            batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, clip_low=clip, clip_high=clip
+        )
+        error = clipped_value(batch.value, batch.behavior_value, batch.extras, clip=value_clip, where=batch.present)
+        of_policy, of_critic = (
+            reduce.token_mean(surrogate, where=batch.where),
+            reduce.token_mean(error, where=batch.present),
+        )
+        return of_policy + value_coefficient * of_critic
+
+    return Method(uses=frozenset({"value"}), advantage=advantage, remember=remember, loss=loss)
+
+
 METHODS = {
     "grpo": Entry(grpo, "loss", "Shao et al., 2024, arXiv:2402.03300"),
     "dr_grpo": Entry(dr_grpo, "advantage, aggregation", "Liu et al., 2025, arXiv:2503.20783"),
     "dapo": Entry(dapo, "reward, clip, aggregation, prompts", "Yu et al., 2025, arXiv:2503.14476"),
     "reinforce": Entry(reinforce, "advantage, loss", "Williams, 1992"),
+    "ppo": Entry(ppo, "critic, advantage, loss", "Schulman et al., 2017, arXiv:1707.06347"),
     "rloo": Entry(rloo, "advantage, loss", "Ahmadian et al., 2024, arXiv:2402.14740"),
 }

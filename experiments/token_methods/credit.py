@@ -129,10 +129,52 @@ def oreal(*, negative_coefficient: float = 0.5) -> Any:
     return Method(advantage=advantage, loss=loss)
 
 
+def empg(*, scale: float = 1.0, future_scale: float = 1.0, bonus: float = 0.05, num_steps: int = 8) -> Any:
+    """Steps of reasoning that the policy was sure of count more, and those that lead to such steps."""
+    import jax
+    import jax.numpy as jnp
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.returns import entropy_modulated, group_relative
+
+    def advantage(batch: Batch):
+        in_step = batch.where & (batch.step >= 0)
+        of_step = jax.nn.one_hot(jnp.clip(batch.step, 0, num_steps - 1), num_steps, dtype=bool) & in_step[..., None]
+        entropy = jax.vmap(lambda where: reduce.mean(batch.behavior_entropy, where=where, axis=-1), -1, -1)(of_step)
+        plain = group_relative(batch.reward)
+        modulated = entropy_modulated(
+            plain, entropy, scale=scale, future_scale=future_scale, bonus=bonus, where=jnp.any(of_step, axis=-2)
+        )
+        of_token = jnp.sum(jnp.where(of_step, modulated[..., None, :], 0.0), axis=-1)
+        return jnp.where(in_step, of_token, plain[..., None])
+
+    return Method(advantage=advantage)
+
+
+def lite_ppo(*, clip: float = 0.2) -> Any:
+    """Rewards less the mean of the group over the deviation of the batch, clipped ratios, averages of tokens."""
+    from functools import partial
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method, group_advantage
+    from rlx.losses.policy import clipped_surrogate
+
+    def loss(batch: Batch):
+        per_token = clipped_surrogate(
+            batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, clip_low=clip, clip_high=clip
+        )
+        return reduce.token_mean(per_token, where=batch.where)
+
+    return Method(advantage=partial(group_advantage, scale="batch_std"), loss=loss)
+
+
 METHODS = {
     "bnpo": Entry(bnpo, "advantage", "Xiao et al., 2025, arXiv:2506.02864"),
     "ace": Entry(ace, "advantage", "Xu et al., 2026, arXiv:2602.21420"),
     "copo": Entry(copo, "advantage", "Han et al., 2025, arXiv:2508.04138"),
+    "empg": Entry(empg, "advantage", "Wang et al., 2025, arXiv:2509.09265"),
+    "lite_ppo": Entry(lite_ppo, "advantage, aggregation", "Liu et al., 2025, arXiv:2508.08221"),
     "r3l": Entry(r3l, "advantage, loss", "Shi et al., 2026, arXiv:2601.03715"),
     "apo": Entry(apo, "weight", "Hong et al., 2025, arXiv:2506.21655"),
     "oreal": Entry(oreal, "advantage, loss", "Lyu et al., 2025, arXiv:2502.06781"),

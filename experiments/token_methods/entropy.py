@@ -127,10 +127,111 @@ def dsdr(*, coefficient: float = 0.001, temperature: float = 5.0, clip_high: flo
     return Method(uses=frozenset({"distribution"}), reward=reward, advantage=group_advantage, loss=loss)
 
 
+def epo(
+    *,
+    coefficient: float = 0.001,
+    low: float = 0.0,
+    high: float = 2.0,
+    penalty: float = 0.1,
+    kind: str = "hinge",
+    num_turns: int = 1,
+    total_updates: int = 150,
+) -> Any:
+    """An entropy bonus, and a band around the mean entropy of past rollouts that is left at a price, turn by turn.
+
+    The band is for turns in the second half of an episode. ``kind="indicator"`` is the official code's, whose band has
+    no gradient.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.controllers import running_mean, two_phase_decay
+    from rlx.losses.policy import clipped_surrogate
+    from rlx.regularizers.entropy import entropy_band_penalty
+
+    past = running_mean()
+
+    def turn(batch: Batch):
+        before = jnp.pad(batch.where[..., :-1], [(0, 0), (0, 0), (1, 0)])
+        return jnp.clip(jnp.cumsum(batch.where & ~before, axis=-1) - 1, 0, num_turns - 1)
+
+    def remember(batch: Batch) -> Batch:
+        of_turn = jax.nn.one_hot(turn(batch), num_turns, dtype=bool) & batch.where[..., None]
+        mean = jax.vmap(lambda where: reduce.token_mean(batch.entropy, where=where), -1)(of_turn)
+        state, _ = batch.memory
+        _, state = past.update(state, mean, where=jnp.any(of_turn, axis=(0, 1, 2)))
+        return batch._replace(memory=(state, batch.memory[0].mean))
+
+    def loss(batch: Batch):
+        surrogate = clipped_surrogate(
+            batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, dual_clip=3.0
+        )
+        _, history = batch.memory
+        late = batch.where & (turn(batch) >= num_turns // 2)
+        outside = entropy_band_penalty(
+            batch.entropy[..., None],
+            history[turn(batch)],
+            low=low,
+            high=high,
+            penalty=penalty,
+            kind=kind,
+            where=late[..., None],
+        )[..., 0]
+        weight = two_phase_decay(batch.update, total_steps=total_updates)
+        mean = lambda x: reduce.token_mean(x, where=batch.where)
+        return mean(surrogate) - coefficient * (mean(batch.entropy) - weight * mean(outside))
+
+    def memory(num_prompts: int, group_size: int):
+        none = jnp.zeros(num_turns)
+        return past.init(none), none
+
+    return Method(remember=remember, loss=loss, memory=memory)
+
+
+def dcpo(*, target_entropy: float = 0.5, max_coefficient: float = 0.1, low: float = 0.8, high: float = 1.2) -> Any:
+    """Successes imitated as a hotter or a colder policy would have had them, without sampling from it."""
+    import jax
+    import jax.numpy as jnp
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.controllers import entropy_temperature
+    from rlx.returns import group_relative, target_distribution_advantage
+
+    def advantage(batch: Batch):
+        temperature = entropy_temperature(batch.memory, target=target_entropy, low=low, high=high)
+        tempered = jax.nn.log_softmax(batch.behavior_logits / temperature)
+        return target_distribution_advantage(
+            group_relative(batch.reward),
+            batch.correct,
+            batch.behavior_log_prob,
+            jnp.take_along_axis(tempered, batch.token[..., None], axis=-1)[..., 0],
+            batch.memory,
+            target_entropy=target_entropy,
+            max_coefficient=max_coefficient,
+            where=batch.where,
+        )
+
+    def remember(batch: Batch) -> Batch:
+        return batch._replace(memory=-reduce.token_mean(batch.behavior_log_prob, where=batch.where))
+
+    return Method(
+        uses=frozenset({"distribution"}),
+        advantage=advantage,
+        remember=remember,
+        # At its target it changes nothing: there is no estimate before the first update.
+        memory=lambda num_prompts, group_size: jnp.asarray(target_entropy, jnp.float32),
+    )
+
+
 METHODS = {
     "entropy_bonus": Entry(entropy_bonus, "regularizer", "Mnih et al., 2016, arXiv:1602.01783"),
     "siren": Entry(siren, "advantage, clip, regularizer, memory", "Jiang et al., 2025, arXiv:2509.25133"),
     "lp_reg": Entry(lp_reg, "surrogate, proxy", "Huang et al., 2025, arXiv:2510.03222"),
     "clip_b": Entry(clip_b, "mask", "Wang et al., 2026, arXiv:2602.03392"),
+    "epo": Entry(epo, "clip, regularizer, memory", "Xu et al., 2025, arXiv:2509.22576"),
+    "dcpo": Entry(dcpo, "advantage, memory", "Li et al., 2026, arXiv:2601.12730"),
     "dsdr": Entry(dsdr, "reward, clip, regularizer", "Wan et al., 2026, arXiv:2602.19895"),
 }

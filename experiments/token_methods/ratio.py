@@ -154,6 +154,56 @@ def llds(*, coefficient: float = 0.1) -> Any:
     return Method(loss=loss)
 
 
+def pacs(*, temperature: float = 1.0) -> Any:
+    """The log-ratio of a response foretells whether it is right: a cross-entropy balanced between both kinds."""
+    import jax.numpy as jnp
+
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.losses.policy import implicit_actor_critic
+
+    def loss(batch: Batch):
+        correct = batch.correct.astype(batch.log_prob.dtype)
+        of_response = implicit_actor_critic(
+            batch.log_prob, batch.behavior_log_prob, correct, temperature=temperature, where=batch.where
+        )
+        return jnp.mean(of_response)
+
+    return Method(loss=loss)
+
+
+def reg_grpo(*, beta: float = 0.0, eps: float = 1e-3) -> Any:
+    """Regression of the standardized log-ratio on the standardized reward, and a penalty k3 to the reference.
+
+    Without the paper's difficulty-aware noise and hints, which are of videos; it gives neither beta nor eps.
+    """
+    import jax.numpy as jnp
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.losses.policy import advantage_regression
+    from rlx.regularizers.divergence import kl_estimate
+    from rlx.weighting import mixed_outcome
+
+    def loss(batch: Batch):
+        whole = lambda log_prob: jnp.sum(jnp.where(batch.where, log_prob, 0.0), axis=-1)
+        mixed = jnp.broadcast_to(mixed_outcome(batch.reward)[:, None], batch.reward.shape)
+        error = advantage_regression(
+            whole(batch.log_prob),
+            whole(batch.behavior_log_prob),
+            batch.advantage[..., 0],
+            standardize=True,
+            where=mixed,
+            eps=eps,
+        )
+        regression = 2 * reduce.mean(error)
+        if batch.reference_log_prob is None:
+            return regression
+        penalty = kl_estimate(batch.log_prob, batch.reference_log_prob, kind="k3", where=batch.where)
+        return regression + beta * reduce.sequence_mean(penalty, where=batch.where)
+
+    return Method(uses=frozenset({"reference"} if beta else ()), loss=loss)
+
+
 METHODS = {
     "gspo": Entry(gspo, "ratio", "Zheng et al., 2025, arXiv:2507.18071"),
     "mhpo": Entry(mhpo, "surrogate", "Wang et al., 2026, arXiv:2603.16929"),
@@ -162,5 +212,7 @@ METHODS = {
     "clip_cov": Entry(clip_cov, "surrogate", "Cui et al., 2025, arXiv:2505.22617"),
     "kl_cov": Entry(kl_cov, "surrogate", "Cui et al., 2025, arXiv:2505.22617"),
     "disco": Entry(disco, "loss, constraint", "Li et al., 2025, arXiv:2505.12366"),
+    "pacs": Entry(pacs, "loss", "Li et al., 2025, arXiv:2509.02522"),
+    "reg_grpo": Entry(reg_grpo, "loss", "Park et al., 2025, arXiv:2506.07464"),
     "llds": Entry(llds, "regularizer", "Deng et al., 2025, arXiv:2512.04220"),
 }

@@ -58,6 +58,10 @@ class Batch(NamedTuple):
       update: updates done before.
       memory: the method's state.
       extras: what ``Method.remember`` notes for the loss; arrays with the leading axis ``[prompt]``.
+      solution: tokens of the task's own solution ``[prompt, time]``; None unless the method uses it, as are these:
+      solution_present: True at its real tokens.
+      solution_where: True at those of them that a policy would have written.
+      solution_log_prob: of them under the policy that sampled.
     """
 
     prompt: Int[Array, "prompt group prompt_time"]
@@ -85,6 +89,10 @@ class Batch(NamedTuple):
     update: Int[Array, ""] | None = None
     memory: PyTree = ()
     extras: PyTree = ()
+    solution: Int[Array, "prompt time"] | None = None
+    solution_present: Bool[Array, "prompt time"] | None = None
+    solution_where: Bool[Array, "prompt time"] | None = None
+    solution_log_prob: Float[Array, "prompt time"] | None = None
 
     @property
     def length(self) -> Int[Array, "prompt group"]:
@@ -110,6 +118,20 @@ def clipped_loss(batch: Batch, **options: Any) -> Float[Array, ""]:
     return reduce.sequence_mean(per_token, where=batch.where)
 
 
+def with_solutions(batch: Batch, replaced: Bool[Array, "prompt group"]) -> Batch:
+    """The batch with the task's solution in place of some responses: tokens, masks and the behavior's log-probability.
+
+    Rewards, advantages and what was said of the old responses stay as they are.
+    """
+    choose = lambda new, old: jnp.where(replaced[..., None], new[:, None], old)
+    return batch._replace(
+        token=choose(batch.solution, batch.token),
+        present=choose(batch.solution_present, batch.present),
+        where=choose(batch.solution_where, batch.where),
+        behavior_log_prob=choose(batch.solution_log_prob, batch.behavior_log_prob),
+    )
+
+
 def keep_reference(params: PyTree, reference_params: PyTree, update: Int[Array, ""]) -> PyTree:
     """A frozen reference: the policy that training began with."""
     return reference_params
@@ -132,7 +154,8 @@ class Method(NamedTuple):
 
     Attributes:
       uses: what a batch must hold beside the policy's own log-probabilities and entropies: any of "reference"
-        (``reference_log_prob``), "distribution" (logits of all policies in use) and "value" (a critic of tokens).
+        (``reference_log_prob``), "distribution" (logits of all policies in use), "value" (a critic of tokens) and
+        "solution" (of the task, to each prompt).
       reward: shapes the reward, from the sampled batch.
       advantage: from the sampled batch, before any step, to advantages of tokens.
       remember: from the sampled batch, with advantages, to the batch that the gradient steps see, its memory updated.
@@ -196,7 +219,7 @@ class GRPO(NamedTuple):
     config: transformer.Config
 
 
-USES = ("reference", "distribution", "value")
+USES = ("reference", "distribution", "value", "solution")
 
 
 class Scores(NamedTuple):
@@ -322,6 +345,16 @@ def learner(
         if "critic" in state.params:
             now = value(state.params["critic"], batch)
             batch = batch._replace(value=now, behavior_value=now)
+        if batch.solution is not None:
+            alone = batch._replace(
+                prompt=batch.prompt[:, :1],
+                prompt_where=batch.prompt_where[:, :1],
+                token=batch.solution[:, None],
+                present=batch.solution_present[:, None],
+                where=batch.solution_where[:, None],
+            )
+            of_solution = score(config, state.behavior_params, alone).log_prob[:, 0]
+            batch = batch._replace(solution_log_prob=of_solution)
         batch = batch._replace(reward=method.reward(batch))
         return method.remember(batch._replace(advantage=method.advantage(batch)))
 

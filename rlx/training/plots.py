@@ -239,6 +239,63 @@ def panels(
     return save(figure, out)
 
 
+def intervals(
+    panels: Mapping[str, Mapping[str, Float[np.ndarray, " run"]]],
+    *,
+    out: str | os.PathLike | None = None,
+    title: str | None = None,
+    confidence: float = 0.95,
+    theme: str = "light",
+) -> Figure:
+    """Draw what many methods reached, a row for each: interquartile mean and bootstrap interval over runs.
+
+    Args:
+        panels: what is measured → name of a row → its values; side by side. A broken line goes through the first row.
+        out: where to save the picture; not saved by default.
+        title: title of the picture.
+        confidence: probability mass of the intervals.
+        theme: `"light"` or `"dark"`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if there is no panel, or the theme is unknown.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    colors = theme_of(theme)
+    if not panels:
+        raise ValueError("panels must hold at least one panel")
+    names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
+    figure = new_figure((2.0 + 2.2 * len(panels), 1.0 + 0.24 * len(names)), colors)
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    first, other = colors.palette[1], colors.palette[0]
+    for axes, (heading, rows) in zip(grid, panels.items()):
+        decorate(axes, colors, x=heading)
+        axes.grid(axis="x", color=colors.grid, linewidth=0.8)
+        axes.grid(visible=False, axis="y")
+        axes.set_title(heading, loc="left", color=colors.text, fontsize=9.5, fontweight="bold", pad=6)
+        for row, name in enumerate(names):
+            band = learning_curve_band(np.asarray(rows.get(name, [np.nan]), float)[:, None], confidence=confidence)
+            if not band.count[0]:
+                continue
+            color = first if row == 0 else other
+            axes.plot([band.low[0], band.high[0]], [row, row], color=color, linewidth=2.0, solid_capstyle="round")
+            axes.plot(band.center[0], row, "o", color=color, markersize=4.5)
+            if row == 0:
+                axes.axvline(band.center[0], color=colors.muted, linewidth=0.9, linestyle=(0, (3, 3)), zorder=1)
+        axes.margins(x=0.06)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}".replace("-", "−"))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    grid[0].set_yticks(range(len(names)), names)
+    grid[0].set_ylim(len(names) - 0.4, -0.6)
+    grid[0].tick_params(axis="y", labelcolor=colors.text)
+    if title is not None:
+        figure.suptitle(title, x=0.01, ha="left", color=colors.text, fontsize=11, fontweight="bold")
+    return save(figure, out)
+
+
 def spread(positions: Float[np.ndarray, " n"], gap: float) -> Float[np.ndarray, " n"]:
     """Move positions apart until neighbors are at least `gap` apart, as little as possible and in order.
 

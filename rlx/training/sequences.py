@@ -14,7 +14,9 @@ from rlx import reduce
 from rlx.algorithms.grpo import GRPO, Batch, score
 from rlx.diagnostics import majority_at_k, pass_at_k
 from rlx.policies import transformer
+from rlx.regularizers.divergence import kl_estimate
 from rlx.training.loop import Program
+from rlx.types import Scalar
 
 
 @runtime_checkable
@@ -59,11 +61,13 @@ class SequenceState(NamedTuple):
       learner: state of the learner.
       key: random key.
       update: updates done.
+      first_params: the policy at the start, which the drift of an evaluation is measured from; None where it is not.
     """
 
     learner: PyTree
     key: PRNGKeyArray
     update: Int[Array, ""]
+    first_params: PyTree = None
 
     @property
     def params(self) -> PyTree:
@@ -143,9 +147,10 @@ def make_program(
     num_prompts: int = 16,
     group_size: int = 8,
     oversample: int = 1,
-    temperature: float = 1.0,
+    temperature: Scalar = 1.0,
     eval_prompts: int = 64,
     eval_samples: int = 8,
+    measure_drift: bool = True,
 ) -> Program:
     """The program of group-relative policy optimization on a task.
 
@@ -159,6 +164,7 @@ def make_program(
       temperature: of sampling, times that of the method.
       eval_prompts: test prompts of an evaluation.
       eval_samples: responses to each.
+      measure_drift: evaluations tell the divergence from the policy at the start, which is kept for it.
 
     Raises:
       ValueError: a count below one.
@@ -171,8 +177,11 @@ def make_program(
 
     def init(key: PRNGKeyArray) -> SequenceState:
         params_key, key = jax.random.split(key)
-        state = learner.init(policy_params(params_key), (num_prompts, group_size))
-        return SequenceState(state, key, jnp.zeros((), jnp.int32))
+        params = policy_params(params_key)
+        state = learner.init(params, (num_prompts, group_size))
+        # A copy: the state is donated, and no two of its arrays may be one.
+        first = jax.tree.map(jnp.copy, params) if measure_drift else None
+        return SequenceState(state, key, jnp.zeros((), jnp.int32), first)
 
     def step(state: SequenceState) -> tuple[SequenceState, dict[str, Array]]:
         key, draw_key, sample_key, update_key = jax.random.split(state.key, 4)
@@ -188,38 +197,66 @@ def make_program(
             temperature=heat,
         )
         metrics = {"sampled_accuracy": jnp.mean(batch.correct * 1.0)}
+        if "solution" in method.uses:
+            found = solutions(task, problems)
+            batch = batch._replace(
+                solution=found.token[:, 0], solution_present=found.present[:, 0], solution_where=found.where[:, 0]
+            )
         if oversample > 1:
             _, best = jax.lax.top_k(method.prefer(batch), num_prompts)
             # Empty trees stay empty: fields that are not known yet.
             batch = jax.tree.map(lambda x: x[best], batch)
         learner_state, learned = learner.update(state.learner, batch, update_key)
-        return SequenceState(learner_state, key, state.update + 1), metrics | learned
+        return state._replace(learner=learner_state, key=key, update=state.update + 1), metrics | learned
 
     def evaluate(state: SequenceState, key: PRNGKeyArray) -> dict[str, Array]:
         return evaluate_policy(
-            key, config, state.params["policy"], task, num_prompts=eval_prompts, num_samples=eval_samples
+            key,
+            config,
+            state.params["policy"],
+            task,
+            num_prompts=eval_prompts,
+            num_samples=eval_samples,
+            first_params=state.first_params,
         )
 
     return Program(init, step, evaluate)
 
 
 def evaluate_policy(
-    key: PRNGKeyArray, config: transformer.Config, params: PyTree, task: Task, *, num_prompts: int, num_samples: int
+    key: PRNGKeyArray,
+    config: transformer.Config,
+    params: PyTree,
+    task: Task,
+    *,
+    num_prompts: int,
+    num_samples: int,
+    first_params: PyTree = None,
 ) -> dict[str, Float[Array, ""]]:
     """How a policy does on test prompts.
+
+    Args:
+      key: random key.
+      config: structure of the policy.
+      params: its parameters.
+      task: where prompts come from and what judges responses.
+      num_prompts: test prompts.
+      num_samples: responses to each.
+      first_params: a policy whose divergence from this one is told; None for none.
 
     Returns:
       ``eval_return_mean``: accuracy of greedy responses; ``eval_return_std`` over prompts; ``eval_episode_length``:
       their tokens; ``eval_stochastic_return_mean``: accuracy at temperature 1, which is pass@1; ``eval_pass_at_k`` and
       ``eval_majority_at_k`` for k the number of samples and, as ``…_half_k``, for half of it; ``eval_entropy``: nats
-      per sampled token.
+      per sampled token; ``eval_drift``: KL(policy ‖ first policy), nats per sampled token.
     """
     draw_key, greedy_key, sample_key = jax.random.split(key, 3)
     problems = draw(draw_key, task, "test", num_prompts)
     greedy = rollout(greedy_key, config, params, task, problems, group_size=1, temperature=0.0)
     sampled = rollout(sample_key, config, params, task, problems, group_size=num_samples)
     half = max(1, num_samples // 2)
-    return {
+    scores = score(config, params, sampled)
+    metrics = {
         "eval_return_mean": jnp.mean(greedy.reward),
         "eval_return_std": jnp.std(greedy.reward),
         "eval_episode_length": jnp.mean(greedy.length * 1.0),
@@ -228,8 +265,12 @@ def evaluate_policy(
         "eval_pass_at_half_k": jnp.mean(pass_at_k(sampled.correct, k=half)),
         "eval_majority_at_k": jnp.mean(majority_at_k(sampled.answer, sampled.correct, k=num_samples)),
         "eval_majority_at_half_k": jnp.mean(majority_at_k(sampled.answer, sampled.correct, k=half)),
-        "eval_entropy": reduce.token_mean(score(config, params, sampled).entropy, where=sampled.where),
+        "eval_entropy": reduce.token_mean(scores.entropy, where=sampled.where),
     }
+    if first_params is not None:
+        divergence = kl_estimate(scores.log_prob, score(config, first_params, sampled).log_prob, where=sampled.where)
+        metrics["eval_drift"] = reduce.token_mean(divergence, where=sampled.where)
+    return metrics
 
 
 def solutions(task: Task, problems: Any) -> Batch:

@@ -32,7 +32,10 @@ def test_a_method_takes_a_step(method):
     time = task.response_length
     rng = np.random.default_rng(0)
     where = jnp.asarray(np.arange(time) < rng.integers(1, time + 1, (4, 4, 1)))
-    batch = grpo_batch(task, where, jnp.asarray(rng.integers(0, 2, (4, 4)), float), rng)
+    batch = grpo_batch(task, where, jnp.asarray(rng.integers(0, 2, (4, 4)), float).at[0].set(0.0), rng)
+    if "solution" in learner.method.uses:
+        given = {"solution": batch.token[:, 1], "solution_present": where[:, 1], "solution_where": where[:, 1]}
+        batch = batch._replace(**given)
     after, metrics = jax.jit(learner.update)(state, batch, jax.random.key(1))
     assert all(np.isfinite(value) for value in metrics.values()), metrics
     assert metrics["gradient_norm"] > 0
@@ -58,6 +61,132 @@ def grpo_batch(task, where, reward, rng):
         first_error=jnp.zeros(reward.shape, int),
         step=jnp.where(where, 0, -1),
     )
+
+
+@pytest.fixture
+def judged():
+    """Two groups of three responses, the first of which fails, with what a learner adds to a batch."""
+    rng = np.random.default_rng(1)
+    shape = (2, 3, 5)
+    length = np.array([[5, 3, 4], [2, 5, 5]])
+    where = jnp.asarray(np.arange(5) < length[..., None])
+    task = grpo.make_environment(grpo.Config(**TINY))
+    batch = grpo_batch(task, where, jnp.array([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0]]), rng)
+    log_prob = lambda *shape: jnp.asarray(-rng.uniform(0.1, 2.0, shape))
+    return batch._replace(
+        step=jnp.where(where, jnp.arange(5) // 2, -1),
+        log_prob=log_prob(*shape),
+        behavior_log_prob=log_prob(*shape),
+        behavior_entropy=log_prob(*shape) + 2.0,
+        behavior_value=log_prob(*shape),
+        solution=jnp.full((2, 5), 3),
+        solution_present=jnp.arange(5) < jnp.array([[4], [3]]),
+        solution_where=jnp.arange(5) < jnp.array([[4], [3]]),
+        solution_log_prob=log_prob(2, 5),
+    )
+
+
+def prepared(method, batch):
+    batch = batch._replace(advantage=method.advantage(batch))
+    return method.remember(batch)
+
+
+def slope(method, batch):
+    """Of the loss in the tokens' log-probabilities."""
+    return np.asarray(jax.grad(lambda x: method.loss(batch._replace(log_prob=x)))(batch.log_prob))
+
+
+def test_hpt_clones_the_solution_where_a_group_fails(judged):
+    method = make_method("hpt")
+    batch = prepared(method, judged)
+    found = slope(method, batch)
+    np.testing.assert_array_equal(batch.token[0, 0], judged.solution[0])
+    np.testing.assert_array_equal(batch.token[1], judged.token[1])
+    np.testing.assert_allclose(found[0, 0], [-0.25] * 4 + [0], rtol=1e-6)
+    assert not found[0, 1:].any()
+    ratio = np.exp(np.asarray(judged.log_prob - judged.behavior_log_prob, float))[1]
+    advantage = np.array([1, 0, 1]) - 2 / 3
+    # The constant length averages over the responses of the batch that have tokens of their own.
+    expected = -ratio * advantage[:, None] * np.asarray(judged.where[1])
+    np.testing.assert_allclose(found[1] / found[1, 0, 0], expected / expected[0, 0], rtol=1e-5, atol=1e-6)
+    assert found[1, 0, 0] < 0
+
+
+def test_dypo_has_a_loss_for_hard_for_mixed_and_none_for_solved_groups(judged):
+    method = make_method("dypo", alpha=0.25, demonstration_coefficient=0.5)
+    solved = judged._replace(reward=judged.reward.at[1].set(1.0), correct=judged.correct.at[1].set(True))
+    batch = prepared(method, solved)
+    np.testing.assert_allclose(slope(method, batch)[0, 0], [-0.5 / 4 / 2] * 4 + [0], rtol=1e-6)
+    assert not slope(method, batch)[1].any()
+    batch = prepared(method, judged)
+    found = slope(method, batch)[1]
+    ratio = np.exp(np.asarray(judged.log_prob - judged.behavior_log_prob, float))[1]
+    where, advantage = np.asarray(judged.where[1]), np.asarray(batch.advantage[1], float)
+    free = np.where(advantage > 0, ratio < 1.2, ratio > 0.8)
+    of_group = -np.where(where & free, ratio * advantage, 0) / where.sum(-1, keepdims=True) / 3
+    drift = np.where(where, judged.log_prob[1] - judged.behavior_log_prob[1], 0).sum(-1)
+    weight = 1 / (1 + np.exp(drift[[0, 2]] - drift[1])) / 2
+    of_pairs = np.array([-weight[0], weight.sum(), -weight[1]])[:, None] * where
+    np.testing.assert_allclose(found, (0.25 * of_group + 0.75 * of_pairs) / 2, rtol=1e-5, atol=1e-7)
+
+
+def test_critique_grpo_shapes_the_refinement_and_leaves_the_others_unclipped(judged):
+    method = make_method("critique_grpo", shaping=0.3)
+    batch = prepared(method, judged)
+    np.testing.assert_array_equal(batch.reward, [[1, 0, 0], [1, 0, 1]])
+    np.testing.assert_array_equal(batch.token[:, 0], judged.solution)
+    found = slope(method, batch)
+    p = np.exp(np.asarray(judged.log_prob[0, 0], float))
+    shaped = -(2 / 3) * 0.3 * p / (p + 0.3) ** 2 * np.asarray(judged.solution_where[0])
+    ratio = np.exp(np.asarray(judged.log_prob - judged.behavior_log_prob, float))[0, 1] * np.asarray(judged.where[0, 1])
+    np.testing.assert_allclose(found[0, 0], shaped / 30, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(found[0, 1], ratio / 3 / 30, rtol=1e-5, atol=1e-8)
+
+
+def test_empg_gives_every_token_what_its_step_is_due(judged):
+    from rlx.returns import entropy_modulated, group_relative
+
+    found = np.asarray(make_method("empg", num_steps=3).advantage(judged))
+    entropy, where, step = (np.asarray(x) for x in (judged.behavior_entropy, judged.where, judged.step))
+    mean, valid = np.zeros((2, 3, 3)), np.zeros((2, 3, 3), bool)
+    for index in np.ndindex(2, 3, 3):
+        inside = where[index[:2]] & (step[index[:2]] == index[2])
+        valid[index] = inside.any()
+        mean[index] = entropy[index[:2]][inside].mean() if inside.any() else 0
+    wanted = np.asarray(
+        entropy_modulated(group_relative(judged.reward), jnp.asarray(mean), bonus=0.05, where=jnp.asarray(valid))
+    )
+    for index in np.ndindex(2, 3, 5):
+        if where[index]:
+            np.testing.assert_allclose(found[index], wanted[(*index[:2], step[index])], rtol=1e-5)
+
+
+def test_ppo_regresses_the_reward_and_normalizes_what_is_left(judged):
+    method = make_method("ppo")
+    batch = prepared(method, judged)
+    where = np.asarray(judged.where)
+    left = np.asarray(judged.reward)[..., None] - np.asarray(judged.behavior_value)
+    expected = (left - left[where].mean()) / left[where].std()
+    np.testing.assert_allclose(np.asarray(batch.advantage)[where], expected[where], rtol=1e-4, atol=1e-5)
+    target = np.broadcast_to(np.asarray(judged.reward)[..., None], where.shape)
+    np.testing.assert_allclose(np.asarray(batch.extras)[where], target[where], rtol=1e-5, atol=1e-6)
+
+
+def test_dcpo_imitates_what_a_hotter_policy_would_have_sampled(judged):
+    logits = jnp.asarray(np.random.default_rng(2).normal(size=(2, 3, 5, 7)))
+    token = judged.token % 7
+    log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), token[..., None], -1)[..., 0]
+    batch = judged._replace(token=token, behavior_logits=logits, behavior_log_prob=log_prob, memory=jnp.array(0.2))
+    found = np.asarray(make_method("dcpo").advantage(batch))
+    p = np.exp(np.asarray(logits, float) / 1.2)
+    hot = np.take_along_axis(p / p.sum(-1, keepdims=True), np.asarray(token)[..., None], -1)[..., 0]
+    ratio = hot / np.exp(np.asarray(log_prob, float))
+    alpha = 0.1 / (0.1 + 1 / 3)
+    reward = np.asarray(judged.reward, float)
+    std = reward.std(-1, ddof=1, keepdims=True) + 1e-6
+    plain = ((reward - reward.mean(-1, keepdims=True)) / std)[..., None]
+    expected = (1 - alpha) * plain + alpha * reward[..., None] * ratio
+    np.testing.assert_allclose(found, np.where(judged.where, expected, 0), rtol=1e-4, atol=1e-5)
 
 
 def test_what_cannot_be_is_said(capsys):
