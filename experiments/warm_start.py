@@ -77,4 +77,4 @@ def load(config: grpo.Config, task: Any) -> Policies:
 def pick(policies: Policies, key: Key[Array, ""]) -> PyTree[Float[Array, "..."]]:
     """The policy of the run that a key belongs to; NaN, which a run notices at once, where there is none."""
     same = jnp.all(policies.key == jax.random.key_data(key), axis=-1)
-    return jax.tree.map(lambda x: jnp.where(jnp.any(same), x[jnp.argmax(same)], jnp.nan), policies.params)
+    return jax.tree.map(lambda x: jnp.where(jnp.any(same), jnp.asarray(x)[jnp.argmax(same)], jnp.nan), policies.params)

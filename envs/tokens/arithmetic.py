@@ -22,7 +22,7 @@ from envs.tokens.protocol import (
 )
 
 
-def addition(*, digits: int = 3, carries: bool = True) -> TokenTask:
+def addition(*, digits: int = 3, carries: bool = True, forgetful: float = 0.0) -> TokenTask:
     """Adding two numbers as it is taught: sum and carry of each column from the right, then the result.
 
     `95+8=` is answered by `31`, `01` (5 + 8 is 3, carry 1; 9 + 0 + 1 is 0, carry 1), `;103<end>`. A column is a step of
@@ -31,12 +31,16 @@ def addition(*, digits: int = 3, carries: bool = True) -> TokenTask:
     Args:
         digits: most digits of a number; both have from one to that many.
         carries: write out the columns; otherwise the response is the result alone.
+        forgetful: share of the problems whose solution, as `solve` gives it, forgets every carry. A policy that is
+            warmed up on these errs as they do, and has the right answer from the verifier alone.
 
     Raises:
-        ValueError: for fewer than one digit, or more than eight.
+        ValueError: for fewer than one digit, or more than eight; for a share outside of [0, 1].
     """
     if not 1 <= digits <= 8:
         raise ValueError(f"digits must lie between 1 and 8, got {digits}")
+    if not 0 <= forgetful <= 1:
+        raise ValueError(f"forgetful must lie between 0 and 1, got {forgetful}")
     vocabulary = (*SPECIAL, *"0123456789", "+", "=", ";")
     zero, plus, equals, then = (vocabulary.index(text) for text in ("0", "+", "=", ";"))
     powers = jnp.asarray(10 ** np.arange(digits + 1), jnp.int32)
@@ -61,14 +65,17 @@ def addition(*, digits: int = 3, carries: bool = True) -> TokenTask:
         tokens = jnp.concatenate([a_digits, symbol(plus), b_digits, symbol(equals)])
         return make_problem(tokens, jnp.concatenate([a_where, always, b_where, always]), (a, b))
 
-    def solution(problem: Problem) -> tuple[Int[Array, " response"], Int[Array, " response"]]:
+    def solution(
+        problem: Problem, carrying: Bool[Array, ""] | bool = True
+    ) -> tuple[Int[Array, " response"], Int[Array, " response"]]:
         a, b = problem.content
-        result, result_where = written(a + b, digits + 1)
+        column_sum = a // powers[:-1] % 10 + b // powers[:-1] % 10
+        total = jnp.where(carrying, a + b, jnp.sum(column_sum % 10 * powers[:-1]))
+        result, result_where = written(total, digits + 1)
         tokens, where, step = [], [], []
         if carries:
             below = powers[1:]
-            column_sum = a // powers[:-1] % 10 + b // powers[:-1] % 10
-            carry = (a % below + b % below) // below
+            carry = (a % below + b % below) // below * carrying
             carried = jnp.concatenate([jnp.zeros(1, jnp.int32), carry[:-1]])
             columns = jnp.stack([(column_sum + carried) % 10, carry], axis=1) + zero
             used = jnp.maximum(a, b) >= powers[:-1]
@@ -103,9 +110,13 @@ def addition(*, digits: int = 3, carries: bool = True) -> TokenTask:
             step=jnp.where(where, own_step, -1),
         )
 
-    return TokenTask(
-        "addition", vocabulary, prompt_length, length, generate, lambda problem: solution(problem)[0], verify
-    )
+    def solve(problem: Problem) -> Int[Array, " response"]:
+        a, b = problem.content
+        # By lot, but always the same for a problem.
+        drawn = jax.random.uniform(jax.random.fold_in(jax.random.fold_in(jax.random.key(0), a), b))
+        return solution(problem, drawn >= forgetful)[0]
+
+    return TokenTask("addition", vocabulary, prompt_length, length, generate, solve, verify)
 
 
 def modular_arithmetic(*, terms: int = 4, modulus: int = 11, steps: bool = True) -> TokenTask:

@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import tyro
+from jaxtyping import PyTree
 
 from experiments.cli import records
 from experiments.cli.errors import CommandError
@@ -16,12 +17,14 @@ from experiments.cli.parsing import number, parse, whole_number
 from rlx.training.metrics import MetricsTable, hyperparameter_names, setting_label
 
 DESCRIPTION = """\
-Let a trained policy act, print return and length of its episodes, and write a video.
+Let a trained policy act, print return and length of its episodes, and write a video. A policy over tokens shows its
+responses to held-out prompts.
 
 examples:
   rlx play runs/NAME                                the best seed at its best checkpoint
   rlx play runs/NAME --seed 3 --checkpoint latest
   rlx play runs/NAME --episodes 3 --out ant.mp4 --width 640 --height 480
+  rlx play runs/NAME --episodes 16                  prompts of a run of rlx train grpo
 """
 
 
@@ -38,7 +41,7 @@ class Options:
     checkpoint: Annotated[
         str, tyro.conf.arg(help="best (of this seed, among those kept), latest, or the number of an update.")
     ] = "best"
-    episodes: Annotated[int, tyro.conf.arg(help="How many episodes, shown one after the other.")] = 1
+    episodes: Annotated[int, tyro.conf.arg(help="How many episodes, or prompts, shown one after the other.")] = 1
     out: Annotated[
         str | None,
         tyro.conf.arg(help="Where to write, .gif or .mp4; None writes play.gif into the run's folder."),
@@ -71,11 +74,13 @@ def main(arguments: Sequence[str]) -> int:
     table = MetricsTable.read(record.folder.metrics)
     member = choose_member(table, seed=options.seed, setting=read_setting(options.setting))
 
+    if record.algorithm == "grpo":
+        return _play_tokens(record, table, member, options)
+
     import jax
 
     import envs
     from experiments import rollouts
-    from rlx.training import checkpoints
 
     environment = rollouts.drawable(record.module.make_environment(record.config))
     limit = (
@@ -85,10 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     if limit is None:
         raise CommandError(f"{record.config.env} has no time limit: add --max-steps")
-    manager = checkpoints.open_manager(record.folder.checkpoints, read_only=True)
-    update = choose_checkpoint(manager.all_steps(), table, member, options.checkpoint)
-    state, update = checkpoints.restore(manager, records.state_template(record), update=update)
-
+    learner_state, update = restore(record, table, member, options.checkpoint)
     learner = record.module.make_learner(record.config, environment)
     played = jax.jit(
         lambda learner_state, key: rollouts.rollout(
@@ -100,10 +102,8 @@ def main(arguments: Sequence[str]) -> int:
             num_episodes=options.episodes,
             stochastic=options.stochastic,
         )
-    )(jax.tree.map(lambda x: x[member.index], state.learner), jax.random.key(options.random_seed))
-    policy = "stochastic" if options.stochastic else "deterministic"
-    label = ", ".join(filter(None, (f"seed {member.seed}", setting_label(member.setting, table.choices))))
-    print(f"{record.config.env} · {label} · checkpoint {update} · {policy} policy")
+    )(learner_state, jax.random.key(options.random_seed))
+    print(heading(record, table, member, update, options))
     for episode, (total, length) in enumerate(zip(rollouts.returns(played), rollouts.lengths(played.done))):
         print(f"  episode {episode}: return {total:,.4g}, {length} steps", flush=True)
 
@@ -116,6 +116,39 @@ def main(arguments: Sequence[str]) -> int:
         raise CommandError(str(error)) from error
     rollouts.write_video(out, frames, seconds)
     print(f"  wrote {out}: {len(frames)} frames, {len(frames) * seconds:.1f} s")
+    return 0
+
+
+def restore(record: records.Record, table: MetricsTable, member: Member, checkpoint: str) -> tuple[PyTree, int]:
+    """A member's learner as a checkpoint has it, and the number of the checkpoint's update."""
+    import jax
+
+    from rlx.training import checkpoints
+
+    manager = checkpoints.open_manager(record.folder.checkpoints, read_only=True)
+    update = choose_checkpoint(manager.all_steps(), table, member, checkpoint)
+    state, update = checkpoints.restore(manager, records.state_template(record), update=update)
+    return jax.tree.map(lambda x: x[member.index], state.learner), update
+
+
+def heading(record: records.Record, table: MetricsTable, member: Member, update: int, options: Options) -> str:
+    """What is played."""
+    policy = "stochastic" if options.stochastic else "deterministic"
+    label = ", ".join(filter(None, (f"seed {member.seed}", setting_label(member.setting, table.choices))))
+    return f"{record.config.env} · {label} · checkpoint {update} · {policy} policy"
+
+
+def _play_tokens(record: records.Record, table: MetricsTable, member: Member, options: Options) -> int:
+    import jax
+
+    from experiments.cli.play_tokens import respond
+
+    learner_state, update = restore(record, table, member, options.checkpoint)
+    print(heading(record, table, member, update, options))
+    key = jax.random.key(options.random_seed)
+    params = learner_state.params["policy"]
+    lines = respond(record, params, key, num_prompts=options.episodes, stochastic=options.stochastic)
+    print("\n".join(lines))
     return 0
 
 

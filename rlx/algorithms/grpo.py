@@ -417,7 +417,8 @@ def step_diagnostics(batch: Batch) -> dict[str, Float[Array, ""]]:
 
     Returns:
       ``entropy`` (nats per token), ``behavior_kl`` (unbiased estimate per token), ``log_ratio_max`` (largest absolute
-      value), ``effective_sample_size`` (of the tokens' ratios, as a share of the tokens), and ``ratio_above`` and
+      value), ``log_ratio_q01`` and ``log_ratio_q99`` (quantiles over the tokens), ``effective_sample_size`` (of the
+      tokens' ratios, as a share of the tokens), and ``ratio_above`` and
       ``ratio_below``: shares of the tokens of positive advantage whose ratio exceeds 1.2, and of those of negative
       advantage whose ratio is below 0.8, which a clipped surrogate would no longer follow.
     """
@@ -425,10 +426,13 @@ def step_diagnostics(batch: Batch) -> dict[str, Float[Array, ""]]:
     ratio = jnp.exp(log_ratio)
     mean = lambda x, where=batch.where: reduce.token_mean(x * 1.0, where=where)
     positive, negative = (batch.where & sign for sign in (batch.advantage > 0, batch.advantage < 0))
+    low, high = jnp.nanquantile(jnp.where(batch.where, log_ratio, jnp.nan), jnp.array([0.01, 0.99]))
     metrics = {
         "entropy": mean(batch.entropy),
         "behavior_kl": mean(jnp.expm1(log_ratio) - log_ratio),
         "log_ratio_max": jnp.max(jnp.abs(log_ratio)),
+        "log_ratio_q01": low,
+        "log_ratio_q99": high,
         "effective_sample_size": mean(ratio) ** 2 / jnp.maximum(mean(ratio**2), 1e-30),
         "ratio_above": mean(ratio > 1.2, positive),
         "ratio_below": mean(ratio < 0.8, negative),
@@ -444,15 +448,19 @@ def batch_diagnostics(batch: Batch) -> dict[str, Float[Array, ""]]:
 
     Returns:
       ``reward`` and ``accuracy`` of the samples, ``degenerate`` (share of groups whose rewards are all equal),
-      ``response_length`` (own tokens) and ``covariance`` of the
-      tokens' log-probabilities and advantages, whose sign is that of the coming change of entropy, reversed.
+      ``response_length`` (own tokens), ``covariance`` of the tokens' log-probabilities and advantages, whose sign is
+      that of the coming change of entropy, reversed, and ``entropy_quarter_1`` to ``_4`` of the sampling policy, in
+      the first to the last quarter of each response.
     """
     log_prob, advantage = batch.behavior_log_prob, batch.advantage
-    mean = lambda x: reduce.token_mean(x, where=batch.where)
+    mean = lambda x, where=batch.where: reduce.token_mean(x, where=where)
+    quarter = 4 * (jnp.cumsum(batch.where, axis=-1) - 1) // jnp.maximum(batch.length, 1)[..., None]
     return {
         "reward": jnp.mean(batch.reward),
         "accuracy": jnp.mean(batch.correct * 1.0),
         "degenerate": jnp.mean(batch.degenerate * 1.0),
         "response_length": jnp.mean(batch.length * 1.0),
         "covariance": mean(log_prob * advantage) - mean(log_prob) * mean(advantage),
+    } | {
+        f"entropy_quarter_{i + 1}": mean(batch.behavior_entropy, batch.where & (quarter == i)) for i in range(4)
     }

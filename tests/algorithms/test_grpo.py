@@ -141,7 +141,7 @@ def test_settings_that_cannot_be(params, batch):
         learner.update(learner.init(params, SHAPE), batch, jax.random.key(0))
     with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
         grpo.learner(CONFIG, optax.sgd(0.1), epochs=0)
-    with pytest.raises(ValueError, match="a method may use reference, distribution, value; got logits"):
+    with pytest.raises(ValueError, match="a method may use reference, distribution, value, solution; got logits"):
         grpo.learner(CONFIG, optax.sgd(0.1), grpo.Method(uses=frozenset({"logits"})))
 
 
@@ -189,3 +189,41 @@ def test_a_task_of_several_turns(params):
     again = grpo.score(config, own, batch, distribution=True)
     np.testing.assert_allclose(scores.log_prob, again.log_prob, atol=1e-5)
     np.testing.assert_allclose(scores.entropy, again.entropy, atol=1e-5)
+
+
+def test_diagnostics_count_the_policys_own_tokens_only(batch):
+    rng = np.random.default_rng(3)
+    draw = lambda: jnp.asarray(rng.normal(size=batch.token.shape))
+    seen = batch._replace(
+        log_prob=draw(), behavior_log_prob=draw(), advantage=draw(), entropy=draw(), behavior_entropy=draw()
+    )
+    # Tokens that are not the policy's own may hold anything.
+    nan = lambda x: jnp.where(batch.where, x, jnp.nan)
+    where = np.asarray(batch.where)
+    own = {name: np.asarray(getattr(seen, name), float)[where] for name in ("log_prob", "behavior_log_prob")}
+    log_ratio, advantage = own["log_prob"] - own["behavior_log_prob"], np.asarray(seen.advantage, float)[where]
+    ratio = np.exp(log_ratio)
+    found = grpo.step_diagnostics(seen._replace(log_prob=nan(seen.log_prob), entropy=nan(seen.entropy)))
+    expected = {
+        "behavior_kl": (ratio - 1 - log_ratio).mean(),
+        "log_ratio_max": np.abs(log_ratio).max(),
+        "log_ratio_q01": np.quantile(log_ratio, 0.01),
+        "log_ratio_q99": np.quantile(log_ratio, 0.99),
+        "effective_sample_size": ratio.mean() ** 2 / (ratio**2).mean(),
+        "ratio_above": (ratio[advantage > 0] > 1.2).mean(),
+        "ratio_below": (ratio[advantage < 0] < 0.8).mean(),
+        "entropy": np.asarray(seen.entropy, float)[where].mean(),
+    }
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
+    found = grpo.batch_diagnostics(seen)
+    covariance = np.cov(own["behavior_log_prob"], advantage, ddof=0)[0, 1]
+    np.testing.assert_allclose(found["covariance"], covariance, rtol=1e-4)
+    quarters = [[] for _ in range(4)]
+    for index in np.ndindex(*where.shape[:2]):
+        entropies = np.asarray(seen.behavior_entropy, float)[index][where[index]]
+        for position, entropy in enumerate(entropies):
+            quarters[4 * position // len(entropies)].append(entropy)
+    for number, entropies in enumerate(quarters):
+        np.testing.assert_allclose(found[f"entropy_quarter_{number + 1}"], np.mean(entropies), rtol=1e-5)

@@ -48,13 +48,18 @@ def test_methods_side_by_side_from_the_same_warm_up(tmp_path, capsys):
     assert cli.main([*words, "--resume"]) == 0
     assert json.loads((out / "summary.json").read_text()) == summary
 
+    assert cli.main(["play", str(out / "reinforce"), "--episodes", "3", "--seed", "1"]) == 0
+    heading, *lines = capsys.readouterr().out.strip().splitlines()[-4:]
+    assert "tokens:sorting@length=2@symbols=3 · seed 1" in heading
+    assert all(line.split()[0] in ("right", "wrong") and "→" in line for line in lines)
+
     # A run from the file begins with the very policy that its own warm-up would have given it.
     config = grpo.Config(**TINY)
     given = dataclasses.replace(config, warm_start=str(out / "warmup.npz"))
-    start = lambda config, seed: grpo.make_build(config, 4)({}).init(jax.random.key(seed)).params
-    own, read = jax.jit(lambda: (start(config, 1), start(given, 1)))()
+    builds = [grpo.make_build(one, 4) for one in (config, given)]
+    own, read = jax.jit(lambda: [build({}).init(jax.random.key(1)).params for build in builds])()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), own, read)
-    assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(start(given, 7)))
+    assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(builds[1]({}).init(jax.random.key(7)).params))
     with pytest.raises(ValueError, match="another shape"):
         warm_start.load(dataclasses.replace(given, hidden_size=8), grpo.make_environment(config))
 

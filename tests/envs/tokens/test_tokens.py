@@ -192,3 +192,22 @@ def test_a_tool_replies_to_single_keys_only():
 def test_what_cannot_be_is_said(name, options, message):
     with pytest.raises(ValueError, match=message):
         tokens.make(name, **options)
+
+
+def test_forgetful_solutions_of_additions_lose_every_carry():
+    task = tokens.make("addition", digits=2, forgetful=1.0)
+    problems = jax.vmap(lambda key: task.sample(key, "train"))(jax.random.split(jax.random.key(0), 64))
+    solved = jax.vmap(task.solve)(problems)
+    verdict = jax.vmap(task.verify)(problems, solved, solved != task.pad_token)
+    a, b = (np.asarray(x) for x in problems.content)
+    carries = (a % 10 + b % 10 > 9) | (a // 10 + b // 10 > 9)
+    np.testing.assert_array_equal(verdict.correct, ~carries)
+    forgotten = (a % 10 + b % 10) % 10 + 10 * ((a // 10 + b // 10) % 10)
+    for row, result in zip(np.asarray(solved), forgotten):
+        assert "".join(task.vocabulary[token] for token in row if token > END).endswith(f"0;{result}")
+    half = tokens.make("addition", digits=2, forgetful=0.5)
+    solved = jax.vmap(half.solve)(problems)
+    share = jax.vmap(half.verify)(problems, solved, solved != half.pad_token).correct[carries].mean()
+    assert 0.2 < share < 0.8
+    with pytest.raises(ValueError, match="forgetful must lie between 0 and 1, got 2"):
+        tokens.make("addition", forgetful=2)
