@@ -65,6 +65,8 @@ class Config:
     """Activation of the hidden layers."""
     critic_layer_norm: bool = False
     """Layer normalization before every activation of the critics."""
+    initialization: Literal["uniform", "lecun_uniform", "orthogonal"] = "uniform"
+    """Weights at the start: within ±1/√inputs, biases too (PyTorch), within ±√(3/inputs) (Brax), or orthogonal."""
     normalize_observation: bool = False
     """By running mean and standard deviation."""
     eval_episodes: int = 16
@@ -162,7 +164,11 @@ def make_critic(config: Config):
 
     sizes = config.hidden_sizes if config.critic_hidden_sizes is None else config.critic_hidden_sizes
     return policies.action_critic(
-        sizes, num=config.num_critics, activation=config.activation, layer_norm=config.critic_layer_norm
+        sizes,
+        num=config.num_critics,
+        activation=config.activation,
+        layer_norm=config.critic_layer_norm,
+        initialization=config.initialization,
     )
 
 

@@ -63,7 +63,7 @@ def make_learner(config: Config, environment: envs.Environment, num_updates: int
         config.hidden_sizes,
         kind="tanh",
         activation=config.activation,
-        initialization="uniform",
+        initialization=config.initialization,
         initial_std=config.initial_std,
         log_std_bounds=(-20.0, 2.0) if config.std == "exp" else None,
     )

@@ -51,7 +51,9 @@ def make_learner(config: Config, environment: envs.Environment, num_updates: int
     from rlx.algorithms import td3
 
     space = environment.action_space
-    actor = policies.deterministic(space, config.hidden_sizes, activation=config.activation)
+    actor = policies.deterministic(
+        space, config.hidden_sizes, activation=config.activation, initialization=config.initialization
+    )
     arguments = dict(
         low=space.low,
         high=space.high,

@@ -94,6 +94,7 @@ GROUPS = {
         "activation",
         "layer_norm",
         "critic_layer_norm",
+        "initialization",
         "warm_start",
         "pretrained",
         "hidden_size",

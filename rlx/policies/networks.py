@@ -30,6 +30,7 @@ ACTIVATIONS = {
 
 
 # What the codes of off-policy and offline methods have in common, their initialization being PyTorch's.
+INITIALIZATIONS = ("orthogonal", "uniform", "lecun_uniform")
 _OFF_POLICY = {"activation": "relu", "initialization": "uniform"}
 
 
@@ -55,7 +56,8 @@ class MLP(nn.Module):
       output_scale: gain of the output layer's orthogonal initialization.
       layer_norm: normalize before every activation.
       normalize_after: normalize after every activation rather than before.
-      initialization: ``"orthogonal"`` with biases of zero, or ``"uniform"``: kernels and biases within ±1/√inputs.
+      initialization: ``"orthogonal"`` with biases of zero, ``"uniform"``: kernels and biases within ±1/√inputs,
+        as PyTorch has it, or ``"lecun_uniform"``: kernels within ±√(3/inputs) and biases of zero, as Brax has it.
       hidden_bias: where the biases of hidden layers start instead.
       output_bound: draw kernel and bias of the output layer uniformly within ± this instead.
     """
@@ -72,7 +74,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        check_choice("initialization", self.initialization, ("orthogonal", "uniform"))
+        check_choice("initialization", self.initialization, INITIALIZATIONS)
         for size in self.hidden_sizes:
             x = self._dense(size, x.shape[-1], np.sqrt(2), bias=self.hidden_bias)(x)
             if self.layer_norm and not self.normalize_after:
@@ -89,6 +91,8 @@ class MLP(nn.Module):
             kernel_init = bias_init = _uniform(bound)
         elif self.initialization == "uniform":
             kernel_init = bias_init = _uniform(1 / np.sqrt(inputs))
+        elif self.initialization == "lecun_uniform":
+            kernel_init, bias_init = nn.initializers.lecun_uniform(), nn.initializers.zeros
         else:
             kernel_init, bias_init = orthogonal(gain), nn.initializers.zeros
         if bias is not None:

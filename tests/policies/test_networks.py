@@ -51,7 +51,11 @@ def test_uniform_initialization_is_that_of_the_inputs_of_a_layer():
     ).values()
     np.testing.assert_allclose(hidden["bias"], 0.1)
     assert np.abs(output["kernel"]).max() <= 1e-3 and 0 < np.abs(output["bias"]).max() <= 1e-3
-    with pytest.raises(ValueError, match="initialization must be one of 'orthogonal', 'uniform', got 'normal'"):
+    first, last = layers(policies.deterministic(BOX, (400,), initialization="lecun_uniform"), OBSERVATION).values()
+    for layer, inputs in ((first, 5), (last, 400)):
+        np.testing.assert_allclose(np.abs(layer["kernel"]).max(), np.sqrt(3 / inputs), rtol=0.05)
+        assert not layer["bias"].any()
+    with pytest.raises(ValueError, match="one of 'orthogonal', 'uniform', 'lecun_uniform', got 'normal'"):
         layers(policies.deterministic(BOX, initialization="normal"), OBSERVATION)
 
 

@@ -7,6 +7,7 @@ not on the other sequences, their number or the padding (as far as rounding of t
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -246,7 +247,9 @@ def sampling_log_prob(
     _check_range(temperature, top_k, top_p, min_p)
     vocab_size = logits.shape[-1]
     (temperature,) = like(logits, temperature)
-    greedy = jnp.where(jnp.arange(vocab_size) == jnp.argmax(logits, -1, keepdims=True), 0.0, -jnp.inf)
+    # The first of the highest: argmax of the logits themselves takes a CPU ten times as long as their maximum.
+    best = jnp.argmax(logits == jnp.max(logits, -1, keepdims=True), -1, keepdims=True)
+    greedy = jnp.where(jnp.arange(vocab_size) == best, 0.0, -jnp.inf)
     scaled = jnp.where(temperature > 0, logits / jnp.where(temperature > 0, temperature, 1), greedy)
     keep = lambda scaled, where: jnp.where(where, scaled, -jnp.inf)
     if top_k is not None and top_k < vocab_size:
@@ -270,13 +273,29 @@ def _uniform(key, num_steps, batch, dtype):
 def _draw(uniform: Float[Array, "*batch"], log_probs: Float[Array, "*batch vocab"]) -> Int[Array, "*batch"]:
     """The first token at which the cumulative probability exceeds a uniform number.
 
-    It takes one random number per sequence, where a Gumbel number per token would cost more than all else of sampling.
+    It takes one random number per sequence, where a Gumbel number per token would cost more than all else of sampling;
+    and two short cumulative sums, over blocks of tokens and then inside of one, for which the whole vocabulary is but
+    added up.
     """
-    probability = jnp.exp(log_probs)
-    # By rounding, the sum may differ between a token and a removed one after it, which must not be drawn for that.
-    cumulative = jnp.where(probability > 0, jnp.cumsum(probability, -1), 0)
-    # Uniform numbers are multiples of the precision: times the maximum they stay below it, so that there is a first.
-    return jnp.argmax(cumulative > uniform[..., None] * jnp.max(cumulative, -1, keepdims=True), -1).astype(jnp.int32)
+    vocab_size = log_probs.shape[-1]
+    width = math.isqrt(vocab_size - 1) + 1
+    missing = -vocab_size % width
+    probability = jnp.pad(jnp.exp(log_probs), [(0, 0)] * (log_probs.ndim - 1) + [(0, missing)])
+    blocks = probability.reshape(*probability.shape[:-1], -1, width)
+    block, uniform = _invert(uniform, jnp.sum(blocks, -1))
+    column, _ = _invert(uniform, jnp.take_along_axis(blocks, block[..., None, None], axis=-2)[..., 0, :])
+    return (block * width + column).astype(jnp.int32)
+
+
+def _invert(uniform: Float[Array, "*batch"], weight: Float[Array, "*batch n"]):
+    """The first index at which the cumulative weight exceeds that share of all, and how far into its weight that is."""
+    # By rounding, the sum may differ between an index and one of no weight after it, which must not be drawn for that.
+    cumulative = jnp.where(weight > 0, jnp.cumsum(weight, -1), 0)
+    # Numbers up to the largest below 1 times the maximum stay below the maximum, so that there is a first.
+    target = uniform * jnp.max(cumulative, -1)
+    index = jnp.argmax(cumulative > target[..., None], -1)
+    own, until = (jnp.take_along_axis(x, index[..., None], axis=-1)[..., 0] for x in (weight, cumulative))
+    return index, jnp.clip(1 - (until - target) / own, 0, 1 - jnp.finfo(weight.dtype).epsneg)
 
 
 @custom_vmap

@@ -8,6 +8,7 @@ import pytest
 
 from rlx.policies import transformer
 from rlx.policies.transformer import Config
+from rlx.policies.transformer.generation import _draw
 
 VOCAB = 11
 CONFIG = Config(VOCAB, 16, 24, 2, num_heads=4, num_key_value_heads=2, head_dim=4, tie_embeddings=False)
@@ -147,6 +148,22 @@ def test_frequencies_are_those_of_the_distribution() -> None:
         assert 1 < kept.sum() < VOCAB and not np.any(counts[~kept])
         chi_square = np.sum((counts - 4096 * expected)[kept] ** 2 / (4096 * expected[kept]))
         assert chi_square < 30  # of at most 8 degrees of freedom: exceeded with probability 2e-4
+
+
+@pytest.mark.parametrize("vocab", [1, 15, 1000])
+def test_a_draw_inverts_the_cumulative_probability(rng, vocab) -> None:
+    """From end to end, with most of the tokens removed."""
+    uniform = np.append(np.linspace(0, 1, 300, endpoint=False), 1 - 2.0**-24).astype(np.float32)
+    probability = rng.exponential(size=(len(uniform), vocab)) * (rng.random((len(uniform), vocab)) < 0.1)
+    probability[:, vocab // 2] += 1e-3  # some token is left in every row
+    probability /= probability.sum(-1, keepdims=True)
+    token = np.asarray(jax.jit(_draw)(jnp.asarray(uniform), jnp.log(jnp.asarray(probability, jnp.float32))))
+    above = np.cumsum(probability, -1)
+    below = above - probability
+    assert token.min() >= 0 and token.max() < vocab
+    of_token = lambda x: np.take_along_axis(x, token[:, None], -1)[:, 0]
+    assert np.all(of_token(probability) > 0)
+    assert np.all(of_token(below) <= uniform + 1e-6) and np.all(uniform <= of_token(above) + 1e-6)
 
 
 def test_stops_early_and_at_the_end_of_the_cache(prompts) -> None:
