@@ -147,54 +147,67 @@ def evaluate_brax(
 def summary(runs: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, Any]]:
     """Interquartile mean and interval of each trainer's final returns; of ours, whether they reach Brax's interval."""
     results = {name: {"runs": run} | aggregate(run["eval_return_mean"]) for name, run in runs.items()}
-    low, _ = results["brax"]["interval"]
-    for name in results.keys() - {"brax"}:
-        results[name]["reaches_brax"] = bool(results[name]["interquartile_mean"] >= low)
+    if "brax" in results:
+        low, _ = results["brax"]["interval"]
+        for name in results.keys() - {"brax"}:
+            results[name]["reaches_brax"] = bool(results[name]["interquartile_mean"] >= low)
     return results
+
+
+def show(record: dict[str, Any]) -> None:
+    """Print a record as a table."""
+    settings = record["settings"]["sac"]
+    timing.show(
+        f"{settings['env']}: return after {settings['total_steps']:,} environment steps",
+        ("trainer", "seeds", "interquartile mean", "95 % interval", "with exploration", "reaches Brax's interval"),
+        [
+            (
+                name,
+                str(result["num_runs"]),
+                f"{result['interquartile_mean']:.0f}",
+                "{:.0f} to {:.0f}".format(*result["interval"]),
+                f"{aggregate(result['runs']['eval_stochastic_return_mean'])['interquartile_mean']:.0f}",
+                {True: "yes", False: "no", None: ""}[result.get("reaches_brax")],
+            )
+            for name, result in record["results"].items()
+        ],
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure, print and save; returns the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument(
+        "--trainers", default="sac,td3,brax", help="which to train, by commas; the record keeps what it has of others"
+    )
     parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")
     options = parser.parse_args(argv)
-    configs, num_seeds = CONFIGS, options.seeds
+    configs, num_seeds, names = CONFIGS, options.seeds, options.trainers.split(",")
     if options.quick:
-        configs, num_seeds = {"sac": tiny(CONFIGS["sac"])}, 2
-    seeds = range(num_seeds)
+        configs, num_seeds, names = {"sac": tiny(CONFIGS["sac"])}, 2, ["sac", "brax"]
     trainers = {name: functools.partial(ours, name, config) for name, config in configs.items()}
     trainers["brax"] = functools.partial(brax, configs["sac"])
-    runs, seconds = {}, {}
-    for name, train in trainers.items():
+    if unknown := set(names) - trainers.keys():
+        parser.error(f"--trainers knows {', '.join(trainers)}; got {', '.join(sorted(unknown))}")
+    known = {} if options.quick else timing.load("brax_sac").get("results", {})
+    runs = {name: result["runs"] for name, result in known.items() if name not in names}
+    for name in names:
         start = time.perf_counter()
-        runs[name] = train(seeds)
-        seconds[name] = time.perf_counter() - start
-        print(f"{name}: {np.round(runs[name]['eval_return_mean'], 1)} in {seconds[name]:.0f} s", flush=True)
-    results = summary(runs)
-    config = configs["sac"]
-    timing.show(
-        f"{config.env}: return after {config.total_steps:,} environment steps, {num_seeds} seeds",
-        ("trainer", "interquartile mean", "95 % interval", "with exploration", "reaches Brax's interval"),
-        [
-            (
-                name,
-                f"{result['interquartile_mean']:.0f}",
-                "{:.0f} to {:.0f}".format(*result["interval"]),
-                f"{aggregate(result['runs']['eval_stochastic_return_mean'])['interquartile_mean']:.0f}",
-                {True: "yes", False: "no", None: ""}[result.get("reaches_brax")],
-            )
-            for name, result in results.items()
-        ],
-    )
-    record = {
-        "results": results,
-        "settings": {name: dataclasses.asdict(config) for name, config in configs.items()},
-        "gradient_steps": config.num_updates * config.updates_per_step,
-        "brax_made_to_run_by": "a stand-in for the removed jax.device_put_replicated",
-    }
-    if not options.quick:
-        print(f"written: {timing.save('brax_sac', record).name}")
+        runs[name] = trainers[name](range(num_seeds))
+        seconds = time.perf_counter() - start
+        print(f"{name}: {np.round(runs[name]['eval_return_mean'], 1)} in {seconds:.0f} s", flush=True)
+        config = configs["sac"]
+        record = {
+            "results": summary({name: runs[name] for name in trainers if name in runs}),
+            "settings": {name: dataclasses.asdict(config) for name, config in configs.items()},
+            "gradient_steps": config.num_updates * config.updates_per_step,
+            "brax_made_to_run_by": "a stand-in for the removed jax.device_put_replicated",
+        }
+        # It takes an hour in all: what is measured is kept at once.
+        if not options.quick:
+            print(f"written: {timing.save('brax_sac', record).name}")
+    show(record)
     return record
 
 

@@ -109,6 +109,12 @@ def processor() -> str:
     return found[1] if found else platform.processor()
 
 
+def load(name: str, directory: Path = RESULTS) -> dict[str, Any]:
+    """A benchmark's record on this device; empty where there is none."""
+    path = directory / f"{name}-{device_name()}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def save(name: str, record: Mapping[str, Any], directory: Path = RESULTS) -> Path:
     """Write a benchmark's record with what it was measured on to `<name>-<device>.json`."""
     path = directory / f"{name}-{device_name()}.json"
