@@ -27,7 +27,8 @@ class Config:
     is_drawable = False
 
     task: str = "addition"
-    """Task of tokens, `NAME` or `NAME@OPTION=VALUE`, such as addition@digits=4; `rlx methods` lists them."""
+    """Task of tokens, `NAME` or `NAME@OPTION=VALUE`, such as addition@digits=4; `rlx methods` lists them. Or a file of
+    questions and answers, FILE.jsonl, for --pretrained weights."""
     method: str = "grpo"
     """What is optimized, `NAME` or `NAME@OPTION=VALUE`; `rlx methods` lists them."""
     total_steps: int = 65_536
@@ -122,11 +123,28 @@ def named(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def make_environment(config: Config) -> Any:
-    """The config's task."""
+    """The config's task.
+
+    Raises:
+      ValueError: there is no such task or option; a file of texts without a policy whose tokenizer reads it.
+    """
+    name, options = named(config.task)
+    if name.endswith(".jsonl"):
+        return _texts(name, config.pretrained, tuple(options.items()))
     from envs import tokens
 
-    name, options = named(config.task)
     return tokens.make(name, **options)
+
+
+@functools.lru_cache(maxsize=1)
+def _texts(path: str, pretrained: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    from envs.tokens import text
+    from rlx.policies import transformer
+
+    if not pretrained:
+        raise ValueError(f"the texts of task={path!r} need a tokenizer: name a folder of weights as pretrained")
+    options = {"end_token": text.end_of(pretrained)} | dict(options)
+    return text.from_jsonl(path, transformer.load_tokenizer(pretrained), **options)
 
 
 def make_policy(config: Config, task: Any) -> tuple[Any, Callable]:

@@ -15,6 +15,7 @@ _BRAX_TRAINER = dict(
     hidden_sizes=(256, 256),
     activation="relu",
     normalize_observation=True,
+    initialization="lecun_uniform",
     tau=0.005,
 )
 

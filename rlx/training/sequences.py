@@ -48,7 +48,7 @@ class Task(Protocol):
         """A solution."""
 
     def verify(self, problem: Any, token: Int[Array, " time"], where: Bool[Array, " time"]) -> Any:
-        """A verdict with ``correct``, ``answer``, ``first_error`` and ``step``."""
+        """A verdict with ``correct``, ``answer``, ``first_error``, ``step`` and, where it is not 0 or 1, ``reward``."""
 
     def reply(self, problem: Any, token: Int[Array, " turn"], where: Bool[Array, " turn"], turn: int) -> tuple:
         """What the environment answers to a turn: tokens and where they are real."""
@@ -97,7 +97,7 @@ def rollout(
       sampling: temperature, top_k, top_p and min_p of ``transformer.decode``.
 
     Returns:
-      A batch whose reward is 1 where the verifier accepts the response, else 0.
+      A batch whose reward is that of the verdict, or else 1 where the verifier accepts the response and 0 where not.
     """
     num_prompts = problems.prompt.shape[0]
     repeated = jax.tree.map(lambda x: jnp.repeat(x, group_size, axis=0), problems)
@@ -126,12 +126,17 @@ def rollout(
         token=grouped(token),
         present=grouped(present),
         where=grouped(own),
-        reward=grouped(verdict.correct * 1.0),
+        reward=grouped(_reward(verdict)),
         correct=grouped(verdict.correct),
         answer=grouped(verdict.answer),
         first_error=grouped(verdict.first_error),
         step=grouped(verdict.step),
     )
+
+
+def _reward(verdict: Any) -> Float[Array, " sequence"]:
+    """Of the verifier where it gives one, else 1 for what it accepts."""
+    return getattr(verdict, "reward", verdict.correct * 1.0)
 
 
 def draw(key: PRNGKeyArray, task: Task, split: str, count: int) -> Any:
@@ -287,7 +292,7 @@ def solutions(task: Task, problems: Any) -> Batch:
         token=grouped(token),
         present=grouped(present),
         where=grouped(where),
-        reward=grouped(verdict.correct * 1.0),
+        reward=grouped(_reward(verdict)),
         correct=grouped(verdict.correct),
         answer=grouped(verdict.answer),
         first_error=grouped(verdict.first_error),

@@ -11,9 +11,22 @@ import numpy as np
 import pytest
 
 from experiments import ppo as wiring
-from experiments.benchmarks import brax_sac, efficiency, functions, gpu, offline, peers, seeds, startup, timing
+from experiments.benchmarks import (
+    brax_sac,
+    efficiency,
+    functions,
+    gpu,
+    offline,
+    peers,
+    seeds,
+    startup,
+    timing,
+    tokens,
+)
 from rlx import data
-from rlx.algorithms import Transition
+from rlx.algorithms import Transition, grpo
+from rlx.policies import transformer
+from rlx.training import sequences
 
 
 def tiny(config, make_tiny=timing.tiny):
@@ -148,6 +161,82 @@ def test_quick_comparison_with_brax_evaluates_all_alike(monkeypatch):
         assert 0 <= result["interval"][0] <= result["interval"][1] <= 0.02**2 * 20 * 21 * 22 / 6 + 1e-6
 
 
+@pytest.fixture(scope="module")
+def sampled():
+    """A tiny policy with its sampled batch, and what it was sampled from."""
+    size = tokens.tiny(tokens.medium())
+    params = transformer.init(jax.random.key(0), size.model)
+    problems = sequences.draw(jax.random.key(1), size.task, "train", size.num_prompts)
+
+    @jax.jit
+    def sample(params):
+        key = jax.random.key(2)
+        return sequences.rollout(key, size.model, params, size.task, problems, group_size=size.group_size)
+
+    return size, params, sample(params), tokens.read_prompts(size, params, problems)
+
+
+def test_bare_decode_steps_end_at_the_logits_of_the_whole(sampled):
+    size, params, batch, state = sampled
+    flat = lambda x: x.reshape(-1, x.shape[-1])
+    assert np.all(batch.where)  # nothing ends a response
+    whole = jnp.concatenate([flat(batch.prompt), flat(batch.token)], axis=1)
+    expected = transformer.apply(size.model, params, whole)[:, -1]
+    got = jax.jit(tokens.bare_decode, static_argnums=0)(size, params, state, flat(batch.token))
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_bare_gradient_is_that_of_the_score_that_learning_takes(sampled):
+    size, params, batch, _ = sampled
+    flat = lambda x: x.reshape(-1, x.shape[-1])
+    bare = jax.jit(tokens.bare_gradient, static_argnums=0)(size, params, flat(batch.prompt), flat(batch.token))
+    score = jax.jit(jax.grad(lambda params: -jnp.mean(grpo.score(size.model, params, batch).log_prob)))(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), bare, score)
+
+
+def test_sampling_and_learning_of_tokens_are_compared_with_bare_steps(monkeypatch):
+    """Qwen's structure, tiny: every program runs, and ratios and shares follow from what is measured."""
+    seconds = {
+        "update": 20.0,
+        "rollout": 8.0,
+        "sampling": 5.0,
+        "decode": 4.0,
+        "bare_decode": 3.0,
+        "score": 1.0,
+        "learning": 11.0,
+        "learning_longer": 31.0,
+        "bare_gradient": 9.0,
+        "bare_step": 9.5,
+    }
+
+    def alternate(functions, repetitions):
+        assert repetitions == 1
+        for function in functions.values():
+            function(), function()  # the second goes on from the state that the first left
+        return {name: [seconds[name]] for name in functions}
+
+    monkeypatch.setattr(timing, "alternate", alternate)
+    monkeypatch.setattr(timing, "save", lambda *_: pytest.fail("a quick run must not write results"))
+    result = tokens.main(["--quick", "--model", "qwen2.5-0.5b"])["results"]["qwen2.5-0.5b"]
+    assert result["settings"]["model"]["dtype"] == "bfloat16" and result["settings"]["model"]["attention_bias"]
+    assert result["ratios"] == pytest.approx(
+        {"sampling": 0.6, "decode": 0.75, "learning": 0.9, "learning_with_step": 0.95}
+    )
+    assert result["shares"] == pytest.approx({"sampling": 0.4, "score": 0.05, "gradient_steps": 0.5, "rest": 0.05})
+    assert result["new_tokens_per_second"]["sampling"] == 4 * 4 / 5.0
+    assert result["bytes"].keys() == seconds.keys() and min(result["bytes"].values()) > 0
+
+
+def test_the_size_for_a_gpu_is_qwens_and_traces():
+    size = tokens.qwen()
+    program = tokens.make_program(size)
+    state = jax.eval_shape(program.init, jax.random.key(0))
+    after, metrics = jax.eval_shape(program.step, state)
+    assert tokens.num_parameters(size) == 494_032_768  # of Qwen2.5-0.5B
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    assert metrics["loss"].shape == ()
+
+
 def test_functions_are_measured_with_the_gradients_they_carry():
     record = functions.main(["--quick", "--only", "clipped_surrogate"])
     measured = record["elementwise"]["rlx.losses.policy.clipped_surrogate"]
@@ -159,7 +248,7 @@ def test_functions_are_measured_with_the_gradients_they_carry():
 
 
 def test_every_benchmark_is_covered():
-    covered = (brax_sac, efficiency, functions, gpu, offline, peers, seeds, startup)
+    covered = (brax_sac, efficiency, functions, gpu, offline, peers, seeds, startup, tokens)
     assert {module.__name__.rpartition(".")[2] for module in covered} == {
         path.stem for path in timing.RESULTS.parent.glob("*.py") if "def main(" in path.read_text(encoding="utf-8")
     }

@@ -189,6 +189,23 @@ def test_dcpo_imitates_what_a_hotter_policy_would_have_sampled(judged):
     np.testing.assert_allclose(found, np.where(judged.where, expected, 0), rtol=1e-4, atol=1e-5)
 
 
+def test_a_policy_learns_to_sort_two_symbols_from_verdicts_alone():
+    """Measured: from 2 % to 98 % or more for three of four seeds, and to 67 % for one."""
+    config = grpo.Config(
+        **TINY | dict(task="sorting@length=2@symbols=2", num_prompts=8, group_size=16, minibatches=1),
+        learning_rate=1e-2,
+        warmup_steps=0,
+    )
+    program = grpo.make_program(config)
+
+    def run(seed):
+        return jax.lax.scan(lambda state, _: program.step(state), program.init(jax.random.key(seed)), length=60)[1]
+
+    accuracy = np.asarray(jax.jit(lambda seeds: jax.lax.map(run, seeds))(jnp.arange(4))["accuracy"])
+    assert np.mean(accuracy[:, :3]) < 0.1
+    assert np.median(accuracy[:, -5:].mean(axis=1)) > 0.8, accuracy[:, ::6]
+
+
 def test_what_cannot_be_is_said(capsys):
     with pytest.raises(ValueError, match="no method 'gpro'; did you mean .*grpo"):
         make_method("gpro")
@@ -196,6 +213,8 @@ def test_what_cannot_be_is_said(capsys):
         make_method("dapo", clip=0.1)
     with pytest.raises(ValueError, match="options are NAME@OPTION=VALUE, got 'addition@digits'"):
         grpo.make_environment(grpo.Config(task="addition@digits"))
+    with pytest.raises(ValueError, match="the texts of task='some.jsonl' need a tokenizer"):
+        grpo.make_environment(grpo.Config(task="some.jsonl"))
     assert grpo.named("tool@keys=4@word=x") == ("tool", {"keys": 4, "word": "x"})
     assert main(["methods"]) == 0
     listed = capsys.readouterr().out
