@@ -198,6 +198,14 @@ behavior (a controller for maze and pendulum, the trained policy for the hopper)
 last evaluations.""",
         "gradient steps",
     ),
+    "tokens": (
+        "Policies over tokens",
+        """\
+Transformers of two layers on problems whose answers are verified. Each seed has one policy, warmed up on the task's own
+solutions, which method and baseline both start from. Accuracy is that of samples at temperature 1 on held-out prompts,
+the mean of a run's last two evaluations, and decides which of three learning rates a side takes.""",
+        "updates of 128 responses",
+    ),
 }
 """What claims are tried on: heading, what to know of it, and what their sizes count."""
 

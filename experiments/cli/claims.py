@@ -1,4 +1,4 @@
-"""``rlx claims``: try what papers claim, on tabular problems."""
+"""``rlx claims``: try what papers claim, on small problems."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from experiments.cli.options import Switch, compilation_cache
 from experiments.cli.parsing import parse
 
 DESCRIPTION = """\
-Try what papers claim of their methods: on tabular softmax policies whose entropies and success rates are exact, and on
-datasets made here. Method and baseline get the same seeds, samples and gradient steps, and are tuned alike.
+Try what papers claim of their methods: on tabular softmax policies whose entropies and success rates are exact, on
+datasets made here, and on small Transformers over tokens. Method and baseline get the same seeds, samples and gradient
+steps, and are tuned alike.
 
 examples:
   rlx claims                     list them
