@@ -143,8 +143,10 @@ def _texts(path: str, pretrained: str, options: tuple[tuple[str, Any], ...]) -> 
 
     if not pretrained:
         raise ValueError(f"the texts of task={path!r} need a tokenizer: name a folder of weights as pretrained")
-    options = {"end_token": text.end_of(pretrained)} | dict(options)
-    return text.from_jsonl(path, transformer.load_tokenizer(pretrained), **options)
+    given = dict(options)
+    if "end_token" not in given:
+        given["end_token"] = text.end_of(pretrained)
+    return text.from_jsonl(path, transformer.load_tokenizer(pretrained), **given)
 
 
 def make_policy(config: Config, task: Any) -> tuple[Any, Callable]:

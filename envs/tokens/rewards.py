@@ -1,0 +1,198 @@
+"""Rewards of texts: a user's Python function, called on the host from inside a compiled program.
+
+`text_reward` makes a function of arrays out of one of texts, `(prompt, response, answer) -> number`. `math_answer` is
+such a function: whether a response ends in the right number.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import warnings
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+Reward = Callable[[str, str, str], float]
+"""`(prompt, response, answer) -> reward`."""
+
+MAX_HANGING = 16
+"""How many calls of a function may go on after their time-out; while as many do, none is begun."""
+
+# A minus behind an operand is not a sign; commas group thousands, or else stand between numbers.
+_NUMBER = re.compile(
+    r"(?P<minus>(?<![\w)])[-−])?\$?(?P<digits>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
+)
+_MARK = "####"
+
+
+def final_answer(text: str) -> str:
+    """The answer that a text ends in: what follows the last `####` in its line, as in GSM8K, or else its last number.
+
+    A number is written in one way, so that 1,000 and $1000.0 are the same; what follows the mark and is no number, or
+    not a number alone, loses commas, `$` and spaces.
+
+    Returns:
+        The answer, or "" where there is none.
+    """
+    _, mark, marked = text.rpartition(_MARK)
+    if mark:
+        marked = marked.strip().partition("\n")[0].strip()
+        number = _NUMBER.fullmatch(marked.rstrip(".%"))
+        return _written(number) if number else re.sub(r"[,$\s]", "", marked)
+    last = deque(_NUMBER.finditer(text), maxlen=1)
+    return _written(last[0]) if last else ""
+
+
+def _written(number: re.Match) -> str:
+    """A number without what does not change it. Not as a `Fraction`: a model may write millions of digits."""
+    whole, _, fraction = number["digits"].replace(",", "").partition(".")
+    digits = f"{whole.lstrip('0') or '0'}.{fraction.rstrip('0')}".removesuffix(".")
+    return f"-{digits}" if number["minus"] and digits != "0" else digits
+
+
+def math_answer(prompt: str, response: str, answer: str) -> float:
+    """1 where the response has the same final answer as the right one, else 0; exact, whatever the size of a number."""
+    right = final_answer(answer)
+    return float(right != "" and final_answer(response) == right)
+
+
+def text_reward(
+    function: Reward,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    decode: Callable[[Sequence[int]], str],
+    end_token: int,
+    timeout: float = 5.0,
+    failed: float = 0.0,
+    workers: int = 1,
+    answer_of: Callable[[str], str] = final_answer,
+) -> Callable[..., tuple[Float[Array, ""], Int[Array, ""]]]:
+    """A function of texts as one of arrays, to be jitted and vmapped; however deep, a batch is one call of the host.
+
+    An exception, a time-out, or a result that is no finite number makes the reward `failed` and is warned of, each kind
+    once; the run goes on. A response that has not ended gets `failed` without being looked at.
+
+    The function runs in threads, since it may be a closure or live in a notebook, which no other process could import.
+    A thread cannot be stopped: after a time-out it goes on until its call returns, and what that returns is ignored.
+    While `MAX_HANGING` calls go on, no other is begun and rewards are `failed`. None of them outlives the program. Code
+    that might never return belongs in a process that the function starts and ends (`subprocess.run(…, timeout=…)`);
+    what keeps the interpreter's lock, such as a regular expression that backtracks without end, stops everything, this
+    clock included. The function must not use JAX, whose device waits for it.
+
+    Args:
+        function: `(prompt, response, answer) -> reward`. It is taken to be pure: a call whose result nobody uses is
+            left out of the compiled program, as it is in a warm-up.
+        pairs: (prompt, answer) of each problem.
+        decode: from tokens to text; it gets the response without what ended it.
+        end_token: what ends a response.
+        timeout: seconds that a call may take.
+        failed: the reward of a response that could not be scored.
+        workers: calls at the same time. More than one is of use where the function waits, for another process or a
+            server; it must then be safe to call from several threads.
+        answer_of: from a response to its final answer, for majority votes; "" for none.
+
+    Returns:
+        `(index of the pair, tokens [response], where [response]) -> (reward, answer)`, the answer as a number that is
+        equal for equal ones, or −1.
+
+    Raises:
+        ValueError: `timeout` is not positive, `failed` is not finite, or there is no worker.
+    """
+    if not timeout > 0:
+        raise ValueError(f"timeout must be a positive number of seconds, got {timeout}")
+    if not np.isfinite(failed):
+        raise ValueError(f"failed must be a finite number, got {failed}")
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+
+    def judged(prompt: str, response: str, answer: str) -> tuple[float, int]:
+        reward = float(function(prompt, response, answer))
+        if not abs(reward) <= np.finfo(np.float32).max:
+            raise ValueError(f"the reward must be a finite number, got {reward}")
+        own = answer_of(response)
+        return reward, zlib.crc32(own.encode()) & 0x7FFFFFFF if own else -1
+
+    calls = _Calls(judged, otherwise=(failed, -1), timeout=timeout, workers=workers)
+
+    def on_host(index, tokens, where):
+        index, tokens, where = map(np.asarray, (index, tokens, where))
+        length = tokens.shape[-1]
+        responses = [row[real] for row, real in zip(tokens.reshape(-1, length), where.reshape(-1, length), strict=True)]
+        ended = [row for row, response in enumerate(responses) if response.size and response[-1] == end_token]
+        reward, answer = np.full(index.size, failed, np.float32), np.full(index.size, -1, np.int32)
+        of_row = index.ravel()
+        texts = ((pairs[of_row[row]][0], decode(responses[row][:-1].tolist()), pairs[of_row[row]][1]) for row in ended)
+        for row, outcome in zip(ended, calls(texts), strict=True):
+            reward[row], answer[row] = outcome
+        return reward.reshape(index.shape), answer.reshape(index.shape)
+
+    def score(index: Int[Array, ""], tokens: Int[Array, " response"], where: Bool[Array, " response"]):
+        results = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((), jnp.int32)
+        # Not `io_callback`: nothing depends on the order of calls, and a verdict that nobody reads need not be reached.
+        return jax.pure_callback(on_host, results, index, tokens, where, vmap_method="broadcast_all")
+
+    return score
+
+
+class TooManyHanging(RuntimeError):
+    """So many calls go on after their time-out that none is begun."""
+
+
+class _Calls:
+    """Calls of a function that may fail or hang, each in a thread of its own, of which there are never many."""
+
+    def __init__(self, function: Callable[..., Any], *, otherwise: Any, timeout: float, workers: int):
+        self.function, self.otherwise, self.timeout, self.workers = function, otherwise, timeout, workers
+        self.room = threading.Semaphore(workers - 1 + MAX_HANGING)
+        self.warned: set[type] = set()
+
+    def __call__(self, arguments: Iterable[tuple[str, str, str]]) -> list[Any]:
+        """The result of each call, in their order."""
+        running, results = deque(), []
+        for texts in arguments:
+            if len(running) == self.workers:
+                results.append(self.result(*running.popleft()))
+            running.append((texts, *self.start(texts)))
+        return results + [self.result(*call) for call in running]
+
+    def start(self, texts: tuple[str, str, str]) -> tuple[Future, float]:
+        """A call's outcome to come, and when it is too late."""
+        outcome = Future()
+        if self.room.acquire(blocking=False):
+            # A daemon: the end of the program does not wait for what hangs.
+            threading.Thread(target=self.run, args=(texts, outcome), daemon=True).start()
+        else:
+            outcome.set_result((self.otherwise, TooManyHanging(f"{MAX_HANGING} earlier calls have not returned")))
+        return outcome, time.monotonic() + self.timeout
+
+    def run(self, texts: tuple[str, str, str], outcome: Future) -> None:
+        try:
+            found = self.function(*texts), None
+        # A user's code may raise anything and even ask the program to exit; one response must not end a run.
+        except (Exception, SystemExit) as error:
+            found = self.otherwise, error
+        self.room.release()
+        outcome.set_result(found)
+
+    def result(self, texts: tuple[str, str, str], outcome: Future, too_late: float) -> Any:
+        try:
+            value, error = outcome.result(max(0.0, too_late - time.monotonic()))
+        except TimeoutError:
+            value, error = self.otherwise, TimeoutError(f"no result after {self.timeout:g} s")
+        if error is not None and type(error) not in self.warned:
+            self.warned.add(type(error))
+            warnings.warn(
+                f"the reward function failed, which gives {self.otherwise[0]:g}: {type(error).__name__}: {error}; the "
+                f"response was {texts[1]!r:.500}; other failures of this kind are not reported",
+                stacklevel=2,
+            )
+        return value
