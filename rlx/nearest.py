@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, Int
 
 SPARE = 8
 """Candidates kept beyond k: rounding may reorder that many near ties before they are compared exactly."""
+BLOCK = 128
+"""Rows of which only the nearest is looked at first."""
 
 
 @functools.partial(jax.jit, static_argnames=("k", "chunk"))  # An uncompiled call would trace its loop each time.
@@ -47,9 +49,10 @@ def nearest_rows(
         product = jnp.matmul(points - center, (part - center).T, precision=lax.Precision.HIGHEST)
         score = jnp.sum(jnp.square(part - center), -1) - 2 * product
         score = jnp.where(seen | jnp.isnan(score), jnp.inf, score)
-        _, near = lax.top_k(-score, min(k + SPARE, size))
-        distance = jnp.sqrt(jnp.sum(jnp.square(points[:, None] - part[near]), -1))
-        found = jnp.where(seen[near], jnp.inf, distance), first + near
+        near = smallest(score, min(k + SPARE, size))
+        inside = jnp.minimum(near, size - 1)
+        distance = jnp.sqrt(jnp.sum(jnp.square(points[:, None] - part[inside]), -1))
+        found = jnp.where(seen[inside] | (near >= size), jnp.inf, distance), first + inside
         both = (jnp.concatenate(pair, -1) for pair in zip(best, found, strict=True))
         distance, index = lax.sort(tuple(both), num_keys=2)
         return (distance[:, :k], index[:, :k]), None
@@ -61,3 +64,19 @@ def nearest_rows(
         (distance, index), _ = lax.scan(search, none, jnp.arange(0, rows, size))
     shape = (*query.shape[:-1], k)
     return jnp.minimum(index, rows - 1).reshape(shape), distance.astype(query.dtype).reshape(shape)
+
+
+def smallest(score: Float[Array, "query row"], count: int) -> Int[Array, "query {count}"]:
+    """Where the smallest of each row are, in no matter what order among equals; past the end where too few are finite.
+
+    As many blocks as are asked for, those of the smallest minima, hold them all. Finding minima is a pass over the
+    scores; to sort them, or to keep the best of them in a heap, takes several times as long on a CPU.
+    """
+    queries, rows = score.shape
+    if rows <= count * BLOCK:
+        return lax.top_k(-score, count)[1]
+    blocks = jnp.pad(score, ((0, 0), (0, -rows % BLOCK)), constant_values=jnp.inf).reshape(queries, -1, BLOCK)
+    _, block = lax.top_k(-jnp.min(blocks, -1), count)
+    within = jnp.take_along_axis(blocks, block[..., None], 1).reshape(queries, -1)
+    _, place = lax.top_k(-within, count)
+    return jnp.take_along_axis(block, place // BLOCK, 1) * BLOCK + place % BLOCK

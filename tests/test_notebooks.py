@@ -45,4 +45,5 @@ def test_notebook_is_committed_with_its_outputs(path):
 
 
 def test_there_are_notebooks():
-    assert {path.stem for path in NOTEBOOKS} >= {"01_quickstart", "02_prototype_a_loss", "03_offline", "04_verifiable_rewards"}
+    names = {"01_quickstart", "02_prototype_a_loss", "03_offline", "04_verifiable_rewards"}
+    assert {path.stem for path in NOTEBOOKS} >= names

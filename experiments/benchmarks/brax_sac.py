@@ -58,9 +58,7 @@ SETTINGS = dict(
 this time: 2693 with seed 0, against 1023 with those that its authors give for 6.5 million steps (0.997 and 30)."""
 
 # Constants of Brax's SAC.
-_SAC = sac.Config(
-    **SETTINGS, std="softplus", initial_std=0.694, target_entropy=-0.5, temperature_learning_rate=3e-4
-)
+_SAC = sac.Config(**SETTINGS, std="softplus", initial_std=0.694, target_entropy=-0.5, temperature_learning_rate=3e-4)
 CONFIGS = {
     "sac": _SAC,
     "sac_lecun": dataclasses.replace(_SAC, initialization="lecun_uniform"),
@@ -181,7 +179,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument(
-        "--trainers", default="sac,sac_lecun,td3,brax", help="which to train, by commas; the record keeps what it has of others"
+        "--trainers",
+        default="sac,sac_lecun,td3,brax",
+        help="which to train, by commas; the record keeps what it has of others",
     )
     parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")
     options = parser.parse_args(argv)

@@ -461,6 +461,4 @@ def batch_diagnostics(batch: Batch) -> dict[str, Float[Array, ""]]:
         "degenerate": jnp.mean(batch.degenerate * 1.0),
         "response_length": jnp.mean(batch.length * 1.0),
         "covariance": mean(log_prob * advantage) - mean(log_prob) * mean(advantage),
-    } | {
-        f"entropy_quarter_{i + 1}": mean(batch.behavior_entropy, batch.where & (quarter == i)) for i in range(4)
-    }
+    } | {f"entropy_quarter_{i + 1}": mean(batch.behavior_entropy, batch.where & (quarter == i)) for i in range(4)}
