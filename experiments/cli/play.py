@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import tyro
-from jaxtyping import PyTree
 
 from experiments.cli import records
 from experiments.cli.errors import CommandError
@@ -119,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def restore(record: records.Record, table: MetricsTable, member: Member, checkpoint: str) -> tuple[PyTree, int]:
+def restore(record: records.Record, table: MetricsTable, member: Member, checkpoint: str) -> tuple[Any, int]:
     """A member's learner as a checkpoint has it, and the number of the checkpoint's update."""
     import jax
 
