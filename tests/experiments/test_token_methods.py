@@ -22,7 +22,8 @@ TINY = dict(
 )
 
 
-@pytest.mark.parametrize("method", [*METHODS, "grpo@beta=0.1"])
+# One of each kind of what a learner gives to a method; the others get it from `judged`, at a fraction of the cost.
+@pytest.mark.parametrize("method", ["grpo@beta=0.1", "siren", "ppo", "r2vpo", "hpt", "copo"])
 def test_a_method_takes_a_step(method):
     config = grpo.Config(**TINY, method=method, warmup_steps=0, total_steps=32, oversample=2)
     task = grpo.make_environment(config)
@@ -84,6 +85,44 @@ def judged():
         solution_where=jnp.arange(5) < jnp.array([[4], [3]]),
         solution_log_prob=log_prob(2, 5),
     )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_slots_fit_together_and_teach(name, judged):
+    """Whatever a method uses is there, its memory keeps its shape, and some gradient reaches the policy."""
+    method = make_method(name)
+    rng = np.random.default_rng(4)
+    logits = lambda: jnp.asarray(rng.normal(size=(*judged.token.shape, 8)), jnp.float32)
+    batch = judged._replace(
+        memory=method.memory(*judged.reward.shape),
+        key=jax.random.key(0),
+        update=jnp.zeros((), jnp.int32),
+        entropy=judged.behavior_entropy,
+        logits=logits(),
+        behavior_logits=logits(),
+        reference_logits=logits(),
+        reference_log_prob=judged.log_prob - 0.1,
+        value=judged.behavior_value + 0.1,
+    )
+
+    def run(given, batch):
+        # What carries no gradient before the first step is what the behavior said.
+        begin = batch._replace(log_prob=batch.behavior_log_prob, reward=method.reward(batch))
+        seen = prepared(method, begin)
+        loss = lambda given: method.loss(seen._replace(**given))
+        concluded = batch.memory if method.conclude is None else method.conclude(seen)
+        return *jax.value_and_grad(loss)(given), seen.memory, concluded, method.temperature(seen.memory)
+
+    given = {name: getattr(batch, name) for name in ("log_prob", "entropy", "logits", "value")}
+    loss, gradient, memory, concluded, temperature = jax.jit(run)(given, batch)
+    assert np.isfinite(loss) and temperature > 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((gradient, memory)))
+    assert any(np.any(gradient[name] != 0) for name in ("log_prob", "entropy", "logits"))
+    kinds = lambda tree: jax.tree.map(lambda x: (jnp.shape(x), jnp.result_type(x)), tree)
+    assert kinds(memory) == kinds(concluded) == kinds(batch.memory)
+    used = {"distribution": "logits", "value": "value"}
+    for what, name in used.items():
+        assert what in method.uses or not np.any(gradient[name])
 
 
 def prepared(method, batch):
