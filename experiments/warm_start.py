@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,21 +28,18 @@ class Policies(NamedTuple):
     params: PyTree[Float[Array, "seed ..."]]
 
 
-def save(
-    config: grpo.Config, task: Any, seeds: Sequence[int], path: str | os.PathLike
-) -> dict[str, Float[np.ndarray, " seed"]]:
+def save(config: grpo.Config, seeds: Sequence[int], path: str | os.PathLike) -> dict[str, Float[np.ndarray, " seed"]]:
     """Warm up a policy of each seed, the very one that its own run would begin with, and write them to a file.
 
     Args:
-      config: the config of runs.
-      task: its task.
+      config: the config of runs; where it names policies to begin with, these are what is measured and written.
       seeds: of the runs.
       path: the file, `.npz`.
 
     Returns:
       What an evaluation says of each.
     """
-    program = grpo.make_program(dataclasses.replace(config, method="grpo"), task)
+    program = grpo.make_build(config, config.num_updates)({})
 
     def begin(seed: Array) -> tuple[PyTree, dict[str, Array]]:
         state = program.init(jax.random.key(seed))

@@ -64,7 +64,7 @@ CONFIGS = {
     "sac_lecun": dataclasses.replace(_SAC, initialization="lecun_uniform"),
     "td3": td3.Config(**SETTINGS),
 }
-MODULES = {"sac": sac, "sac_lecun": sac, "td3": td3}
+MODULES = {"sac": sac, "td3": td3}
 
 
 def evaluation_key(seed: int | jax.Array) -> jax.Array:
@@ -72,9 +72,9 @@ def evaluation_key(seed: int | jax.Array) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), 1)
 
 
-def ours(name: str, config: off_policy.Config, seeds: Sequence[int]) -> dict[str, list[float]]:
+def ours(config: off_policy.Config, seeds: Sequence[int]) -> dict[str, list[float]]:
     """Evaluations of one of rlx's learners, one of each seed, trained in one program."""
-    program = MODULES[name].make_program(config)
+    program = MODULES[config.algorithm].make_program(config)
 
     def run(seed):
         state, _ = loop.make_train(program, config.num_updates)(jax.random.key(seed))
@@ -188,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     configs, num_seeds, names = CONFIGS, options.seeds, options.trainers.split(",")
     if options.quick:
         configs, num_seeds, names = {"sac": tiny(CONFIGS["sac"])}, 2, ["sac", "brax"]
-    trainers = {name: functools.partial(ours, name, config) for name, config in configs.items()}
+    trainers = {name: functools.partial(ours, config) for name, config in configs.items()}
     trainers["brax"] = functools.partial(brax, configs["sac"])
     if unknown := set(names) - trainers.keys():
         parser.error(f"--trainers knows {', '.join(trainers)}; got {', '.join(sorted(unknown))}")

@@ -20,10 +20,9 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from experiments.claims.logged import Logged
-from experiments.claims.verdicts import Size
+from experiments.claims.verdicts import Size, best_of
 from experiments.offline_learners import LEARNERS
 from rlx.algorithms import Learner
-from rlx.training.statistics import interquartile_mean
 
 SIZE = Size(num_seeds=8, num_updates=20_000)
 """Seeds, and gradient steps of each."""
@@ -126,9 +125,7 @@ def tune_and_train(
     best = settings[0]
     if len(settings) > 1 and size.num_seeds > 2:
         tuning = {"num_seeds": size.num_seeds // 2, "num_steps": size.num_updates, "first_seed": TUNING_SEEDS}
-        scores = [float(interquartile_mean(train(name, logged, s, **tuning, **options).last)) for s in settings]
-        # A setting that diverged has no score.
-        best = settings[int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))]
+        best = best_of(settings, [train(name, logged, s, **tuning, **options).last for s in settings])
     return train(name, logged, best, num_seeds=size.num_seeds, num_steps=size.num_updates, **options)
 
 

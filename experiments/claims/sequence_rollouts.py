@@ -11,44 +11,12 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 from envs.tokens.protocol import TokenTask
 from rlx.algorithms.grpo import Batch
 from rlx.policies import transformer
+from rlx.training.sequences import judged
 
 
 def repeated(problems: Any, times: int) -> Any:
     """Problems with a leading axis ``[prompt]``, each so many times in succession."""
     return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), problems)
-
-
-def judged(
-    task: TokenTask,
-    problems: Any,
-    token: Int[Array, "prompt group time"],
-    present: Bool[Array, "prompt group time"],
-    where: Bool[Array, "prompt group time"],
-) -> Batch:
-    """Responses, whoever wrote them, as a batch with the verifier's verdicts.
-
-    Args:
-      task: the task.
-      problems: with a leading axis ``[prompt]``.
-      token: tokens of the responses.
-      present: True at the real ones.
-      where: True at those that may be learned from.
-    """
-    of_group = lambda problem, token, present: jax.vmap(task.verify, (None, 0, 0))(problem, token, present)
-    verdict = jax.vmap(of_group)(problems, token, present)
-    group = lambda x: jnp.broadcast_to(x[:, None], (*token.shape[:2], x.shape[-1]))
-    return Batch(
-        prompt=group(problems.prompt),
-        prompt_where=group(problems.where),
-        token=token,
-        present=present,
-        where=where,
-        reward=verdict.correct * 1.0,
-        correct=verdict.correct,
-        answer=verdict.answer,
-        first_error=verdict.first_error,
-        step=verdict.step,
-    )
 
 
 def joined(*batches: Batch) -> Batch:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from envs.tokens.protocol import TokenTask
 from experiments import grpo as program
-from experiments.claims.verdicts import Curves, Finding, Size
+from experiments.claims.verdicts import Curves, Finding, Size, best_of
 from rlx import reduce
 from rlx.algorithms import grpo
 from rlx.algorithms.grpo import Batch, GRPOState, Method
@@ -262,9 +262,7 @@ class Trainer:
         best, numbers = LEARNING_RATES[1], dict(numbers or {})
         if not is_quick(self.laboratory.size):
             runs = [self._runs(numbers | {"learning_rate": rate}, TUNING_SEEDS) for rate in LEARNING_RATES]
-            scores = [float(interquartile_mean(run.last("accuracy"))) for run in runs]
-            # A rate at which a run diverged has no score.
-            best = LEARNING_RATES[int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))]
+            best = best_of(LEARNING_RATES, [run.last("accuracy") for run in runs])
         return self._trained(numbers | {"learning_rate": best})
 
     def _trained(self, numbers: Mapping[str, float]) -> Run:

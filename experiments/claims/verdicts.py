@@ -99,6 +99,12 @@ def claims() -> dict[str, Claim]:
     return dict(sorted(found.items()))
 
 
+def best_of(choices: Sequence[Any], scores: Sequence[np.ndarray]) -> Any:
+    """The choice whose scores ``[seed]`` have the highest interquartile mean; one that diverged has none."""
+    means = [float(interquartile_mean(of_choice)) for of_choice in scores]
+    return choices[int(np.argmax(np.nan_to_num(means, nan=-np.inf)))]
+
+
 def judge(finding: Finding) -> dict[str, Any]:
     """A finding as numbers for JSON, with its verdict.
 

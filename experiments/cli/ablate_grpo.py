@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ import numpy as np
 import tyro
 
 from experiments import grpo
+from experiments.cli import records
 from experiments.cli.errors import CommandError
 from experiments.cli.options import Options
-from experiments.cli.train import prepare_jax, read_arguments, train
+from experiments.cli.side_by_side import by_seed, labels_of, plain, speed, train_all
+from experiments.cli.train import prepare_jax, read_arguments
 from experiments.token_methods import METHODS, make_method
 from rlx.training import runs
 
@@ -69,31 +72,30 @@ def main(arguments: Sequence[str]) -> int:
         raise CommandError("--resume needs --run-dir")
     if options.sweep:
         raise CommandError("--sweep is for rlx train grpo; here METHOD@NAME=VALUE sets what differs")
-    labels = tuple(METHODS) if common.methods == "all" else tuple(filter(None, common.methods.split(",")))
-    if not labels or len(set(labels)) < len(labels):
-        raise CommandError(f"--methods must name different methods by commas, got {common.methods!r}")
+    labels = tuple(METHODS) if common.methods == "all" else labels_of(common.methods, "--methods")
     for label in labels:
         name, settings = grpo.named(label)
         make_method(name, **settings)
     parent = Path(options.run_dir or f"runs/grpo-{time.strftime('%Y%m%d-%H%M%S')}")
     start = warm_up(common, options, parent)
-    values = {field.name: getattr(common, field.name) for field in dataclasses.fields(grpo.Config)}
-    values["warm_start"] = common.warm_start or str(parent / "warmup.npz")
     folders = {label: runs.RunFolder(parent / label) for label in labels}
-    for label, folder in folders.items():
-        config = grpo.Config(**values | {"method": label})
-        again = resume and folder.config.exists()
-        own = dataclasses.replace(options, run_dir=str(folder.path), no_rollout=True, resume=again)
-        resumed = None
-        if again:
-            from experiments.cli import records
 
-            resumed = records.read(folder.path)
-        code = train("grpo", grpo, config, own, resumed)
-        if code > 1:  # stopped by a signal; a method that diverged leaves the others alone
-            print(f"stopped in {label}; go on with the same command and --resume --run-dir {parent}")
-            return code
+    def job(label: str) -> tuple:
+        folder = folders[label]
+        again = resume and folder.config.exists()
+        config = of_run(common, method=label, warm_start=str(parent / "warmup.npz"))
+        own = dataclasses.replace(options, run_dir=str(folder.path), no_rollout=True, resume=again)
+        return "grpo", grpo, config, own, records.read(folder.path) if again else None
+
+    if code := train_all({label: functools.partial(job, label) for label in labels}, parent):
+        return code
     return conclude(parent, common, start, folders)
+
+
+def of_run(common: Config, **changes: Any) -> grpo.Config:
+    """What `rlx train grpo` takes of a config."""
+    values = {field.name: getattr(common, field.name) for field in dataclasses.fields(grpo.Config)}
+    return grpo.Config(**values | changes)
 
 
 def warm_up(config: Config, options: Options, parent: Path) -> Mapping[str, Any]:
@@ -105,9 +107,7 @@ def warm_up(config: Config, options: Options, parent: Path) -> Mapping[str, Any]
 
         parent.mkdir(parents=True, exist_ok=True)
         seeds = range(options.first_seed, options.first_seed + options.seeds)
-        task = grpo.make_environment(config)
-        values = {field.name: getattr(config, field.name) for field in dataclasses.fields(grpo.Config)}
-        measured = warm_start.save(grpo.Config(**values), task, seeds, parent / "warmup.npz")
+        measured = warm_start.save(of_run(config, method="grpo"), seeds, parent / "warmup.npz")
         runs.write_json(known, {name: [float(x) for x in of] for name, of in measured.items()})
     return runs.read_json(known)
 
@@ -139,30 +139,21 @@ def conclude(parent: Path, config: Config, start: Mapping[str, Any], folders: Ma
 
 def summarize(config: Config, start: Mapping[str, Any], folders: Mapping[str, runs.RunFolder]) -> dict[str, Any]:
     """``summary.json``: of each method what it reached per seed, its interquartile mean and interval, and its speed."""
-    from rlx.training.metrics import MetricsTable
     from rlx.training.statistics import aggregate
 
     def measured(values: np.ndarray) -> dict[str, Any]:
-        plain = [float(value) if np.isfinite(value) else None for value in values]
-        return {"per_seed": plain, **aggregate(values)}
+        return {"per_seed": plain(values), **aggregate(values)}
 
     methods = {}
     for label, folder in folders.items():
-        columns = MetricsTable.read(folder.metrics)
-        seeds = columns["seed"]
-        diverged = folder.divergence.exists() and runs.read_json(folder.divergence) or ()
         measures = {}
         for name, (column, _) in MEASURES.items():
-            of_column = np.ma.filled(columns[column].astype(float), np.nan)
-            by_seed = [of_column[seeds == seed] for seed in np.unique(seeds)]
+            rows = by_seed(folder, column)
             # A gradient's norm is noisy: the mean of the last fifth. Evaluations are what the policy is at the end.
-            share = lambda rows: rows[-max(1, len(rows) // 5) :] if name == "gradient_norm" else rows[-1:]
-            values = np.array([share(rows).mean() for rows in by_seed])
-            values[[int(run) for run in diverged]] = np.nan
-            measures[name] = measured(values)
-        speed = runs.read_json(folder.summary)["steps_per_second"] if folder.summary.exists() else None
+            last = max(1, rows.shape[1] // 5) if name == "gradient_norm" else 1
+            measures[name] = measured(rows[:, -last:].mean(axis=1))
         paper = METHODS[grpo.named(label)[0]].paper
-        methods[label] = {"paper": paper, "responses_per_second": speed, "measures": measures}
+        methods[label] = {"paper": paper, "responses_per_second": speed(folder), "measures": measures}
     known = {name: column for name, (column, _) in MEASURES.items() if column in start}
     return {
         "task": config.task,

@@ -14,7 +14,8 @@ from experiments.cli import records
 from experiments.cli.errors import CommandError
 from experiments.cli.options import Switch
 from experiments.cli.parsing import parse
-from experiments.cli.train import read_arguments, train
+from experiments.cli.side_by_side import by_seed, labels_of, plain, speed, train_all
+from experiments.cli.train import read_arguments
 from rlx.training import runs
 
 NUM_LAST = 10
@@ -84,9 +85,7 @@ def main(arguments: Sequence[str]) -> int:
     """``rlx ablate offline …``."""
     description = DESCRIPTION.replace("{learners}", ", ".join(records.OFFLINE))
     options = parse(Options, arguments, prog="rlx ablate offline", description=description)
-    labels = tuple(word.strip() for word in options.learners.split(",") if word.strip())
-    if not labels or len(set(labels)) < len(labels):
-        raise CommandError(f"--learners must name different learners by commas, got {options.learners!r}")
+    labels = labels_of(options.learners, "--learners")
     if options.evaluations < 1:
         raise CommandError(f"--evaluations must be at least 1, got {options.evaluations}")
     if options.resume and options.run_dir is None:
@@ -94,11 +93,8 @@ def main(arguments: Sequence[str]) -> int:
     parent = Path(options.run_dir or f"runs/offline-{time.strftime('%Y%m%d-%H%M%S')}")
     # What is wrong with any of them shall be known before the first of them is trained.
     jobs = {label: _job(label, options, parent) for label in labels}
-    for label, (name, module, config, job_options, resumed) in jobs.items():
-        code = train(name, module, config, job_options, resumed)
-        if code > 1:  # stopped by a signal; a learner that diverged leaves the others alone
-            print(f"stopped in {label}; go on with the same command and --resume --run-dir {parent}")
-            return code
+    if code := train_all({label: lambda job=job: job for label, job in jobs.items()}, parent):
+        return code
     return conclude(parent, {label: runs.RunFolder(job[3].run_dir) for label, job in jobs.items()})
 
 
@@ -122,20 +118,13 @@ def read_scores(folders: Mapping[str, runs.RunFolder]) -> tuple[str, dict[str, S
     """The metric that scores are of, and those of each learner; a seed that diverged has NaN."""
     from rlx.training.metrics import MetricsTable
 
-    tables = {label: MetricsTable.read(folder.metrics) for label, folder in folders.items()}
-    normalized = all("eval_normalized_score" in table for table in tables.values())
+    normalized = all("eval_normalized_score" in MetricsTable.read(folder.metrics) for folder in folders.values())
     metric = "eval_normalized_score" if normalized else "eval_return_mean"
     scores = {}
-    for label, columns in tables.items():
-        values = np.ma.filled(columns[metric].astype(float), np.nan)
-        evaluated = ~np.ma.getmaskarray(columns[metric])
-        by_seed = np.array([values[evaluated & (columns["seed"] == seed)] for seed in np.unique(columns["seed"])])
-        diverged = folders[label].divergence.exists() and runs.read_json(folders[label].divergence)
-        for run in diverged or ():
-            by_seed[int(run)] = np.nan
-        count = by_seed.shape[1]
-        last = by_seed[:, -NUM_LAST:]
-        scores[label] = Scores(by_seed[:, -1], last.mean(1), by_seed.max(1), last.shape[1], count)
+    for label, folder in folders.items():
+        rows = by_seed(folder, metric)
+        last = rows[:, -NUM_LAST:]
+        scores[label] = Scores(rows[:, -1], last.mean(1), rows.max(1), last.shape[1], rows.shape[1])
     return metric, scores
 
 
@@ -145,15 +134,13 @@ def summarize(folders: Mapping[str, runs.RunFolder], scores: Mapping[str, Scores
 
     learners = {}
     for label, found in scores.items():
-        folder = folders[label]
-        speed = runs.read_json(folder.summary)["steps_per_second"] if folder.summary.exists() else None
         learners[label] = {
-            "score_per_seed": _plain(found.last),
+            "score_per_seed": plain(found.last),
             **aggregate(found.last),
             "evaluations_averaged": found.num_last,
-            "final": {"score_per_seed": _plain(found.final), **aggregate(found.final)},
-            "best": {"score_per_seed": _plain(found.best), **aggregate(found.best), "chosen_among": found.evaluations},
-            "updates_per_second": speed,
+            "final": {"score_per_seed": plain(found.final), **aggregate(found.final)},
+            "best": {"score_per_seed": plain(found.best), **aggregate(found.best), "chosen_among": found.evaluations},
+            "updates_per_second": speed(folders[label]),
         }
     return {"metric": metric, "learners": learners}
 
@@ -215,7 +202,3 @@ def _job(label: str, options: Options, parent: Path) -> tuple:
         words += [f"--{key.strip().strip('_').replace('_', '-')}", value.strip()]
     module = records.module_of(name)
     return name, module, *read_arguments(name, module, words)
-
-
-def _plain(values: np.ndarray) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]

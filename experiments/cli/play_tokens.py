@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import jax
-import numpy as np
 from jaxtyping import PyTree
 
 from experiments.cli.records import Record
@@ -37,16 +33,7 @@ def respond(record: Record, params: PyTree, key: jax.Array, *, num_prompts: int,
     batch = jax.device_get(ask(params, key))
     return [
         f"  {'right' if batch.correct[i, 0] else 'wrong'}  "
-        f"{text(task, batch.prompt[i, 0], batch.prompt_where[i, 0])}  →  "
-        f"{text(task, batch.token[i, 0], batch.present[i, 0])}"
+        f"{task.decode(batch.prompt[i, 0][batch.prompt_where[i, 0]])}  →  "
+        f"{task.decode(batch.token[i, 0][batch.present[i, 0]])}"
         for i in range(num_prompts)
     ]
-
-
-def text(task: Any, tokens: Sequence[int], where: Sequence[bool]) -> str:
-    """Tokens as people read them: without the padding, and without the end that all have."""
-    words = [int(token) for token, real in zip(np.asarray(tokens), np.asarray(where)) if real]
-    if hasattr(task, "decode"):
-        return task.decode(words)
-    names = [task.vocabulary[word] for word in words if word not in (task.pad_token, task.end_token)]
-    return ("" if all(len(name) == 1 for name in names) else " ").join(names)

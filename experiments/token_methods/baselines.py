@@ -48,26 +48,13 @@ def dapo(*, clip_low: float = 0.2, clip_high: float = 0.28, soft_room: float = 0
     """
     import jax.numpy as jnp
 
-    from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
-    from rlx.losses.policy import clipped_surrogate
+    from rlx.algorithms.grpo import Batch, Method, token_loss
 
     def reward(batch: Batch):
         room = batch.token.shape[-1]
         return batch.reward + jnp.clip((1 - soft_room - batch.length / room) / soft_room, -1.0, 0.0)
 
-    def loss(batch: Batch):
-        per_token = clipped_surrogate(
-            batch.log_prob,
-            batch.behavior_log_prob,
-            batch.advantage,
-            where=batch.where,
-            clip_low=clip_low,
-            clip_high=clip_high,
-        )
-        return reduce.token_mean(per_token, where=batch.where)
-
-    return Method(reward=reward, loss=loss)
+    return Method(reward=reward, loss=partial(token_loss, clip_low=clip_low, clip_high=clip_high))
 
 
 def reinforce(*, center: str = "batch", scale: str = "none") -> Any:
@@ -93,8 +80,7 @@ def ppo(*, clip: float = 0.2, lambda_: float = 1.0, value_coefficient: float = 0
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
-    from rlx.losses.policy import clipped_surrogate
+    from rlx.algorithms.grpo import Batch, Method, token_loss
     from rlx.losses.value import clipped_value
     from rlx.returns import gae
 
@@ -117,15 +103,9 @@ def ppo(*, clip: float = 0.2, lambda_: float = 1.0, value_coefficient: float = 0
         return batch._replace(extras=estimate(batch)[1])
 
     def loss(batch: Batch):
-        surrogate = clipped_surrogate(
-            batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, clip_low=clip, clip_high=clip
-        )
         error = clipped_value(batch.value, batch.behavior_value, batch.extras, clip=value_clip, where=batch.present)
-        of_policy, of_critic = (
-            reduce.token_mean(surrogate, where=batch.where),
-            reduce.token_mean(error, where=batch.present),
-        )
-        return of_policy + value_coefficient * of_critic
+        of_policy = token_loss(batch, clip_low=clip, clip_high=clip)
+        return of_policy + value_coefficient * reduce.token_mean(error, where=batch.present)
 
     return Method(uses=frozenset({"value"}), advantage=advantage, remember=remember, loss=loss)
 

@@ -156,16 +156,9 @@ def lite_ppo(*, clip: float = 0.2) -> Any:
     """Rewards less the mean of the group over the deviation of the batch, clipped ratios, averages of tokens."""
     from functools import partial
 
-    from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, group_advantage
-    from rlx.losses.policy import clipped_surrogate
+    from rlx.algorithms.grpo import Method, group_advantage, token_loss
 
-    def loss(batch: Batch):
-        per_token = clipped_surrogate(
-            batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, clip_low=clip, clip_high=clip
-        )
-        return reduce.token_mean(per_token, where=batch.where)
-
+    loss = partial(token_loss, clip_low=clip, clip_high=clip)
     return Method(advantage=partial(group_advantage, scale="batch_std"), loss=loss)
 
 

@@ -7,23 +7,30 @@ from typing import Any
 from experiments.token_methods.table import Entry
 
 
+def taught_where_failed(batch: Any, *, threshold: float = 0.0) -> Any:
+    """The batch with the solution alone to learn from where a group fails, its rollouts dropped; notes which do."""
+    import jax.numpy as jnp
+
+    from rlx.algorithms.grpo import with_solutions
+    from rlx.weighting import performance_gate
+
+    failed = performance_gate(batch.correct.astype(batch.reward.dtype), threshold=threshold)
+    first = jnp.arange(batch.reward.shape[1]) == 0
+    taught = with_solutions(batch, failed[:, None] & first)
+    dropped = failed[:, None, None] & ~first[:, None]
+    return taught._replace(where=taught.where & ~dropped, extras=failed)
+
+
 def hpt(*, threshold: float = 0.0, demonstration_coefficient: float = 1.0) -> Any:
     """A prompt whose group fails is learned from its solution alone, any other from the group without clipping."""
+    from functools import partial
+
     import jax
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, group_advantage, with_solutions
+    from rlx.algorithms.grpo import Batch, Method, group_advantage
     from rlx.losses.policy import unified_gradient
-    from rlx.weighting import performance_gate
-
-    def remember(batch: Batch) -> Batch:
-        failed = performance_gate(batch.correct.astype(batch.reward.dtype), threshold=threshold)
-        first = jnp.arange(batch.reward.shape[1]) == 0
-        taught = with_solutions(batch, failed[:, None] & first)
-        # The rollouts of a failed group are dropped: its solution is all that is learned from.
-        dropped = failed[:, None, None] & ~first[:, None]
-        return taught._replace(where=taught.where & ~dropped, extras=failed)
 
     def loss(batch: Batch):
         taught = batch.where & batch.extras[:, None, None]
@@ -40,7 +47,7 @@ def hpt(*, threshold: float = 0.0, demonstration_coefficient: float = 1.0) -> An
     return Method(
         uses=frozenset({"solution"}),
         advantage=lambda batch: group_advantage(batch, scale="none"),
-        remember=remember,
+        remember=partial(taught_where_failed, threshold=threshold),
         loss=loss,
     )
 
@@ -53,17 +60,10 @@ def dypo(*, alpha: float = 0.5, temperature: float = 1.0, demonstration_coeffici
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, with_solutions
+    from rlx.algorithms.grpo import Batch, Method
     from rlx.losses.policy import clipped_surrogate
     from rlx.losses.preference import group_alignment
-    from rlx.weighting import mixed_outcome, performance_gate
-
-    def remember(batch: Batch) -> Batch:
-        hard = performance_gate(batch.correct.astype(batch.reward.dtype))
-        first = jnp.arange(batch.reward.shape[1]) == 0
-        taught = with_solutions(batch, hard[:, None] & first)
-        dropped = hard[:, None, None] & ~first[:, None]
-        return taught._replace(where=taught.where & ~dropped, extras=hard)
+    from rlx.weighting import mixed_outcome
 
     def loss(batch: Batch):
         hard, mixed = batch.extras, mixed_outcome(batch.reward)
@@ -77,7 +77,7 @@ def dypo(*, alpha: float = 0.5, temperature: float = 1.0, demonstration_coeffici
         mid = alpha * of_group + (1 - alpha) * alignment
         return jnp.mean(jnp.where(hard, demonstration_coefficient * of_solution, jnp.where(mixed, mid, 0.0)))
 
-    return Method(uses=frozenset({"solution"}), remember=remember, loss=loss)
+    return Method(uses=frozenset({"solution"}), remember=taught_where_failed, loss=loss)
 
 
 def critique_grpo(*, shaping: float = 0.1) -> Any:

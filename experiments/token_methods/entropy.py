@@ -22,9 +22,8 @@ def entropy_bonus(*, coefficient: float = 0.01) -> Any:
 def siren(*, top_p: float = 0.8, quantile: float = 0.8, coefficient: float = 0.005, clip: float = 0.28) -> Any:
     """Holds the entropy of the likely tokens, where it is high, to what it was at first."""
     from rlx import reduce, weighting
-    from rlx.algorithms.grpo import Batch, Method, group_advantage
+    from rlx.algorithms.grpo import Batch, Method, group_advantage, token_loss
     from rlx.controllers import first_value
-    from rlx.losses.policy import clipped_surrogate
     from rlx.regularizers.entropy import anchored_entropy, nucleus_entropy
 
     anchor = first_value()
@@ -39,12 +38,9 @@ def siren(*, top_p: float = 0.8, quantile: float = 0.8, coefficient: float = 0.0
         return batch._replace(memory=anchor.update(batch.memory, peak_entropy)[1])
 
     def loss(batch: Batch):
-        surrogate = clipped_surrogate(
-            batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, clip_low=clip, clip_high=clip
-        )
         entropy, peak = peaks(batch)
         penalty = anchored_entropy(entropy, batch.memory.value, coefficient=coefficient, where=peak)
-        return reduce.token_mean(surrogate, where=batch.where) + penalty
+        return token_loss(batch, clip_low=clip, clip_high=clip) + penalty
 
     return Method(
         uses=frozenset({"distribution"}),
@@ -100,8 +96,7 @@ def dsdr(*, coefficient: float = 0.001, temperature: float = 5.0, clip_high: flo
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, group_advantage
-    from rlx.losses.policy import clipped_surrogate
+    from rlx.algorithms.grpo import Batch, Method, group_advantage, token_loss
     from rlx.regularizers.entropy import sampled_negentropy
     from rlx.rewards import embedding_novelty, gated_bonus, unique_feature_rate
     from rlx.weighting import diversity_softmax
@@ -116,13 +111,10 @@ def dsdr(*, coefficient: float = 0.001, temperature: float = 5.0, clip_high: flo
         return gated_bonus(batch.reward, diversity(batch), batch.correct, coefficient=coefficient)
 
     def loss(batch: Batch):
-        surrogate = clipped_surrogate(
-            batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, clip_high=clip_high
-        )
         weight = diversity_softmax(diversity(batch), batch.correct, temperature=temperature)
         negentropy = sampled_negentropy(batch.log_prob, batch.behavior_log_prob, where=batch.where)
         local = jnp.sum(weight * reduce.mean(negentropy, where=batch.where, axis=-1), axis=-1)
-        return reduce.token_mean(surrogate, where=batch.where) + coefficient * jnp.mean(local)
+        return token_loss(batch, clip_high=clip_high) + coefficient * jnp.mean(local)
 
     return Method(uses=frozenset({"distribution"}), reward=reward, advantage=group_advantage, loss=loss)
 
@@ -146,9 +138,8 @@ def epo(
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Batch, Method, token_loss
     from rlx.controllers import running_mean, two_phase_decay
-    from rlx.losses.policy import clipped_surrogate
     from rlx.regularizers.entropy import entropy_band_penalty
 
     past = running_mean()
@@ -165,9 +156,6 @@ def epo(
         return batch._replace(memory=(state, batch.memory[0].mean))
 
     def loss(batch: Batch):
-        surrogate = clipped_surrogate(
-            batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, dual_clip=3.0
-        )
         _, history = batch.memory
         late = batch.where & (turn(batch) >= num_turns // 2)
         outside = entropy_band_penalty(
@@ -181,7 +169,7 @@ def epo(
         )[..., 0]
         weight = two_phase_decay(batch.update, total_steps=total_updates)
         mean = lambda x: reduce.token_mean(x, where=batch.where)
-        return mean(surrogate) - coefficient * (mean(batch.entropy) - weight * mean(outside))
+        return token_loss(batch, dual_clip=3.0) - coefficient * (mean(batch.entropy) - weight * mean(outside))
 
     def memory(num_prompts: int, group_size: int):
         none = jnp.zeros(num_turns)

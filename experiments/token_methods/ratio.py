@@ -10,14 +10,11 @@ from experiments.token_methods.table import Entry
 
 def of_tokens(surrogate: Callable, **options: Any) -> Any:
     """GRPO with another surrogate of each token, averaged over all tokens."""
-    from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from functools import partial
 
-    def loss(batch: Batch):
-        per_token = surrogate(batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, **options)
-        return reduce.token_mean(per_token, where=batch.where)
+    from rlx.algorithms.grpo import Method, token_loss
 
-    return Method(loss=loss)
+    return Method(loss=partial(token_loss, surrogate=surrogate, **options))
 
 
 def gspo(*, clip_low: float = 3e-4, clip_high: float = 4e-4) -> Any:
@@ -38,25 +35,14 @@ def mhpo(*, bound: float = 1.5) -> Any:
 
 def bapo(*, target: float = 1.0) -> Any:
     """Clip bounds that are searched until positive advantages contribute enough; target is their ratio to negative."""
-    from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Batch, Method, token_loss
     from rlx.controllers import balanced_clip
-    from rlx.losses.policy import clipped_surrogate
 
     def loss(batch: Batch):
         lower, upper, _ = balanced_clip(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, target=target, where=batch.where
         )
-        per_token = clipped_surrogate(
-            batch.log_prob,
-            batch.behavior_log_prob,
-            batch.advantage,
-            where=batch.where,
-            clip_low=1 - lower,
-            clip_high=upper - 1,
-            dual_clip=3.0,
-        )
-        return reduce.token_mean(per_token, where=batch.where)
+        return token_loss(batch, clip_low=1 - lower, clip_high=upper - 1, dual_clip=3.0)
 
     return Method(loss=loss)
 
@@ -66,7 +52,7 @@ def r2vpo(*, budget: float = 0.04, step: float = 0.1, first_multiplier: float = 
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Batch, Method, token_loss
     from rlx.controllers import lagrange_multiplier
     from rlx.losses.policy import ratio_variance
     from rlx.weighting import importance_log_ratio
@@ -79,14 +65,7 @@ def r2vpo(*, budget: float = 0.04, step: float = 0.1, first_multiplier: float = 
         return multiplier.update(batch.memory, variance - budget)[1]
 
     def loss(batch: Batch):
-        per_token = ratio_variance(
-            batch.log_prob,
-            batch.behavior_log_prob,
-            batch.advantage,
-            coefficient=batch.memory.multiplier,
-            where=batch.where,
-        )
-        return reduce.token_mean(per_token, where=batch.where)
+        return token_loss(batch, ratio_variance, coefficient=batch.memory.multiplier)
 
     return Method(
         loss=loss, conclude=dual_step, memory=lambda num_prompts, group_size: multiplier.init(first_multiplier)
@@ -95,22 +74,13 @@ def r2vpo(*, budget: float = 0.04, step: float = 0.1, first_multiplier: float = 
 
 def clip_cov(*, fraction: float = 2e-4, lower: float = 1.0, upper: float = 5.0) -> Any:
     """Drops the gradient of a few tokens of high covariance between log-probability and advantage."""
-    from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from functools import partial
+
+    from rlx.algorithms.grpo import Batch, Method, token_loss
     from rlx.losses import policy
 
     def loss(batch: Batch):
-        per_token = policy.clip_cov(
-            batch.key,
-            batch.log_prob,
-            batch.behavior_log_prob,
-            batch.advantage,
-            where=batch.where,
-            fraction=fraction,
-            lower=lower,
-            upper=upper,
-        )
-        return reduce.token_mean(per_token, where=batch.where)
+        return token_loss(batch, partial(policy.clip_cov, batch.key), fraction=fraction, lower=lower, upper=upper)
 
     return Method(loss=loss)
 

@@ -40,6 +40,14 @@ def clipped_loss(batch: Batch, **options: Any) -> Float[Array, ""]:
     return reduce.sequence_mean(per_token, where=batch.where)
 
 
+def token_loss(
+    batch: Batch, surrogate: Callable[..., Array] = policy_losses.clipped_surrogate, **options: Any
+) -> Float[Array, ""]:
+    """A surrogate of the tokens' ratios, averaged over all tokens; options of the surrogate."""
+    per_token = surrogate(batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, **options)
+    return reduce.token_mean(per_token, where=batch.where)
+
+
 def with_solutions(batch: Batch, replaced: Bool[Array, "prompt group"]) -> Batch:
     """The batch with the task's solution in place of some responses: tokens, masks and the behavior's log-probability.
 

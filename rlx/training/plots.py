@@ -207,9 +207,7 @@ def panels(
         ValueError: if there is no panel, or the theme is unknown.
     """
     colors = theme_of(theme)
-    if not panels:
-        raise ValueError("panels must hold at least one panel")
-    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    names = _names(panels)
     color_of = dict(zip(names, palette_of(colors, len(names))))
     figure = new_figure((max(4.6, 3.3 * len(panels)), 3.1), colors)
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -265,9 +263,7 @@ def intervals(
     from matplotlib.ticker import MaxNLocator
 
     colors = theme_of(theme)
-    if not panels:
-        raise ValueError("panels must hold at least one panel")
-    names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
+    names = _names(panels)
     figure = new_figure((2.0 + 2.2 * len(panels), 1.0 + 0.24 * len(names)), colors)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     first, other = colors.palette[1], colors.palette[0]
@@ -294,6 +290,13 @@ def intervals(
     if title is not None:
         figure.suptitle(title, x=0.01, ha="left", color=colors.text, fontsize=11, fontweight="bold")
     return save(figure, out)
+
+
+def _names(panels: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
+    """What lines or rows are called, each once, in the order of the panels."""
+    if not panels:
+        raise ValueError("panels must hold at least one panel")
+    return list(dict.fromkeys(name for of_panel in panels.values() for name in of_panel))
 
 
 def spread(positions: Float[np.ndarray, " n"], gap: float) -> Float[np.ndarray, " n"]:

@@ -118,25 +118,41 @@ def rollout(
             state = transformer.prefill(config, params, reply, where=real, state=state)
             tokens.append(reply), present.append(real), own.append(jnp.zeros_like(real))
     token, present, own = (jnp.concatenate(parts, axis=1) for parts in (tokens, present, own))
-    verdict = jax.vmap(task.verify)(repeated, token, present)
-    grouped = lambda x: x.reshape(num_prompts, group_size, *x.shape[1:])
+    grouped = lambda x: x.reshape(num_prompts, group_size, -1)
+    return judged(task, problems, grouped(token), grouped(present), grouped(own))
+
+
+def judged(
+    task: Task,
+    problems: Any,
+    token: Int[Array, "prompt group time"],
+    present: Bool[Array, "prompt group time"],
+    where: Bool[Array, "prompt group time"],
+) -> Batch:
+    """Responses, whoever wrote them, as a batch with the verifier's verdicts.
+
+    Args:
+      task: what verifies.
+      problems: with a leading axis ``[prompt]``.
+      token: tokens of the responses.
+      present: True at the real ones.
+      where: True at those that may be learned from.
+    """
+    of_group = lambda problem, token, present: jax.vmap(task.verify, (None, 0, 0))(problem, token, present)
+    verdict = jax.vmap(of_group)(problems, token, present)
+    group = lambda x: jnp.broadcast_to(x[:, None], (*token.shape[:2], x.shape[-1]))
     return Batch(
-        prompt=grouped(repeated.prompt),
-        prompt_where=grouped(repeated.where),
-        token=grouped(token),
-        present=grouped(present),
-        where=grouped(own),
-        reward=grouped(_reward(verdict)),
-        correct=grouped(verdict.correct),
-        answer=grouped(verdict.answer),
-        first_error=grouped(verdict.first_error),
-        step=grouped(verdict.step),
+        prompt=group(problems.prompt),
+        prompt_where=group(problems.where),
+        token=token,
+        present=present,
+        where=where,
+        reward=getattr(verdict, "reward", verdict.correct * 1.0),
+        correct=verdict.correct,
+        answer=verdict.answer,
+        first_error=verdict.first_error,
+        step=verdict.step,
     )
-
-
-def _reward(verdict: Any) -> Float[Array, " sequence"]:
-    """Of the verifier where it gives one, else 1 for what it accepts."""
-    return getattr(verdict, "reward", verdict.correct * 1.0)
 
 
 def draw(key: PRNGKeyArray, task: Task, split: str, count: int) -> Any:
@@ -184,9 +200,7 @@ def make_program(
         params_key, key = jax.random.split(key)
         params = policy_params(params_key)
         state = learner.init(params, (num_prompts, group_size))
-        # A copy: the state is donated, and no two of its arrays may be one.
-        first = jax.tree.map(jnp.copy, params) if measure_drift else None
-        return SequenceState(state, key, jnp.zeros((), jnp.int32), first)
+        return SequenceState(state, key, jnp.zeros((), jnp.int32), params if measure_drift else None)
 
     def step(state: SequenceState) -> tuple[SequenceState, dict[str, Array]]:
         key, draw_key, sample_key, update_key = jax.random.split(state.key, 4)
@@ -283,18 +297,4 @@ def solutions(task: Task, problems: Any) -> Batch:
     token = jax.vmap(task.solve)(problems)
     present = token != task.pad_token
     own = jnp.arange(task.response_length) % (task.turn_length + task.reply_length) < task.turn_length
-    where = present & own
-    verdict = jax.vmap(task.verify)(problems, token, present)
-    grouped = lambda x: x[:, None]
-    return Batch(
-        prompt=grouped(problems.prompt),
-        prompt_where=grouped(problems.where),
-        token=grouped(token),
-        present=grouped(present),
-        where=grouped(where),
-        reward=grouped(_reward(verdict)),
-        correct=grouped(verdict.correct),
-        answer=grouped(verdict.answer),
-        first_error=grouped(verdict.first_error),
-        step=grouped(verdict.step),
-    )
+    return judged(task, problems, token[:, None], present[:, None], (present & own)[:, None])

@@ -60,6 +60,11 @@ def test_methods_side_by_side_from_the_same_warm_up(tmp_path, capsys):
     own, read = jax.jit(lambda: [build({}).init(jax.random.key(1)).params for build in builds])()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), own, read)
     assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(builds[1]({}).init(jax.random.key(7)).params))
+    # A comparison that is given policies begins with these, not with a warm-up of its own.
+    warm_start.save(given, (1,), tmp_path / "again.npz")
+    with np.load(out / "warmup.npz") as first, np.load(tmp_path / "again.npz") as again:
+        place = list(first["seed"]).index(1)
+        np.testing.assert_array_equal(first["leaf0"][place], again["leaf0"][0])
     with pytest.raises(ValueError, match="another shape"):
         warm_start.load(dataclasses.replace(given, hidden_size=8), grpo.make_environment(config))
 

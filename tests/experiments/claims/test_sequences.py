@@ -8,11 +8,12 @@ import pytest
 from envs import tokens
 from experiments.claims import sequence_help, sequence_outcomes, sequence_turns
 from experiments.claims.sequence_length import with_detours
-from experiments.claims.sequence_rollouts import joined, judged, repaired, resumed
+from experiments.claims.sequence_rollouts import joined, repaired, resumed
 from experiments.claims.sequence_training import few_prompts
 from rlx.algorithms.grpo import Batch
 from rlx.policies import transformer
 from rlx.training import sequences
+from rlx.training.sequences import judged
 
 ADDITION = tokens.make("addition", digits=2)
 judge = jax.jit(judged, static_argnums=0)
