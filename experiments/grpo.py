@@ -39,6 +39,10 @@ class Config:
     """Responses to each."""
     oversample: int = 1
     """Prompts sampled for each that is learned from, among which groups with different rewards are preferred."""
+    replayed: int = 0
+    """Prompts of an update whose groups are drawn from those of past updates instead of being sampled."""
+    replay_size: int = 512
+    """Groups of the past that are kept for it."""
     epochs: int = 1
     """Passes over the responses of an update."""
     minibatches: int = 4
@@ -86,7 +90,7 @@ class Config:
     @property
     def steps_per_update(self) -> int:
         """Responses that an update of one seed samples."""
-        return self.num_prompts * self.oversample * self.group_size
+        return (self.num_prompts - self.replayed) * self.oversample * self.group_size
 
     @property
     def num_updates(self) -> int:
@@ -247,6 +251,8 @@ def make_program(
         num_prompts=config.num_prompts,
         group_size=config.group_size,
         oversample=config.oversample,
+        replayed=config.replayed,
+        replay_size=config.replay_size,
         temperature=config.temperature,
         eval_prompts=config.eval_prompts,
         eval_samples=config.eval_samples,

@@ -88,19 +88,27 @@ def r3l(*, factor: float = 3.0) -> Any:
     return Method(advantage=advantage, loss=loss)
 
 
-def apo(*, base: float = 1.00001) -> Any:
-    """Wrong responses longer than the right ones of their group weigh more."""
+def apo(*, base: float = 1.00001, rate: float = 2.718281828459045, beta: float = 1e-3) -> Any:
+    """Wrong responses longer than the right ones of their group weigh more; a KL penalty weak on hard prompts."""
     import jax.numpy as jnp
 
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method, clipped_loss
+    from rlx.regularizers.divergence import kl_estimate
     from rlx.returns import group_relative
-    from rlx.weighting import excess_length_weight
+    from rlx.weighting import difficulty_kl_weight, excess_length_weight
 
     def advantage(batch: Batch):
         weight = excess_length_weight(batch.length, batch.correct, base=base)
         return jnp.broadcast_to((weight * group_relative(batch.reward))[..., None], batch.token.shape)
 
-    return Method(advantage=advantage)
+    def loss(batch: Batch):
+        success_rate = jnp.mean(batch.correct * 1.0, axis=-1, keepdims=True)[..., None]
+        weight = difficulty_kl_weight(batch.advantage, success_rate, rate=rate)
+        divergence = kl_estimate(batch.log_prob, batch.reference_log_prob, kind="k3", where=batch.where)
+        return clipped_loss(batch) + beta * reduce.sequence_mean(weight * divergence, where=batch.where)
+
+    return Method(uses=frozenset({"reference"}), advantage=advantage, loss=loss)
 
 
 def oreal(*, negative_coefficient: float = 0.5) -> Any:
@@ -169,6 +177,6 @@ METHODS = {
     "empg": Entry(empg, "advantage", "Wang et al., 2025, arXiv:2509.09265"),
     "lite_ppo": Entry(lite_ppo, "advantage, aggregation", "Liu et al., 2025, arXiv:2508.08221"),
     "r3l": Entry(r3l, "advantage, loss", "Shi et al., 2026, arXiv:2601.03715"),
-    "apo": Entry(apo, "weight", "Hong et al., 2025, arXiv:2506.21655"),
+    "apo": Entry(apo, "weight, regularizer", "Hong et al., 2025, arXiv:2506.21655"),
     "oreal": Entry(oreal, "advantage, loss", "Lyu et al., 2025, arXiv:2502.06781"),
 }

@@ -138,7 +138,8 @@ class GRPO(NamedTuple):
 
     Attributes:
       init: ``(policy_params, (num_prompts, group_size)) -> state``.
-      update: ``(state, batch, key) -> (state, metrics)``: gradient steps on sampled groups.
+      update: ``(state, batch, key) -> (state, metrics)``: gradient steps on sampled groups. What a batch says of the
+        policy that sampled it is believed, since that may be an earlier one; otherwise it is ``behavior_params``.
       method: what is optimized.
       config: structure of the policy.
     """
@@ -254,9 +255,13 @@ def learner(
 
     def sampled(state: GRPOState, batch: Batch, key: PRNGKeyArray) -> Batch:
         """The batch as slots see it before any gradient step."""
-        behavior = score(config, state.behavior_params, batch, distribution=distribution)
+        replayed = batch.behavior_log_prob is not None
+        if replayed:
+            behavior = Scores(batch.behavior_log_prob, batch.behavior_entropy, batch.behavior_logits)
+        else:
+            behavior = score(config, state.behavior_params, batch, distribution=distribution)
         now = behavior
-        if renew_behavior > 1:
+        if replayed or renew_behavior > 1:
             now = score(config, state.params["policy"], batch, distribution=distribution)
         batch = batch._replace(
             log_prob=now.log_prob,

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import flashbax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from rlx import reduce
-from rlx.algorithms.grpo import GRPO, Batch, score
+from rlx.algorithms.grpo import GRPO, Batch, GRPOState, score
 from rlx.diagnostics import majority_at_k, pass_at_k
 from rlx.policies import transformer
 from rlx.regularizers.divergence import kl_estimate
@@ -62,12 +63,14 @@ class SequenceState(NamedTuple):
       key: random key.
       update: updates done.
       first_params: the policy at the start, which the drift of an evaluation is measured from; None where it is not.
+      replay: groups of the past, with the updates that they were sampled before; None unless some are learned from.
     """
 
     learner: PyTree
     key: PRNGKeyArray
     update: Int[Array, ""]
     first_params: PyTree = None
+    replay: PyTree = None
 
     @property
     def params(self) -> PyTree:
@@ -168,6 +171,8 @@ def make_program(
     num_prompts: int = 16,
     group_size: int = 8,
     oversample: int = 1,
+    replayed: int = 0,
+    replay_size: int = 512,
     temperature: Scalar = 1.0,
     eval_prompts: int = 64,
     eval_samples: int = 8,
@@ -175,45 +180,59 @@ def make_program(
 ) -> Program:
     """The program of group-relative policy optimization on a task.
 
+    Groups that are replayed keep the log-probabilities of the policy that sampled them, so that ratios are those of
+    importance sampling, however stale. ``init`` then samples groups for the first update to replay.
+
     Args:
       task: where prompts come from and what judges responses.
       learner: what is learned.
       policy_params: the policy to begin with, from a run's key: random, warmed up, or loaded weights.
       num_prompts: prompts of an update.
       group_size: responses to each.
-      oversample: prompts sampled for each that is learned from; those that the method prefers are kept.
+      oversample: prompts sampled, or drawn from the replay, for each that is learned from; those that the method
+        prefers are kept.
+      replayed: how many prompts of an update, with their groups, are drawn from the replay, uniformly and with
+        replacement, instead of being sampled.
+      replay_size: groups that the replay keeps; the oldest make room. A method that uses distributions keeps theirs.
       temperature: of sampling, times that of the method.
       eval_prompts: test prompts of an evaluation.
       eval_samples: responses to each.
       measure_drift: evaluations tell the divergence from the policy at the start, which is kept for it.
 
     Raises:
-      ValueError: a count below one.
+      ValueError: a count below one; so many replayed prompts that none are sampled; a replay that cannot hold
+        what an update adds or draws.
     """
     counts = dict(num_prompts=num_prompts, group_size=group_size, oversample=oversample)
     for name, count in (counts | dict(eval_prompts=eval_prompts, eval_samples=eval_samples)).items():
         if count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}")
+    num_fresh = num_prompts - replayed
+    if not 0 <= replayed < num_prompts:
+        raise ValueError(f"replayed must be at least 0 and below num_prompts={num_prompts}, got {replayed}")
+    if replayed and replay_size < (needed := max(num_fresh, oversample * replayed)):
+        raise ValueError(f"replay_size must hold the groups that an update adds or draws: {needed}, got {replay_size}")
     config, method = learner.config, learner.method
+    if replayed:
+        buffer = flashbax.make_item_buffer(
+            max_length=replay_size, min_length=1, sample_batch_size=oversample * replayed, add_batches=True
+        )
 
-    def init(key: PRNGKeyArray) -> SequenceState:
-        params_key, key = jax.random.split(key)
-        params = policy_params(params_key)
-        state = learner.init(params, (num_prompts, group_size))
-        return SequenceState(state, key, jnp.zeros((), jnp.int32), params if measure_drift else None)
+    def preferred(batch: Batch, *others: PyTree, count: int) -> tuple:
+        """The groups that the method prefers, with what belongs to them."""
+        if oversample == 1:
+            return batch, *others
+        _, best = jax.lax.top_k(method.prefer(batch), count)
+        # Empty trees stay empty: fields that are not known yet.
+        return jax.tree.map(lambda x: x[best], (batch, *others))
 
-    def step(state: SequenceState) -> tuple[SequenceState, dict[str, Array]]:
-        key, draw_key, sample_key, update_key = jax.random.split(state.key, 4)
-        problems = draw(draw_key, task, "train", oversample * num_prompts)
-        heat = temperature * method.temperature(state.learner.memory)
+    def sample(state: GRPOState, key: PRNGKeyArray) -> tuple[Batch, dict[str, Array]]:
+        """Groups of responses of the sampling policy to new prompts."""
+        draw_key, sample_key = jax.random.split(key)
+        problems = draw(draw_key, task, "train", oversample * num_fresh)
+        heat = temperature * method.temperature(state.memory)
         batch = rollout(
-            sample_key,
-            config,
-            state.learner.behavior_params,
-            task,
-            problems,
-            group_size=group_size,
-            temperature=heat,
+            sample_key, config, state.behavior_params, task, problems, group_size=group_size, temperature=heat
         )
         metrics = {"sampled_accuracy": jnp.mean(batch.correct * 1.0)}
         if "solution" in method.uses:
@@ -221,10 +240,38 @@ def make_program(
             batch = batch._replace(
                 solution=found.token[:, 0], solution_present=found.present[:, 0], solution_where=found.where[:, 0]
             )
-        if oversample > 1:
-            _, best = jax.lax.top_k(method.prefer(batch), num_prompts)
-            # Empty trees stay empty: fields that are not known yet.
-            batch = jax.tree.map(lambda x: x[best], batch)
+        (batch,) = preferred(batch, count=num_fresh)
+        if replayed:
+            scores = score(config, state.behavior_params, batch, distribution="distribution" in method.uses)
+            batch = batch._replace(
+                behavior_log_prob=scores.log_prob, behavior_entropy=scores.entropy, behavior_logits=scores.logits
+            )
+        return batch, metrics
+
+    def stored(replay: PyTree, batch: Batch, update: Int[Array, ""]) -> PyTree:
+        return buffer.add(replay, (batch, jnp.broadcast_to(update, num_fresh)))
+
+    def init(key: PRNGKeyArray) -> SequenceState:
+        params_key, key = jax.random.split(key)
+        params = policy_params(params_key)
+        state = learner.init(params, (num_prompts, group_size))
+        begun = jnp.zeros((), jnp.int32)
+        replay = None
+        if replayed:
+            first_key, key = jax.random.split(key)
+            batch, _ = sample(state, first_key)
+            replay = buffer.init(jax.tree.map(lambda x: x[0], (batch, begun[None])))
+            replay = stored(replay, batch, begun)
+        return SequenceState(state, key, begun, params if measure_drift else None, replay)
+
+    def step(state: SequenceState) -> tuple[SequenceState, dict[str, Array]]:
+        key, sample_key, replay_key, update_key = jax.random.split(state.key, 4)
+        batch, metrics = sample(state.learner, sample_key)
+        if replayed:
+            stale, born = preferred(*buffer.sample(state.replay, replay_key).experience, count=replayed)
+            metrics["staleness"] = jnp.mean(state.update - born)
+            state = state._replace(replay=stored(state.replay, batch, state.update))
+            batch = jax.tree.map(lambda *x: jnp.concatenate(x), batch, stale)
         learner_state, learned = learner.update(state.learner, batch, update_key)
         return state._replace(learner=learner_state, key=key, update=state.update + 1), metrics | learned
 

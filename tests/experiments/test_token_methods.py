@@ -200,6 +200,21 @@ def test_empg_gives_every_token_what_its_step_is_due(judged):
             np.testing.assert_allclose(found[index], wanted[(*index[:2], step[index])], rtol=1e-5)
 
 
+def test_apo_punishes_excess_length_and_holds_right_answers_to_hard_prompts_loosely(judged):
+    method = make_method("apo", base=1.5, rate=2.0, beta=0.1)
+    batch = judged._replace(reference_log_prob=judged.log_prob - 0.3)
+    batch = prepared(method, batch)
+    plain = np.asarray(make_method("grpo").advantage(judged))
+    weight = np.ones((2, 3, 1))
+    weight[1, 1] = 2 - 1.5 ** -(5 - 3.5)
+    np.testing.assert_allclose(batch.advantage, weight * plain, rtol=1e-5)
+    where = np.asarray(judged.where)
+    hold = np.where((np.arange(2) == 1)[:, None] & np.array([True, False, True]), 1 - np.exp(-2.0 * 2 / 3), 1.0)
+    expected = 0.1 * hold[..., None] * where * (1 - np.exp(-0.3)) / where.sum(-1, keepdims=True) / 6
+    found = slope(method, batch) - slope(make_method("grpo"), batch)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
 def test_ppo_regresses_the_reward_and_normalizes_what_is_left(judged):
     method = make_method("ppo")
     batch = prepared(method, judged)
