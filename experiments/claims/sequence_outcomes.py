@@ -10,7 +10,6 @@ import optax
 from jaxtyping import Bool, Float, PRNGKeyArray, PyTree
 
 from envs.tokens.protocol import TokenTask
-from experiments.claims.sequence_rollouts import resumed
 from experiments.claims.sequence_training import (
     CONFIG,
     QUICK,
@@ -168,7 +167,9 @@ def branched(
     draw = jnp.where(beginnings(first), jax.random.uniform(step_key, first.token.shape), -1.0)
     keep = first.where & (jnp.arange(task.response_length) < jnp.argmax(draw, axis=-1)[..., None])
     token, keep = (jnp.repeat(x, group_size, axis=1) for x in (first.token, keep))
-    batch = resumed(rest_key, config, params, task, problems, token, keep, **sampling)
+    batch = sequences.rollout(
+        rest_key, config, params, task, problems, group_size=group_size, given=(token, keep), **sampling
+    )
     return batch._replace(extras=keep)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from envs import tokens
 from envs.tokens.protocol import SPECIAL, Problem, TokenTask, Verdict, hash_of
-from experiments.claims.sequence_rollouts import joined, resumed
+from experiments.claims.sequence_rollouts import joined
 from experiments.claims.sequence_training import (
     CONFIG,
     MARGIN,
@@ -226,7 +226,7 @@ def retried(
     told = is_pivot & (place < task.turn_length) & (solution != task.pad_token)
     keep = (first.where & (turn < pivot[..., None])) | told
     token = jnp.where(is_pivot, solution, first.token)
-    second = resumed(retry_key, config, params, task, problems, token, keep, **sampling)
+    second = sequences.rollout(retry_key, config, params, task, problems, given=(token, keep), **half, **sampling)
     counts = jnp.concatenate([jnp.ones_like(first.correct), ~(guided & first.correct)], axis=1)
     return joined(first, second)._replace(extras=(jnp.concatenate([pivot, pivot], axis=1), counts))
 

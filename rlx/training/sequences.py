@@ -86,6 +86,7 @@ def rollout(
     problems: Any,
     *,
     group_size: int,
+    given: tuple[Int[Array, "prompt group time"], Bool[Array, "prompt group time"]] | None = None,
     **sampling: Any,
 ) -> Batch:
     """Groups of responses to problems, verified; a multi-turn task answers between the policy's turns.
@@ -97,6 +98,8 @@ def rollout(
       task: what verifies, and replies.
       problems: of ``task.sample``, with a leading axis ``[prompt]``.
       group_size: responses to each.
+      given: tokens that responses begin with, and True where they do: at all of the policy's up to some point of each
+        turn, the rest of which it writes, none where nothing is given. Replies are made anew.
       sampling: temperature, top_k, top_p and min_p of ``transformer.decode``.
 
     Returns:
@@ -104,20 +107,35 @@ def rollout(
     """
     num_prompts = problems.prompt.shape[0]
     repeated = jax.tree.map(lambda x: jnp.repeat(x, group_size, axis=0), problems)
-    state = transformer.prefill(
-        config, params, problems.prompt, where=problems.where, capacity=task.prompt_length + task.response_length
-    )
+    capacity = task.prompt_length + task.response_length
+    if given is not None:
+        # Given and new tokens of a turn take up slots of their own.
+        capacity += task.num_turns * task.turn_length
+        beginning, kept = (x.reshape(num_prompts * group_size, task.response_length) for x in given)
+    state = transformer.prefill(config, params, problems.prompt, where=problems.where, capacity=capacity)
     state = transformer.repeat(state, group_size)
     decode = {"max_new_tokens": task.turn_length, "stop_tokens": (task.end_token,), "pad_token": task.pad_token}
     tokens, present, own = [], [], []
     running = jnp.ones(num_prompts * group_size, bool)
     for turn in range(task.num_turns):
         turn_key = jax.random.fold_in(key, turn)
+        if given is not None:
+            begin = turn * (task.turn_length + task.reply_length)
+            first, is_first = (x[:, begin : begin + task.turn_length] for x in (beginning, kept))
+            state = transformer.prefill(config, params, first, where=is_first, state=state)
+            running = ~jnp.any(is_first & (first == task.end_token), -1) & (jnp.sum(is_first, -1) < task.turn_length)
         spoken, state = transformer.decode(turn_key, config, params, state, where=running, **decode, **sampling)
-        tokens.append(spoken.tokens), present.append(spoken.where), own.append(spoken.where)
+        said, real = spoken.tokens, spoken.where
+        if given is not None:
+            # What is new comes after what is given, as far as there is room in the turn.
+            place = jnp.arange(task.turn_length) - jnp.sum(is_first, axis=-1, keepdims=True)
+            after = lambda x: jnp.take_along_axis(x, jnp.maximum(place, 0), axis=-1)
+            real = is_first | ((place >= 0) & after(real))
+            said = jnp.where(is_first, first, jnp.where(real, after(said), task.pad_token))
+        tokens.append(said), present.append(real), own.append(real)
         if turn + 1 < task.num_turns:
             # A turn that ended early leaves slots free, which the cache skips: it advances for all sequences in step.
-            reply, real = jax.vmap(task.reply, in_axes=(0, 0, 0, None))(repeated, spoken.tokens, spoken.where, turn)
+            reply, real = jax.vmap(task.reply, in_axes=(0, 0, 0, None))(repeated, said, real, turn)
             state = transformer.prefill(config, params, reply, where=real, state=state)
             tokens.append(reply), present.append(real), own.append(jnp.zeros_like(real))
     token, present, own = (jnp.concatenate(parts, axis=1) for parts in (tokens, present, own))

@@ -229,36 +229,6 @@ def test_diagnostics_count_the_policys_own_tokens_only(batch):
         np.testing.assert_allclose(found[f"entropy_quarter_{number + 1}"], np.mean(entropies), rtol=1e-5)
 
 
-def test_replayed_groups_keep_what_the_policy_that_sampled_them_said(params, batch):
-    """A learner that shifts the policy by a fixed amount tells from the age of a group what its policy was."""
-    shift = lambda params, times: jax.tree.map(lambda x: x * 1.1**times, params)
-
-    def update(state, batch, key):
-        metrics = {"token": batch.token, "prompt": batch.prompt, "where": batch.where}
-        metrics["behavior"] = batch.behavior_log_prob
-        later = shift(state.behavior_params, 1)
-        return state._replace(params={"policy": later}, behavior_params=later, update=state.update + 1), metrics
-
-    learner = grpo.learner(CONFIG, optax.sgd(0.1))._replace(update=update)
-    program = sequences.make_program(
-        TASK, learner, policy_params=lambda key: params, num_prompts=3, group_size=2, replayed=1, replay_size=4
-    )
-    run = lambda key: jax.lax.scan(lambda state, _: program.step(state), program.init(key), length=8)
-    _, history = jax.jit(run)(jax.random.key(1))
-    ages = np.asarray(history["staleness"]).astype(int)
-    # Two groups come in with every update, and four are kept: those of the two updates before.
-    assert ages[0] == 0 and set(ages[2:]) == {1, 2}
-
-    @jax.jit
-    def expected(times, token, prompt, where):
-        given = {"prompt": prompt, "prompt_where": prompt != TASK.pad_token, "present": where, "where": where}
-        return grpo.score(CONFIG, shift(params, times), batch._replace(token=token, **given)).log_prob
-
-    for now, age in enumerate(ages):
-        token, prompt, where, said = (history[name][now, 2:] for name in ("token", "prompt", "where", "behavior"))
-        np.testing.assert_allclose(said, expected(now - age, token, prompt, where), atol=2e-5)
-
-
 def test_a_replayed_batch_is_corrected_for_the_policy_that_sampled_it(params, batch):
     """At a policy away from the one that sampled, the step is that of the ratio's gradient."""
     learner = grpo.learner(CONFIG, optax.sgd(0.1))
@@ -267,17 +237,3 @@ def test_a_replayed_batch_is_corrected_for_the_policy_that_sampled_it(params, ba
     _, metrics = jax.jit(learner.update)(learner.init(params, SHAPE), given, jax.random.key(3))
     np.testing.assert_allclose(metrics["log_ratio_max"], 0.1, atol=1e-4)
     np.testing.assert_allclose(metrics["behavior_kl"], np.exp(-0.1) - 1 + 0.1, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "numbers, message",
-    [
-        (dict(replayed=4), "replayed must be at least 0 and below num_prompts=4, got 4"),
-        (dict(replayed=1, replay_size=2), "replay_size must hold the groups that an update adds or draws: 3, got 2"),
-    ],
-)
-def test_a_replay_that_cannot_be_is_refused(numbers, message):
-    with pytest.raises(ValueError, match=message):
-        sequences.make_program(
-            TASK, grpo.learner(CONFIG, optax.sgd(0.1)), policy_params=lambda key: None, num_prompts=4, **numbers
-        )

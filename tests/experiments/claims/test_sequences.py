@@ -3,12 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from envs import tokens
 from experiments.claims import sequence_help, sequence_outcomes, sequence_turns
 from experiments.claims.sequence_length import with_detours
-from experiments.claims.sequence_rollouts import joined, repaired, resumed
+from experiments.claims.sequence_rollouts import joined, repaired
 from experiments.claims.sequence_training import few_prompts
 from rlx.algorithms.grpo import Batch
 from rlx.policies import transformer
@@ -22,32 +21,6 @@ solutions = jax.jit(lambda task, problems: jax.vmap(task.solve)(problems), stati
 
 
 # Random policies that answer many prompts differently, and end some of the turns.
-@pytest.mark.parametrize(
-    ("task", "seed"), [(tokens.make("addition", digits=1), 4), (tokens.make("tool", terms=1, keys=4), 11)]
-)
-def test_a_greedy_response_that_is_resumed_ends_as_it_did(task, seed):
-    """Whatever part of it is given: positions, cache and replies are those of the uninterrupted response."""
-    config = transformer.Config(
-        vocab_size=len(task.vocabulary), hidden_size=8, intermediate_size=16, num_layers=1, num_heads=1,
-        num_key_value_heads=1, head_dim=8,
-    )  # fmt: skip
-    params = jax.tree.map(lambda x: 3 * x, transformer.init(jax.random.key(seed), config))
-    problems = draw(jax.random.key(0), task, "train", 16)
-    key, group = jax.random.key(2), 4
-
-    @jax.jit
-    def both(given):
-        whole = sequences.rollout(key, config, params, task, problems, group_size=group, temperature=0.0)
-        keep = whole.where & (jnp.arange(task.response_length) < given)
-        return whole, resumed(key, config, params, task, problems, whole.token, keep, temperature=0.0)
-
-    given = np.random.default_rng(0).integers(0, task.response_length + 1, (16, group, 1))
-    whole, again = both(given)
-    assert len(np.unique(whole.token[:, 0], axis=0)) > 4 and (whole.where & (whole.token == task.end_token)).any()
-    for field in ("prompt", "prompt_where", "token", "present", "where", "correct", "answer", "first_error", "step"):
-        np.testing.assert_array_equal(getattr(whole, field), getattr(again, field), field)
-
-
 def responses(texts, task=ADDITION, prompt="95+8="):
     """Responses to one prompt, judged."""
     a, b = (int(number) for number in prompt[:-1].split("+"))

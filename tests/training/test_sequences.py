@@ -1,0 +1,102 @@
+"""Programs of policies over tokens: responses go on from what is given, and groups of the past are replayed."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from envs import tokens
+from rlx.algorithms import grpo
+from rlx.policies import transformer
+from rlx.training import sequences
+
+TASK = tokens.make("sorting", length=3, symbols=4)
+CONFIG = transformer.Config(
+    vocab_size=len(TASK.vocabulary),
+    hidden_size=16,
+    intermediate_size=32,
+    num_layers=1,
+    num_heads=2,
+    num_key_value_heads=1,
+    head_dim=8,
+)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return transformer.init(jax.random.key(0), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("task", "seed"), [(tokens.make("addition", digits=1), 4), (tokens.make("tool", terms=1, keys=4), 11)]
+)
+def test_a_greedy_response_that_is_resumed_ends_as_it_did(task, seed):
+    """Whatever part of it is given: positions, cache and replies are those of the uninterrupted response."""
+    narrow = dict(hidden_size=8, intermediate_size=16, num_heads=1)
+    config = dataclasses.replace(CONFIG, vocab_size=len(task.vocabulary), **narrow)
+    params = jax.tree.map(lambda x: 3 * x, transformer.init(jax.random.key(seed), config))
+    problems = sequences.draw(jax.random.key(0), task, "train", 16)
+    key, group = jax.random.key(2), 4
+
+    @jax.jit
+    def both(given):
+        roll = partial(sequences.rollout, key, config, params, task, problems, group_size=group, temperature=0.0)
+        whole = roll()
+        return whole, roll(given=(whole.token, whole.where & (jnp.arange(task.response_length) < given)))
+
+    given = np.random.default_rng(0).integers(0, task.response_length + 1, (16, group, 1))
+    whole, again = both(given)
+    assert len(np.unique(whole.token[:, 0], axis=0)) > 4 and (whole.where & (whole.token == task.end_token)).any()
+    for field in ("prompt", "prompt_where", "token", "present", "where", "correct", "answer", "first_error", "step"):
+        np.testing.assert_array_equal(getattr(whole, field), getattr(again, field), field)
+
+
+def test_replayed_groups_keep_what_the_policy_that_sampled_them_said(params):
+    """A learner that shifts the policy by a fixed amount tells from the age of a group what its policy was."""
+    shift = lambda params, times: jax.tree.map(lambda x: x * 1.1**times, params)
+
+    def update(state, batch, key):
+        metrics = {"token": batch.token, "prompt": batch.prompt, "where": batch.where}
+        metrics["behavior"] = batch.behavior_log_prob
+        later = shift(state.behavior_params, 1)
+        return state._replace(params={"policy": later}, behavior_params=later, update=state.update + 1), metrics
+
+    learner = grpo.learner(CONFIG, optax.sgd(0.1))._replace(update=update)
+    program = sequences.make_program(
+        TASK, learner, policy_params=lambda key: params, num_prompts=3, group_size=2, replayed=1, replay_size=4
+    )
+    run = lambda key: jax.lax.scan(lambda state, _: program.step(state), program.init(key), length=8)
+    _, history = jax.jit(run)(jax.random.key(1))
+    ages = np.asarray(history["staleness"]).astype(int)
+    # Two groups come in with every update, and four are kept: those of the two updates before.
+    assert ages[0] == 0 and set(ages[2:]) == {1, 2}
+
+    problems = sequences.draw(jax.random.key(0), TASK, "train", 1)
+    blank = sequences.solutions(TASK, problems)
+
+    @jax.jit
+    def expected(times, token, prompt, where):
+        given = {"prompt": prompt, "prompt_where": prompt != TASK.pad_token, "present": where, "where": where}
+        return grpo.score(CONFIG, shift(params, times), blank._replace(token=token, **given)).log_prob
+
+    for now, age in enumerate(ages):
+        token, prompt, where, said = (history[name][now, 2:] for name in ("token", "prompt", "where", "behavior"))
+        np.testing.assert_allclose(said, expected(now - age, token, prompt, where), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "numbers, message",
+    [
+        (dict(replayed=4), "replayed must be at least 0 and below num_prompts=4, got 4"),
+        (dict(replayed=1, replay_size=2), "replay_size must hold the groups that an update adds or draws: 3, got 2"),
+    ],
+)
+def test_a_replay_that_cannot_be_is_refused(numbers, message):
+    with pytest.raises(ValueError, match=message):
+        sequences.make_program(
+            TASK, grpo.learner(CONFIG, optax.sgd(0.1)), policy_params=lambda key: None, num_prompts=4, **numbers
+        )
