@@ -175,9 +175,13 @@ def make_policy(config: Config, task: Any) -> tuple[Any, Callable]:
 
 @functools.lru_cache(maxsize=1)
 def _pretrained(path: str, dtype: str) -> tuple[Any, Any]:
+    import jax
+
     from rlx.policies import transformer
 
-    return transformer.load_pretrained(path, dtype=dtype)
+    # What is remembered must outlive the trace that asks for it.
+    with jax.ensure_compile_time_eval():
+        return transformer.load_pretrained(path, dtype=dtype)
 
 
 def make_learner(config: Config, task: Any, num_updates: int | None = None) -> Any:
@@ -203,8 +207,15 @@ def make_learner(config: Config, task: Any, num_updates: int | None = None) -> A
     )
 
 
-def warm_up(config: Config, task: Any, key: Any) -> Any:
-    """A policy's parameters after `warmup_steps` of supervised learning on the task's training solutions."""
+def warm_up(config: Config, task: Any, key: Any, params: Any = None) -> Any:
+    """A policy's parameters after `warmup_steps` of supervised learning on the task's training solutions.
+
+    Args:
+      config: the config.
+      task: what has the solutions.
+      key: random key.
+      params: to begin with; None takes those that the config says.
+    """
     import jax
     import optax
 
@@ -213,7 +224,7 @@ def warm_up(config: Config, task: Any, key: Any) -> Any:
 
     structure, init = make_policy(config, task)
     init_key, key = jax.random.split(key)
-    params = init(init_key)
+    params = init(init_key) if params is None else params
     if config.warmup_steps == 0:
         return params
     optimizer = optax.chain(
@@ -265,14 +276,21 @@ def make_build(config: Config, num_updates: int) -> Callable[[Mapping], object]:
     from rlx.training.compiled import WithData
 
     task = make_environment(config)
-    if not config.warm_start:
+    if not (config.warm_start or config.pretrained):
         return lambda setting: make_program(dataclasses.replace(config, **setting), task, num_updates)
 
-    def make(setting: Mapping, policies: Any):
+    # Weights are an argument of the compiled program: as constants they would be compiled into it.
+    def make(setting: Mapping, weights: Any):
         own = dataclasses.replace(config, **setting)
-        return make_program(own, task, num_updates, functools.partial(warm_start.pick, policies))
+        if config.warm_start:
+            begin = functools.partial(warm_start.pick, weights)
+        else:
+            begin = functools.partial(warm_up, own, task, params=weights)
+        return make_program(own, task, num_updates, begin)
 
-    return WithData(make, warm_start.load(config, task))
+    if config.warm_start:
+        return WithData(make, warm_start.load(config, task))
+    return WithData(make, _pretrained(config.pretrained, config.dtype)[1])
 
 
 def make_train(config: Config) -> Callable:

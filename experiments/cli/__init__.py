@@ -23,6 +23,7 @@ COMMANDS = {
     "functions": ("experiments.cli.functions", "list the losses, regularizers and estimators, by word or by paper"),
     "claims": ("experiments.cli.claims", "try what papers claim, where the truth is known exactly"),
     "play": ("experiments.cli.play", "render episodes of a trained policy to GIF or MP4"),
+    "export": ("experiments.cli.export", "write a trained policy over tokens in Hugging Face's format"),
     "plot": ("experiments.cli.plot", "draw learning curves of one or several runs"),
     "bench": ("experiments.cli.bench", "measure speed against bounds and against other trainers"),
 }

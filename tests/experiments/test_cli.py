@@ -235,6 +235,7 @@ def test_bugs_keep_their_traceback(monkeypatch):
         ["train", "ppo", "--num-envz", "3"],
         ["envs"],
         ["play", "--help"],
+        ["export", "--help"],
         ["plot", "--help"],
         ["bench", "--list"],
     ],
