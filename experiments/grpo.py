@@ -67,6 +67,12 @@ class Config:
     """File of warmed-up policies to begin with, one of each seed, as `rlx ablate grpo` leaves it."""
     pretrained: str = ""
     """Folder of weights to begin with, in Hugging Face's format; none for a small random policy."""
+    lora_rank: int = 0
+    """Rank of adapters to the pretrained weights, which then stay as they are; 0 trains the weights themselves."""
+    lora_alpha: float = 32.0
+    """What adapters add is multiplied by this over their rank."""
+    lora_matrices: tuple[str, ...] = ("query", "key", "value", "output", "gate", "up", "down")
+    """Matrices that have an adapter."""
     hidden_size: int = 64
     """Width of the policy."""
     num_layers: int = 2
@@ -153,13 +159,29 @@ def _texts(path: str, pretrained: str, options: tuple[tuple[str, Any], ...]) -> 
     return text.from_jsonl(path, transformer.load_tokenizer(pretrained), **given)
 
 
-def make_policy(config: Config, task: Any) -> tuple[Any, Callable]:
-    """Structure of the policy, and its parameters from a random key."""
+def make_policy(config: Config, task: Any, weights: Any = None) -> tuple[Any, Callable]:
+    """Structure of the policy, and from a random key what is learned of it: its parameters, or adapters.
+
+    Args:
+      config: the config.
+      task: whose tokens a policy that is not pretrained knows.
+      weights: the pretrained ones; None loads them.
+
+    Raises:
+      ValueError: adapters to weights that are random.
+    """
     from rlx.policies import transformer
 
     if config.pretrained:
-        structure, params = _pretrained(config.pretrained, config.dtype)
-        return structure, lambda key: params
+        structure, loaded = _pretrained(config.pretrained, config.dtype)
+        weights = loaded if weights is None else weights
+        if not config.lora_rank:
+            return structure, lambda key: weights
+        return structure, functools.partial(
+            transformer.lora.init, params=weights, rank=config.lora_rank, matrices=config.lora_matrices
+        )
+    if config.lora_rank:
+        raise ValueError(f"lora_rank={config.lora_rank} needs pretrained weights, which stay as they are")
     structure = transformer.Config(
         vocab_size=len(task.vocabulary),
         hidden_size=config.hidden_size,
@@ -184,13 +206,29 @@ def _pretrained(path: str, dtype: str) -> tuple[Any, Any]:
         return transformer.load_pretrained(path, dtype=dtype)
 
 
-def make_learner(config: Config, task: Any, num_updates: int | None = None) -> Any:
+def make_model(config: Config, weights: Any = None, combine: Literal["attach", "merge"] = "attach") -> Callable:
+    """From what is learned to the policy's parameters.
+
+    Args:
+      config: the config.
+      weights: the pretrained ones; None loads them.
+      combine: how they go together with adapters: as the function of `transformer.lora`.
+    """
+    from rlx.policies import transformer
+
+    if not config.lora_rank:
+        return lambda params: params
+    weights = _pretrained(config.pretrained, config.dtype)[1] if weights is None else weights
+    return functools.partial(getattr(transformer.lora, combine), weights, scale=config.lora_alpha / config.lora_rank)
+
+
+def make_learner(config: Config, task: Any, num_updates: int | None = None, weights: Any = None) -> Any:
     """The config's learner, a `rlx.algorithms.grpo.GRPO`."""
     import optax
 
     from rlx.algorithms import grpo
 
-    structure, _ = make_policy(config, task)
+    structure, _ = make_policy(config, task, weights)
     name, options = named(config.method)
     optimizer = optax.chain(
         optax.clip_by_global_norm(config.max_grad_norm),
@@ -200,6 +238,7 @@ def make_learner(config: Config, task: Any, num_updates: int | None = None) -> A
         structure,
         optimizer,
         make_method(name, **options),
+        model=make_model(config, weights),
         epochs=config.epochs,
         minibatches=config.minibatches,
         renew_behavior=config.renew_behavior,
@@ -207,14 +246,14 @@ def make_learner(config: Config, task: Any, num_updates: int | None = None) -> A
     )
 
 
-def warm_up(config: Config, task: Any, key: Any, params: Any = None) -> Any:
-    """A policy's parameters after `warmup_steps` of supervised learning on the task's training solutions.
+def warm_up(config: Config, task: Any, key: Any, weights: Any = None) -> Any:
+    """What is learned after `warmup_steps` of supervised learning on the task's training solutions.
 
     Args:
       config: the config.
       task: what has the solutions.
       key: random key.
-      params: to begin with; None takes those that the config says.
+      weights: the pretrained ones; None loads them.
     """
     import jax
     import optax
@@ -222,15 +261,15 @@ def warm_up(config: Config, task: Any, key: Any, params: Any = None) -> Any:
     from rlx.algorithms import sft
     from rlx.training import sequences
 
-    structure, init = make_policy(config, task)
+    structure, init = make_policy(config, task, weights)
     init_key, key = jax.random.split(key)
-    params = init(init_key) if params is None else params
+    params = init(init_key)
     if config.warmup_steps == 0:
         return params
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adamw(config.warmup_learning_rate, weight_decay=config.weight_decay)
     )
-    learner = sft.learner(structure, optimizer, remat=config.remat)
+    learner = sft.learner(structure, optimizer, model=make_model(config, weights), remat=config.remat)
 
     def step(state, key):
         draw_key, update_key = jax.random.split(key)
@@ -242,7 +281,11 @@ def warm_up(config: Config, task: Any, key: Any, params: Any = None) -> Any:
 
 
 def make_program(
-    config: Config, task: Any = None, num_updates: int | None = None, policy_params: Callable | None = None
+    config: Config,
+    task: Any = None,
+    num_updates: int | None = None,
+    policy_params: Callable | None = None,
+    weights: Any = None,
 ):
     """The config as a `rlx.training.Program`.
 
@@ -250,15 +293,18 @@ def make_program(
       config: the config.
       task: in place of the one that it names.
       num_updates: of the run.
-      policy_params: parameters to begin with, from a run's key, in place of a warm-up.
+      policy_params: what to begin with, from a run's key, in place of a warm-up.
+      weights: the pretrained ones, where they are an argument of the compiled program; None loads them.
     """
     from rlx.training import sequences
 
     task = make_environment(config) if task is None else task
     return sequences.make_program(
         task,
-        make_learner(config, task, num_updates),
-        policy_params=functools.partial(warm_up, config, task) if policy_params is None else policy_params,
+        make_learner(config, task, num_updates, weights),
+        policy_params=functools.partial(warm_up, config, task, weights=weights)
+        if policy_params is None
+        else policy_params,
         num_prompts=config.num_prompts,
         group_size=config.group_size,
         oversample=config.oversample,
@@ -276,21 +322,16 @@ def make_build(config: Config, num_updates: int) -> Callable[[Mapping], object]:
     from rlx.training.compiled import WithData
 
     task = make_environment(config)
-    if not (config.warm_start or config.pretrained):
-        return lambda setting: make_program(dataclasses.replace(config, **setting), task, num_updates)
+    policies = warm_start.load(config, task) if config.warm_start else None
+    weights = _pretrained(config.pretrained, config.dtype)[1] if config.pretrained else None
 
-    # Weights are an argument of the compiled program: as constants they would be compiled into it.
-    def make(setting: Mapping, weights: Any):
-        own = dataclasses.replace(config, **setting)
-        if config.warm_start:
-            begin = functools.partial(warm_start.pick, weights)
-        else:
-            begin = functools.partial(warm_up, own, task, params=weights)
-        return make_program(own, task, num_updates, begin)
+    # What was read from files is an argument of the compiled program: constants would be compiled into it.
+    def make(setting: Mapping, data: Any):
+        policies, weights = data
+        begin = functools.partial(warm_start.pick, policies) if config.warm_start else None
+        return make_program(dataclasses.replace(config, **setting), task, num_updates, begin, weights)
 
-    if config.warm_start:
-        return WithData(make, warm_start.load(config, task))
-    return WithData(make, _pretrained(config.pretrained, config.dtype)[1])
+    return WithData(make, (policies, weights))
 
 
 def make_train(config: Config) -> Callable:

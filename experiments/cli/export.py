@@ -15,7 +15,7 @@ from rlx.training.metrics import MetricsTable
 
 DESCRIPTION = """\
 Write the policy of a run of `rlx train grpo` in Hugging Face's format (config.json and safetensors), with the tokenizer
-of the weights that it began with. `--pretrained FOLDER` of another run begins with it.
+of the weights that it began with; adapters are merged into these. `--pretrained FOLDER` of another run begins with it.
 
 examples:
   rlx export runs/NAME weights                      the best seed at its best checkpoint
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     from rlx.policies import transformer
 
     structure, _ = record.module.make_policy(record.config, record.module.make_environment(record.config))
-    params = learner_state.params["policy"]
+    params = record.module.make_model(record.config, combine="merge")(learner_state.params["policy"])
     try:
         transformer.save_pretrained(options.out, structure, params, source=record.config.pretrained or None)
     except FileExistsError as error:

@@ -145,7 +145,7 @@ def _play_tokens(record: records.Record, table: MetricsTable, member: Member, op
     learner_state, update = restore(record, table, member, options.checkpoint)
     print(heading(record, table, member, update, options))
     key = jax.random.key(options.random_seed)
-    params = learner_state.params["policy"]
+    params = record.module.make_model(record.config)(learner_state.params["policy"])
     lines = respond(record, params, key, num_prompts=options.episodes, stochastic=options.stochastic)
     print("\n".join(lines))
     return 0

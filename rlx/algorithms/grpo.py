@@ -142,12 +142,14 @@ class GRPO(NamedTuple):
         policy that sampled it is believed, since that may be an earlier one; otherwise it is ``behavior_params``.
       method: what is optimized.
       config: structure of the policy.
+      model: from what is learned to the policy's parameters.
     """
 
     init: Callable[[PyTree, tuple[int, int]], GRPOState]
     update: Callable[[GRPOState, Batch, PRNGKeyArray], tuple[GRPOState, dict[str, Array]]]
     method: Method
     config: transformer.Config
+    model: Callable[[PyTree], PyTree] = lambda params: params
 
 
 USES = ("reference", "distribution", "value", "solution")
@@ -203,6 +205,7 @@ def learner(
     optimizer: optax.GradientTransformation,
     method: Method = GRPO_METHOD,
     *,
+    model: Callable[[PyTree], PyTree] = lambda params: params,
     epochs: int = 1,
     minibatches: int = 1,
     renew_behavior: int = 1,
@@ -214,6 +217,8 @@ def learner(
       config: structure of the policy, and of the critic where the method uses one.
       optimizer: of all parameters.
       method: what is optimized.
+      model: from what is learned to the policy's parameters: the same, or for adapters
+        ``partial(transformer.lora.attach, weights)``; states then hold adapters alone, whoever has the weights.
       epochs: static; passes over each batch.
       minibatches: static; gradient steps of a pass, each on whole groups.
       renew_behavior: static; the sampling policy becomes the trained one after every so many updates; batches in
@@ -244,14 +249,15 @@ def learner(
         )
 
     def in_training(params: dict[str, PyTree], batch: Batch) -> Batch:
-        found = score(config, params["policy"], batch, distribution=distribution, remat=remat)
+        found = score(config, model(params["policy"]), batch, distribution=distribution, remat=remat)
         batch = batch._replace(log_prob=found.log_prob, entropy=found.entropy, logits=found.logits)
         if "critic" in params:
             batch = batch._replace(value=value(params["critic"], batch))
         return batch
 
     def value(critic: PyTree, batch: Batch) -> Float[Array, "prompt group time"]:
-        return features(config, critic, batch, remat=remat).astype(jnp.float32) @ critic["head"].astype(jnp.float32)
+        body = model({name: part for name, part in critic.items() if name != "head"})
+        return features(config, body, batch, remat=remat).astype(jnp.float32) @ critic["head"].astype(jnp.float32)
 
     def sampled(state: GRPOState, batch: Batch, key: PRNGKeyArray) -> Batch:
         """The batch as slots see it before any gradient step."""
@@ -259,10 +265,10 @@ def learner(
         if replayed:
             behavior = Scores(batch.behavior_log_prob, batch.behavior_entropy, batch.behavior_logits)
         else:
-            behavior = score(config, state.behavior_params, batch, distribution=distribution)
+            behavior = score(config, model(state.behavior_params), batch, distribution=distribution)
         now = behavior
         if replayed or renew_behavior > 1:
-            now = score(config, state.params["policy"], batch, distribution=distribution)
+            now = score(config, model(state.params["policy"]), batch, distribution=distribution)
         batch = batch._replace(
             log_prob=now.log_prob,
             behavior_log_prob=behavior.log_prob,
@@ -275,7 +281,7 @@ def learner(
             memory=state.memory,
         )
         if state.reference_params is not None:
-            reference = score(config, state.reference_params, batch, distribution=distribution)
+            reference = score(config, model(state.reference_params), batch, distribution=distribution)
             batch = batch._replace(reference_log_prob=reference.log_prob, reference_logits=reference.logits)
         if "critic" in state.params:
             now = value(state.params["critic"], batch)
@@ -288,7 +294,7 @@ def learner(
                 present=batch.solution_present[:, None],
                 where=batch.solution_where[:, None],
             )
-            of_solution = score(config, state.behavior_params, alone).log_prob[:, 0]
+            of_solution = score(config, model(state.behavior_params), alone).log_prob[:, 0]
             batch = batch._replace(solution_log_prob=of_solution)
         batch = batch._replace(reward=method.reward(batch))
         return method.remember(batch._replace(advantage=method.advantage(batch)))
@@ -344,4 +350,4 @@ def learner(
         )
         return state, metrics | batch_diagnostics(batch)
 
-    return GRPO(init, update, method, config)
+    return GRPO(init, update, method, config, model)

@@ -43,12 +43,19 @@ class SFT(NamedTuple):
     config: transformer.Config
 
 
-def learner(config: transformer.Config, optimizer: optax.GradientTransformation, *, remat: bool = False) -> SFT:
+def learner(
+    config: transformer.Config,
+    optimizer: optax.GradientTransformation,
+    *,
+    model: Callable[[PyTree], PyTree] = lambda params: params,
+    remat: bool = False,
+) -> SFT:
     """Maximum likelihood of responses: −log π(token), averaged over all tokens of a batch.
 
     Args:
       config: structure of the policy.
-      optimizer: of its parameters.
+      optimizer: of what is learned.
+      model: from what is learned to the policy's parameters, as of ``grpo.learner``.
       remat: static; recompute layers in the backward pass, for less memory.
     """
 
@@ -58,7 +65,7 @@ def learner(config: transformer.Config, optimizer: optax.GradientTransformation,
 
     def update(state: SFTState, batch: Batch, key: PRNGKeyArray) -> tuple[SFTState, dict[str, Array]]:
         def objective(params: dict[str, PyTree]):
-            found = score(config, params["policy"], batch, remat=remat)
+            found = score(config, model(params["policy"]), batch, remat=remat)
             loss = reduce.token_mean(behavior_cloning(found.log_prob, where=batch.where), where=batch.where)
             return loss, {"loss": loss, "entropy": reduce.token_mean(found.entropy, where=batch.where)}
 

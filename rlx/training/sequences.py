@@ -204,7 +204,8 @@ def make_program(
     Args:
       task: where prompts come from and what judges responses.
       learner: what is learned.
-      policy_params: the policy to begin with, from a run's key: random, warmed up, or loaded weights.
+      policy_params: what the learner begins with, from a run's key: a random policy, a warmed up one, loaded weights,
+        or adapters to them.
       num_prompts: prompts of an update.
       group_size: responses to each.
       oversample: prompts sampled, or drawn from the replay, for each that is learned from; those that the method
@@ -230,7 +231,7 @@ def make_program(
         raise ValueError(f"replayed must be at least 0 and below num_prompts={num_prompts}, got {replayed}")
     if replayed and replay_size < (needed := max(num_fresh, oversample * replayed)):
         raise ValueError(f"replay_size must hold the groups that an update adds or draws: {needed}, got {replay_size}")
-    config, method = learner.config, learner.method
+    config, method, model = learner.config, learner.method, learner.model
     if replayed:
         buffer = flashbax.make_item_buffer(
             max_length=replay_size, min_length=1, sample_batch_size=oversample * replayed, add_batches=True
@@ -249,9 +250,8 @@ def make_program(
         draw_key, sample_key = jax.random.split(key)
         problems = draw(draw_key, task, "train", oversample * num_fresh)
         heat = temperature * method.temperature(state.memory)
-        batch = rollout(
-            sample_key, config, state.behavior_params, task, problems, group_size=group_size, temperature=heat
-        )
+        params = model(state.behavior_params)
+        batch = rollout(sample_key, config, params, task, problems, group_size=group_size, temperature=heat)
         metrics = {"sampled_accuracy": jnp.mean(batch.correct * 1.0)}
         if "solution" in method.uses:
             found = solutions(task, problems)
@@ -260,7 +260,7 @@ def make_program(
             )
         (batch,) = preferred(batch, count=num_fresh)
         if replayed:
-            scores = score(config, state.behavior_params, batch, distribution="distribution" in method.uses)
+            scores = score(config, params, batch, distribution="distribution" in method.uses)
             batch = batch._replace(
                 behavior_log_prob=scores.log_prob, behavior_entropy=scores.entropy, behavior_logits=scores.logits
             )
@@ -297,11 +297,11 @@ def make_program(
         return evaluate_policy(
             key,
             config,
-            state.params["policy"],
+            model(state.params["policy"]),
             task,
             num_prompts=eval_prompts,
             num_samples=eval_samples,
-            first_params=state.first_params,
+            first_params=None if state.first_params is None else model(state.first_params),
         )
 
     return Program(init, step, evaluate)

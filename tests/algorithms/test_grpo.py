@@ -88,6 +88,33 @@ def test_one_step_is_a_step_of_policy_gradient(params, batch, distribution):
         assert all(jax.tree.leaves(jax.tree.map(lambda a, b: (a == b).all(), params_of, state.params["policy"]))), name
 
 
+def test_adapters_are_trained_and_nothing_else(params, batch):
+    """A step is one of gradient descent in the adapters, of policy and critic alike."""
+    adapters = transformer.lora.init(jax.random.key(5), params, rank=2, matrices=("value", "up"))
+    adapters = jax.tree.map(lambda x: x + 0.1, adapters)
+    model = partial(transformer.lora.merge, params, scale=0.5)
+    loss = lambda batch: reduce.token_mean(
+        jnp.square(batch.value - 1.0) - batch.advantage * batch.log_prob, where=batch.where
+    )
+    method = grpo.Method(uses=frozenset({"value", "reference"}), loss=loss)
+    learner = grpo.learner(CONFIG, optax.sgd(0.1), method, model=model)
+    start = learner.init(adapters, SHAPE)
+    start = start._replace(params=start.params | {"critic": start.params["critic"] | {"head": jnp.ones(16)}})
+    state, _ = jax.jit(learner.update)(start, batch, jax.random.key(3))
+    advantage = grpo.group_advantage(batch)
+
+    def objective(learned):
+        of_policy = grpo.score(CONFIG, model(learned["policy"]), batch).log_prob
+        body = {name: part for name, part in learned["critic"].items() if name != "head"}
+        value = grpo.features(CONFIG, model(body), batch) @ learned["critic"]["head"]
+        return loss(batch._replace(advantage=advantage, log_prob=of_policy, value=value))
+
+    gradient = jax.jit(jax.grad(objective))(start.params)
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, start.params, gradient)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=3e-6), state.params, expected)
+    assert jax.tree.structure(state.behavior_params) == jax.tree.structure(adapters)
+
+
 def test_groups_of_equal_rewards_teach_nothing(params, batch):
     learner = grpo.learner(CONFIG, optax.sgd(0.1))
     same = batch._replace(reward=jnp.ones(SHAPE))

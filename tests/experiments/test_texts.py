@@ -36,6 +36,7 @@ def test_weights_are_trained_on_a_file_and_written_again(weights, tmp_path, caps
     words = ["train", "grpo", "--task", task, "--pretrained", str(weights), "--method", "grpo@beta=0.1", "--seeds", "1"]
     words += ["--num-prompts", "2", "--replayed", "1", "--group-size", "4", "--minibatches", "1", "--quiet"]
     words += ["--total-steps", "16", "--eval-prompts", "2", "--eval-samples", "2", "--warmup-steps", "2"]
+    words += ["--lora-rank", "2", "--lora-matrices", "query", "down"]
     assert cli.main([*words, "--run-dir", run]) == 0
     assert cli.main(["play", run, "--episodes", "2"]) == 0
     assert capsys.readouterr().out.count("→") == 2
@@ -44,7 +45,9 @@ def test_weights_are_trained_on_a_file_and_written_again(weights, tmp_path, caps
     assert cli.main(["export", run, str(out), "--checkpoint", "latest"]) == 0
     (before, old), (after, new) = (transformer.load_pretrained(folder) for folder in (weights, out))
     assert before == after and jax.tree.map(np.shape, old) == jax.tree.map(np.shape, new)
-    assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), old, new)))
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), old, new)
+    adapted = {name for name, of in changed["layers"].items() if any(jax.tree.leaves(of))}
+    assert adapted == {"query", "down"} and not any(changed[name] for name in changed.keys() - {"layers"})
     assert (out / "tokenizer.json").read_bytes() == (weights / "tokenizer.json").read_bytes()
     assert cli.main(["export", run, str(out)]) == 2
     assert "holds weights already" in capsys.readouterr().err
