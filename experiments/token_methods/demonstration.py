@@ -21,7 +21,7 @@ def taught_where_failed(batch: Any, *, threshold: float = 0.0) -> Any:
     return taught._replace(where=taught.where & ~dropped, extras=failed)
 
 
-def hpt(*, threshold: float = 0.0, demonstration_coefficient: float = 1.0) -> Any:
+def hpt(*, threshold: float = 0.0, demonstration_coefficient: float = 1.0, entropy_coefficient: float = 0.001) -> Any:
     """A prompt whose group fails is learned from its solution alone, any other from the group without clipping."""
     from functools import partial
 
@@ -40,9 +40,9 @@ def hpt(*, threshold: float = 0.0, demonstration_coefficient: float = 1.0) -> An
         )
         of_group = unified_gradient(batch.log_prob, batch.behavior_log_prob, batch.advantage, where=reinforced)
         supervised = reduce.token_mean(of_solution, where=taught)
-        return demonstration_coefficient * supervised + reduce.constant_length(
-            of_group, length=float(batch.token.shape[-1]), where=reinforced
-        )
+        reinforcement = reduce.constant_length(of_group, length=float(batch.token.shape[-1]), where=reinforced)
+        bonus = entropy_coefficient * reduce.token_mean(batch.entropy, where=reinforced)
+        return demonstration_coefficient * supervised + reinforcement - bonus
 
     return Method(
         uses=frozenset({"solution"}),
@@ -80,7 +80,7 @@ def dypo(*, alpha: float = 0.5, temperature: float = 1.0, demonstration_coeffici
     return Method(uses=frozenset({"solution"}), remember=taught_where_failed, loss=loss)
 
 
-def critique_grpo(*, shaping: float = 0.1) -> Any:
+def critique_grpo(*, shaping: float = 0.1, entropy_coefficient: float = 0.001) -> Any:
     """One response of each group gives way to a refinement, whose rare tokens are raised most.
 
     The task's own solution stands for the refinement that a critique with the right answer leads to.
@@ -108,7 +108,8 @@ def critique_grpo(*, shaping: float = 0.1) -> Any:
             shaping=shaping,
             where=batch.where,
         )
-        return reduce.constant_length(per_token, length=float(batch.token.shape[-1]), where=batch.where)
+        bonus = entropy_coefficient * reduce.token_mean(batch.entropy, where=batch.where & ~batch.extras[..., None])
+        return reduce.constant_length(per_token, length=float(batch.token.shape[-1]), where=batch.where) - bonus
 
     return Method(uses=frozenset({"solution"}), remember=remember, loss=loss)
 

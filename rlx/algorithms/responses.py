@@ -13,8 +13,8 @@ from rlx import reduce
 class Batch(NamedTuple):
     """Groups of responses to prompts, and what slots may use of them.
 
-    Arrays along tokens are ``[prompt, group, time]``, those of sequences ``[prompt, group]``. ``log_prob``, ``logits``
-    and ``value`` carry the gradient in ``Method.loss``; all else is constant.
+    Arrays along tokens are ``[prompt, group, time]``, those of sequences ``[prompt, group]``. In ``Method.loss``
+    ``log_prob``, ``entropy``, ``logits`` and ``value`` carry the gradient; all else is constant.
 
     Attributes:
       prompt: tokens of the prompts, padded on the left ``[prompt, group, prompt_time]``.

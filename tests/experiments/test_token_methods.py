@@ -78,6 +78,7 @@ def judged():
         step=jnp.where(where, jnp.arange(5) // 2, -1),
         log_prob=log_prob(*shape),
         behavior_log_prob=log_prob(*shape),
+        entropy=log_prob(*shape) + 2.0,
         behavior_entropy=log_prob(*shape) + 2.0,
         behavior_value=log_prob(*shape),
         solution=jnp.full((2, 5), 3),
@@ -213,6 +214,16 @@ def test_apo_punishes_excess_length_and_holds_right_answers_to_hard_prompts_loos
     expected = 0.1 * hold[..., None] * where * (1 - np.exp(-0.3)) / where.sum(-1, keepdims=True) / 6
     found = slope(method, batch) - slope(make_method("grpo"), batch)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["hpt", "critique_grpo"])
+def test_a_bonus_keeps_the_entropy_of_the_policys_own_responses(name, judged):
+    method = make_method(name, entropy_coefficient=0.5)
+    batch = prepared(method, judged)
+    found = jax.grad(lambda entropy: method.loss(batch._replace(entropy=entropy)))(batch.entropy)
+    # HPT has dropped the responses of the group that failed; the first member is a refinement of Critique-GRPO's.
+    own = np.asarray(batch.where) & (np.arange(2)[:, None] == 1 if name == "hpt" else np.arange(3) > 0)[..., None]
+    np.testing.assert_allclose(found, -0.5 * own / own.sum(), rtol=1e-5)
 
 
 def test_ppo_regresses_the_reward_and_normalizes_what_is_left(judged):
