@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: install train test lint format docs clean
+.PHONY: install train test test-slow lint format docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -20,6 +20,10 @@ train: install
 
 test: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests
+
+# Whole benchmarks and claims at their smallest size: what would take the tests beyond 20 minutes.
+test-slow: install
+	$(BIN)/python -m pytest -n $(WORKERS) --dist load -m slow tests
 
 lint: install
 	$(BIN)/ruff check .

@@ -33,7 +33,15 @@ def test_verdicts(method, baseline, direction, verdict):
     assert low <= judged["difference"] <= high
 
 
-@pytest.mark.parametrize("name", sorted(verdicts.claims()))
+# Those that train networks take longest; of either kind one goes through all that the others share.
+QUICKEST = {"tokens": "hapo", "datasets": "top_behavior_cloning"}
+CLAIMS = [
+    name if QUICKEST.get(claim.bench, name) == name else pytest.param(name, marks=pytest.mark.slow)
+    for name, claim in verdicts.claims().items()
+]
+
+
+@pytest.mark.parametrize("name", CLAIMS)
 def test_a_claim_runs(name):
     claim = verdicts.claims()[name]
     record, curves = verdicts.record(name, claim, claim.quick)
