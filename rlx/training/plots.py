@@ -222,18 +222,23 @@ def panels(
             axes.plot(x, band.center, color=color_of[name], linewidth=2.0, label=name, zorder=3)
     grid[0].set_ylabel(y_label, color=colors.text, labelpad=7)
     handles = {label: line for axes in grid for line, label in zip(*axes.get_legend_handles_labels())}
-    figure.legend(
-        [handles[name] for name in names],
-        names,
-        loc="outside upper left",
-        ncols=min(6, len(names)),
-        frameon=False,
-        fontsize=9,
-        labelcolor=colors.text,
-        title=title,
-        title_fontproperties={"weight": "bold", "size": 11},
-        alignment="left",
-    )
+    # As many names side by side as the figure is wide.
+    for ncols in range(min(6, len(names)), 0, -1):
+        legend = figure.legend(
+            [handles[name] for name in names],
+            names,
+            loc="outside upper left",
+            ncols=ncols,
+            frameon=False,
+            fontsize=9,
+            labelcolor=colors.text,
+            title=title,
+            title_fontproperties={"weight": "bold", "size": 11},
+            alignment="left",
+        )
+        if ncols == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
     return save(figure, out)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlx.training.metrics import MetricsTable
-from rlx.training.plots import MAX_REPORTS, diagnostics, learning_curve, spread
+from rlx.training.plots import MAX_REPORTS, diagnostics, intervals, learning_curve, panels, spread
 from rlx.training.statistics import learning_curve_band
 
 
@@ -92,6 +92,25 @@ def test_long_runs_are_thinned_and_keep_their_ends():
     (center,) = thick(learning_curve({"ppo": run(np.arange(600.0)[None])}).axes[0])
     assert len(center.get_xdata()) == MAX_REPORTS
     assert (center.get_ydata()[0], center.get_ydata()[-1]) == (0, 599)
+
+
+def test_panels_show_the_name_of_every_line(tmp_path):
+    names = ["a name that is long", "another that is longer still", "a third", "the last"]
+    values = {name: np.arange(6.0).reshape(2, 3) + place for place, name in enumerate(names)}
+    axes = dict(x_label="updates", y_label="accuracy", title="Names")
+    figure = panels({"one": values}, np.arange(3.0), out=tmp_path / "panels.png", **axes)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    room = figure.bbox
+    assert all(room.x0 <= text.get_window_extent().x0 < text.get_window_extent().x1 <= room.x1 for text in legend.texts)
+
+
+def test_intervals_show_every_method_and_leave_out_what_diverged(tmp_path):
+    values = {"grpo": np.array([0.1, 0.2, 0.3, 0.4]), "other": np.full(4, np.nan)}
+    figure = intervals({"accuracy": values}, out=tmp_path / "intervals.png", title="task")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["grpo", "other"]
+    assert (tmp_path / "intervals.png").stat().st_size > 0
 
 
 def test_nothing_to_draw_is_said():

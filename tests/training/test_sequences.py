@@ -83,9 +83,9 @@ def test_replayed_groups_keep_what_the_policy_that_sampled_them_said(params):
         given = {"prompt": prompt, "prompt_where": prompt != TASK.pad_token, "present": where, "where": where}
         return grpo.score(CONFIG, shift(params, times), blank._replace(token=token, **given)).log_prob
 
-    for now, age in enumerate(ages):
-        token, prompt, where, said = (history[name][now, 2:] for name in ("token", "prompt", "where", "behavior"))
-        np.testing.assert_allclose(said, expected(now - age, token, prompt, where), atol=2e-5)
+    for done, age in enumerate(ages):
+        token, prompt, where, said = (history[name][done, 2:] for name in ("token", "prompt", "where", "behavior"))
+        np.testing.assert_allclose(said, expected(done - age, token, prompt, where), atol=2e-5)
 
 
 @pytest.mark.parametrize(
