@@ -143,8 +143,7 @@ def test_returns_are_compared_by_the_lower_end_of_braxs_interval():
     "name",
     [
         "efficiency",
-        "offline",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("peers", "seeds", "startup", "gpu")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("offline", "peers", "seeds", "startup", "gpu")),
     ],
 )
 def test_quick_run_gives_positive_numbers_and_writes_nothing(name, monkeypatch):
@@ -157,6 +156,7 @@ def test_quick_run_gives_positive_numbers_and_writes_nothing(name, monkeypatch):
     assert numbers and all(np.isfinite(number) and number >= 0 for number in numbers)
 
 
+@pytest.mark.slow
 def test_quick_comparison_with_brax_evaluates_all_alike(monkeypatch):
     monkeypatch.setattr(timing, "save", lambda *_: pytest.fail("a quick run must not write results"))
     record = brax_sac.main(["--quick"])
@@ -201,6 +201,7 @@ def test_bare_gradient_is_that_of_the_score_that_learning_takes(sampled):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), bare, score)
 
 
+@pytest.mark.slow
 def test_sampling_and_learning_of_tokens_are_compared_with_bare_steps(monkeypatch):
     """Qwen's structure, tiny: every program runs, and ratios and shares follow from what is measured."""
     seconds = {
