@@ -216,7 +216,7 @@ def test_hyperparameters_can_be_swept(name: str, options: dict) -> None:
     for key, value in numeric(name, options).items():
         values = (1.5, 3.0) if np.isinf(value) else (0.75 * value, 1.25 * value)
         call = lambda v: function(**data, **{**options, key: v})
-        assert_close(jax.vmap(call)(jnp.array(values)), stack([call(v) for v in values]))
+        assert_close(jax.jit(jax.vmap(call))(jnp.array(values)), stack([call(v) for v in values]))
 
 
 @every_masked_case
