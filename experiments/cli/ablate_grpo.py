@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
         own = dataclasses.replace(options, run_dir=str(folder.path), no_rollout=True, resume=again)
         return "grpo", grpo, config, own, records.read(folder.path) if again else None
 
-    if code := train_all({label: functools.partial(job, label) for label in labels}, parent):
+    if code := train_all({label: job(label) for label in labels}, parent):
         return code
     return conclude(parent, common, start, folders)
 
@@ -139,6 +138,7 @@ def conclude(parent: Path, config: Config, start: Mapping[str, Any], folders: Ma
 
 def summarize(config: Config, start: Mapping[str, Any], folders: Mapping[str, runs.RunFolder]) -> dict[str, Any]:
     """``summary.json``: of each method what it reached per seed, its interquartile mean and interval, and its speed."""
+    from rlx.training.metrics import MetricsTable
     from rlx.training.statistics import aggregate
 
     def measured(values: np.ndarray) -> dict[str, Any]:
@@ -146,9 +146,9 @@ def summarize(config: Config, start: Mapping[str, Any], folders: Mapping[str, ru
 
     methods = {}
     for label, folder in folders.items():
-        measures = {}
+        columns, measures = MetricsTable.read(folder.metrics), {}
         for name, (column, _) in MEASURES.items():
-            rows = by_seed(folder, column)
+            rows = by_seed(folder, columns, column)
             # A gradient's norm is noisy: the mean of the last fifth. Evaluations are what the policy is at the end.
             last = max(1, rows.shape[1] // 5) if name == "gradient_norm" else 1
             measures[name] = measured(rows[:, -last:].mean(axis=1))

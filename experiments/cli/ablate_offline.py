@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     parent = Path(options.run_dir or f"runs/offline-{time.strftime('%Y%m%d-%H%M%S')}")
     # What is wrong with any of them shall be known before the first of them is trained.
     jobs = {label: _job(label, options, parent) for label in labels}
-    if code := train_all({label: lambda job=job: job for label, job in jobs.items()}, parent):
+    if code := train_all(jobs, parent):
         return code
     return conclude(parent, {label: runs.RunFolder(job[3].run_dir) for label, job in jobs.items()})
 
@@ -118,11 +118,12 @@ def read_scores(folders: Mapping[str, runs.RunFolder]) -> tuple[str, dict[str, S
     """The metric that scores are of, and those of each learner; a seed that diverged has NaN."""
     from rlx.training.metrics import MetricsTable
 
-    normalized = all("eval_normalized_score" in MetricsTable.read(folder.metrics) for folder in folders.values())
+    tables = {label: MetricsTable.read(folder.metrics) for label, folder in folders.items()}
+    normalized = all("eval_normalized_score" in table for table in tables.values())
     metric = "eval_normalized_score" if normalized else "eval_return_mean"
     scores = {}
     for label, folder in folders.items():
-        rows = by_seed(folder, metric)
+        rows = by_seed(folder, tables[label], metric)
         last = rows[:, -NUM_LAST:]
         scores[label] = Scores(rows[:, -1], last.mean(1), rows.max(1), last.shape[1], rows.shape[1])
     return metric, scores

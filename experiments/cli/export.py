@@ -24,18 +24,11 @@ examples:
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(play.Choice):
     """What to write, and where."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="Folder of the run.", metavar="RUN")]
     out: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="Folder to write.", metavar="FOLDER")]
-    seed: Annotated[int | None, tyro.conf.arg(help="Which seed; None takes the best.")] = None
-    setting: Annotated[
-        str | None, tyro.conf.arg(help="Which setting of a sweep, such as learning_rate=1e-3; None takes the best.")
-    ] = None
-    checkpoint: Annotated[
-        str, tyro.conf.arg(help="best (of this seed, among those kept), latest, or the number of an update.")
-    ] = "best"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -27,11 +27,10 @@ examples:
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What to play and how to show it."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which of a run's policies."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="Folder of the run.", metavar="RUN")] = ""
     seed: Annotated[int | None, tyro.conf.arg(help="Which seed; None takes the best.")] = None
     setting: Annotated[
         str | None,
@@ -40,6 +39,13 @@ class Options:
     checkpoint: Annotated[
         str, tyro.conf.arg(help="best (of this seed, among those kept), latest, or the number of an update.")
     ] = "best"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Choice):
+    """What to play and how to show it."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="Folder of the run.", metavar="RUN")] = ""
     episodes: Annotated[int, tyro.conf.arg(help="How many episodes, or prompts, shown one after the other.")] = 1
     out: Annotated[
         str | None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from experiments.cli.errors import CommandError
 from experiments.cli.train import train
 from rlx.training import runs
+from rlx.training.metrics import MetricsTable
 
 
 def labels_of(words: str, flag: str) -> tuple[str, ...]:
@@ -25,8 +26,8 @@ def labels_of(words: str, flag: str) -> tuple[str, ...]:
     return labels
 
 
-def train_all(jobs: Mapping[str, Callable[[], tuple]], parent: Path) -> int:
-    """Train by label what makes the arguments of :func:`experiments.cli.train.train`, until a signal stops it.
+def train_all(jobs: Mapping[str, tuple], parent: Path) -> int:
+    """Train by label with the arguments of :func:`experiments.cli.train.train`, until a signal stops it.
 
     One that diverged leaves the others alone.
 
@@ -34,21 +35,18 @@ def train_all(jobs: Mapping[str, Callable[[], tuple]], parent: Path) -> int:
       0, or the status of the run that was stopped.
     """
     for label, job in jobs.items():
-        code = train(*job())
+        code = train(*job)
         if code > 1:
             print(f"stopped in {label}; go on with the same command and --resume --run-dir {parent}")
             return code
     return 0
 
 
-def by_seed(folder: runs.RunFolder, column: str) -> Float[np.ndarray, "seed time"]:
-    """A column of a run's metrics where it was measured; a seed that diverged has NaN."""
-    from rlx.training.metrics import MetricsTable
-
-    columns = MetricsTable.read(folder.metrics)
-    values = columns[column].astype(float)
+def by_seed(folder: runs.RunFolder, table: MetricsTable, column: str) -> Float[np.ndarray, "seed time"]:
+    """A column of a run's table of metrics where it was measured; a seed that diverged has NaN."""
+    values = table[column].astype(float)
     measured = ~np.ma.getmaskarray(values)
-    rows = np.array([np.asarray(values[measured & (columns["seed"] == s)]) for s in np.unique(columns["seed"])])
+    rows = np.array([np.asarray(values[measured & (table["seed"] == s)]) for s in np.unique(table["seed"])])
     diverged = runs.read_json(folder.divergence) if folder.divergence.exists() else ()
     rows[[int(run) for run in diverged]] = np.nan
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from experiments.token_methods.table import Entry
@@ -88,7 +89,7 @@ def r3l(*, factor: float = 3.0) -> Any:
     return Method(advantage=advantage, loss=loss)
 
 
-def apo(*, base: float = 1.00001, rate: float = 2.718281828459045, beta: float = 1e-3) -> Any:
+def apo(*, base: float = 1.00001, rate: float = math.e, beta: float = 1e-3) -> Any:
     """Wrong responses longer than the right ones of their group weigh more; a KL penalty weak on hard prompts."""
     import jax.numpy as jnp
 

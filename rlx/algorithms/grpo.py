@@ -149,7 +149,7 @@ class GRPO(NamedTuple):
     update: Callable[[GRPOState, Batch, PRNGKeyArray], tuple[GRPOState, dict[str, Array]]]
     method: Method
     config: transformer.Config
-    model: Callable[[PyTree], PyTree] = lambda params: params
+    model: Callable[[PyTree], PyTree]
 
 
 USES = ("reference", "distribution", "value", "solution")

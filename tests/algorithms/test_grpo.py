@@ -13,17 +13,8 @@ from rlx import reduce
 from rlx.algorithms import grpo, sft
 from rlx.policies import transformer
 from rlx.training import sequences
+from tests.sorting_policy import CONFIG, TASK
 
-TASK = tokens.make("sorting", length=3, symbols=4)
-CONFIG = transformer.Config(
-    vocab_size=len(TASK.vocabulary),
-    hidden_size=16,
-    intermediate_size=32,
-    num_layers=1,
-    num_heads=2,
-    num_key_value_heads=1,
-    head_dim=8,
-)
 SHAPE = (4, 3)
 
 

@@ -13,17 +13,7 @@ from envs import tokens
 from rlx.algorithms import grpo
 from rlx.policies import transformer
 from rlx.training import sequences
-
-TASK = tokens.make("sorting", length=3, symbols=4)
-CONFIG = transformer.Config(
-    vocab_size=len(TASK.vocabulary),
-    hidden_size=16,
-    intermediate_size=32,
-    num_layers=1,
-    num_heads=2,
-    num_key_value_heads=1,
-    head_dim=8,
-)
+from tests.sorting_policy import CONFIG, TASK
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +21,7 @@ def params():
     return transformer.init(jax.random.key(0), CONFIG)
 
 
+# Random policies that answer many prompts differently, and end some of the turns.
 @pytest.mark.parametrize(
     ("task", "seed"), [(tokens.make("addition", digits=1), 4), (tokens.make("tool", terms=1, keys=4), 11)]
 )

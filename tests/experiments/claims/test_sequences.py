@@ -20,7 +20,6 @@ draw = jax.jit(sequences.draw, static_argnums=(1, 2, 3))
 solutions = jax.jit(lambda task, problems: jax.vmap(task.solve)(problems), static_argnums=0)
 
 
-# Random policies that answer many prompts differently, and end some of the turns.
 def responses(texts, task=ADDITION, prompt="95+8="):
     """Responses to one prompt, judged."""
     a, b = (int(number) for number in prompt[:-1].split("+"))
