@@ -45,9 +45,9 @@ def in_chunks(
     when all did. Each environment's result is that of `select`, whatever the others do.
 
     Further `vmap`s (over seeds) become rows of the same loop, so its condition stays one scalar. The
-    environments of one `vmap` are also laid out in as many rows as there are devices: sharded over them,
-    every device finds and resets its own, and only the loop's condition is communicated. Reverse-mode
-    differentiation needs `select`.
+    environments of one `vmap` are also laid out in as many rows as there are devices (those of the axis `env`
+    of the mesh that `jax.set_mesh` has set, if one is): sharded over them, every device finds and resets its
+    own, and only the loop's condition is communicated. Reverse-mode differentiation needs `select`.
 
     Args:
         reset: `key -> pytree` with the structure, shapes and dtypes of `current`.
@@ -66,7 +66,9 @@ def in_chunks(
 
     @renew.def_vmap
     def renew_batch(size, batched, *arguments):
-        rows = math.gcd(size, jax.device_count())
+        mesh = jax.sharding.get_abstract_mesh()
+        devices = jax.device_count() if mesh.empty else mesh.shape.get("env", 1)
+        rows = math.gcd(size, devices)
         split = jax.tree.map(lambda x: x.reshape(rows, size // rows, *x.shape[1:]), broadcast(size, batched, arguments))
         renewed = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), renew_rows(*split))
         return renewed, jax.tree.map(lambda _: True, renewed)

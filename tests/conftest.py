@@ -17,6 +17,9 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
+# Once JAX runs, no command of rlx makes a device of every core any more.
+jax.devices()
+
 jaxtyping.install_import_hook("rlx", "beartype.beartype")
 
 # The first example compiles; and a suite that gates submissions must not draw new examples each time.

@@ -34,6 +34,7 @@ from experiments.benchmarks.peers import replicated_put
 from rlx.algorithms import Learner
 from rlx.training import loop
 from rlx.training.compiled import over_runs
+from rlx.training.sharding import make_mesh, use_cores
 from rlx.training.statistics import aggregate
 
 SETTINGS = dict(
@@ -62,7 +63,8 @@ _SAC = sac.Config(**SETTINGS, std="softplus", initial_std=0.694, target_entropy=
 CONFIGS = {
     "sac": _SAC,
     "sac_lecun": dataclasses.replace(_SAC, initialization="lecun_uniform"),
-    "td3": td3.Config(**SETTINGS),
+    "td3": td3.Config(**SETTINGS | dict(updates_per_step=64, learning_rate=3e-4)),
+    "td3_as_sac": td3.Config(**SETTINGS),
 }
 MODULES = {"sac": sac, "td3": td3}
 
@@ -80,8 +82,9 @@ def ours(config: off_policy.Config, seeds: Sequence[int]) -> dict[str, list[floa
         state, _ = loop.make_train(program, config.num_updates)(jax.random.key(seed))
         return program.evaluate(state, evaluation_key(seed))
 
-    together = over_runs(run, num_envs=config.num_envs)
-    return {key: values.tolist() for key, values in jax.device_get(jax.jit(together)(np.asarray(seeds))).items()}
+    seeds = np.asarray(seeds)
+    together = over_runs(run, num_envs=config.num_envs, mesh=make_mesh(len(seeds), config.num_envs))
+    return {key: values.tolist() for key, values in jax.device_get(jax.jit(together)(seeds)).items()}
 
 
 def brax(config: off_policy.Config, seeds: Sequence[int]) -> dict[str, list[float]]:
@@ -125,6 +128,8 @@ def train_brax(config: off_policy.Config, episode_length: int, seed: int) -> tup
                 hidden_layer_sizes=config.hidden_sizes,
                 activation=getattr(linen, config.activation),
             ),
+            # Its seeds would each be divided among the devices.
+            max_devices_per_host=1,
             # It evaluates at its end whether asked to or not.
             num_eval_envs=1,
         )
@@ -180,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument(
         "--trainers",
-        default="sac,sac_lecun,td3,brax",
+        default="sac,sac_lecun,td3,td3_as_sac,brax",
         help="which to train, by commas; the record keeps what it has of others",
     )
     parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")
@@ -188,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     configs, num_seeds, names = CONFIGS, options.seeds, options.trainers.split(",")
     if options.quick:
         configs, num_seeds, names = {"sac": tiny(CONFIGS["sac"])}, 2, ["sac", "brax"]
+    use_cores(num_seeds)
     trainers = {name: functools.partial(ours, config) for name, config in configs.items()}
     trainers["brax"] = functools.partial(brax, configs["sac"])
     if unknown := set(names) - trainers.keys():
@@ -199,11 +205,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         runs[name] = trainers[name](range(num_seeds))
         seconds = time.perf_counter() - start
         print(f"{name}: {np.round(runs[name]['eval_return_mean'], 1)} in {seconds:.0f} s", flush=True)
-        config = configs["sac"]
         record = {
             "results": summary({name: runs[name] for name in trainers if name in runs}),
             "settings": {name: dataclasses.asdict(config) for name, config in configs.items()},
-            "gradient_steps": config.num_updates * config.updates_per_step,
+            "gradient_steps": {name: c.num_updates * c.updates_per_step for name, c in configs.items()},
             "brax_made_to_run_by": "a stand-in for the removed jax.device_put_replicated",
         }
         # It takes an hour in all: what is measured is kept at once.

@@ -4,8 +4,8 @@ The learner is TD3+BC, the dataset lies on the device, and an update is a gradie
 
 - The program (`rlx.training.offline`: draws, gradient steps, targets, metrics) against bare gradient steps, written
   here for one resident batch and noise drawn beforehand.
-- 8 seeds in one program against one seed, for a `vmap` and for one seed after the other (`lax.map`), of which
-  `rlx.training.compiled.over_runs` has to choose.
+- 8 seeds in one program against one seed, for a `vmap`, for one seed after the other (`lax.map`), and as they are
+  trained: one after the other on each of the devices that `rlx.training.sharding.use_cores` makes of a CPU's cores.
 - PRDC, which looks up the nearest of all (β·s, a) in every step of its actor: an update of it, its search, and beside
   it the search by a k-d tree on the host, a core for a query, which an update would have to wait for.
 
@@ -24,6 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import envs
 from experiments.benchmarks import timing
@@ -32,6 +34,7 @@ from rlx.algorithms import Learner
 from rlx.algorithms.offline import prdc, td3_bc
 from rlx.training import loop, offline
 from rlx.training.compiled import over_runs
+from rlx.training.sharding import make_mesh, use_cores
 
 FLOOR = 0.9
 """Updates/s of the program over those of bare gradient steps."""
@@ -175,6 +178,9 @@ def cost_of_program(size: Size, dataset: data.Dataset, repetitions: int) -> dict
     initialize = jax.jit(lambda dataset, key: make_program(size, dataset, updates=size.updates).init(key))
     states = jax.vmap(initialize, (None, 0))(dataset, jax.random.split(jax.random.key(1), size.seeds))
     one = jax.tree.map(lambda x: x[0], states)
+    mesh = make_mesh(size.seeds, 0)
+    spread = jax.device_put((dataset, states), tuple(NamedSharding(mesh, P(*axes)) for axes in ((), ("seed",))))
+    as_trained = over_runs(step, num_envs=0, num_shared=1, mesh=mesh)
 
     init, steps = bare_gradients(size)
     batch = data.sample(dataset, jax.random.key(2), (DELAY, size.batch_size))
@@ -187,12 +193,13 @@ def cost_of_program(size: Size, dataset: data.Dataset, repetitions: int) -> dict
             "program": timing.compiled(step, dataset, one),
             "seeds_by_vmap": timing.compiled(of_seeds(lambda f, x: jax.vmap(f)(x)), dataset, states),
             "seeds_one_by_one": timing.compiled(of_seeds(jax.lax.map), dataset, states),
-            "seeds_as_trained": timing.compiled(of_seeds(lambda f, x: over_runs(f, num_envs=0)(x)), dataset, states),
+            "seeds_as_trained": timing.compiled(as_trained, *spread),
         },
         repetitions,
     )
     return {
         "seeds": size.seeds,
+        "seeds_over_devices": mesh.shape["seed"],
         "updates_per_second": {
             name: size.updates * (size.seeds if name.startswith("seeds") else 1) / statistics.median(values)
             for name, values in times.items()
@@ -254,6 +261,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")
     options = parser.parse_args(argv)
     size, repetitions = (TINY, 1) if options.quick else (Size(rows=options.rows), options.repetitions)
+    use_cores(size.seeds)
     dataset = jax.jit(make_dataset, static_argnums=1)(jax.random.key(0), size.rows)
     program = cost_of_program(size, dataset, repetitions)
     search = cost_of_search(size, dataset, repetitions)

@@ -1,8 +1,9 @@
 """What seeds and environments cost: one update of 1 to 64 seeds in one program, and of 64 to 16384 environments.
 
-Seeds are an axis of the program, batched as the trainer does it (`rlx.training.compiled.over_runs`). Their cost is
-compared, in the same minutes, with one seed's program and with the runs one after the other, which is one seed's
-program called once per seed.
+Seeds are an axis of the program, batched as the trainer does it (`rlx.training.compiled.over_runs`), on one device and,
+where they can be dealt out evenly, on those that `rlx.training.sharding.use_cores` makes of a CPU's cores, as
+`rlx train` has it. Their cost is compared, in the same minutes, with one seed's program and with the runs one after the
+other, which is one seed's program called once per seed.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from experiments import ppo as wiring
 from experiments.benchmarks import timing
 from experiments.ppo import Config
 from rlx.training.compiled import over_runs
+from rlx.training.sharding import use_cores
 
 HIDDEN_SIZES = {"64x64": (64, 64), "256x256": (256, 256)}
 SEEDS = (1, 2, 4, 8, 16, 32, 64)
@@ -27,11 +32,13 @@ LONGEST_SEQUENCE = 8
 ENVIRONMENTS = (64, 256, 1024, 4096, 16384)
 
 
-def batched_update(config: Config, seeds: int) -> Callable[[], Any]:
+def batched_update(config: Config, seeds: int, devices: int = 1) -> Callable[[], Any]:
     """One update of `seeds` runs in one compiled program."""
     program = wiring.make_program(config)
+    mesh = Mesh(np.array(jax.devices()[:devices]).reshape(devices, 1), ("seed", "env"))
     states = jax.jit(jax.vmap(program.init))(jax.random.split(jax.random.key(0), seeds))
-    return timing.compiled(over_runs(program.step, num_envs=config.num_envs), states)
+    states = jax.device_put(states, NamedSharding(mesh, P("seed")))
+    return timing.compiled(over_runs(program.step, num_envs=config.num_envs, mesh=mesh), states)
 
 
 def single_update(config: Config) -> Callable[[], Any]:
@@ -52,6 +59,8 @@ def cost_of_seeds(config: Config, counts: Sequence[int], repetitions: int) -> li
                 single()
 
         cases = {"one": single, "together": together}
+        if (devices := jax.device_count()) > 1 and seeds % devices == 0:
+            cases["over_devices"] = batched_update(config, seeds, devices)
         if seeds <= LONGEST_SEQUENCE:
             cases["one_after_the_other"] = one_after_the_other
         times = timing.alternate(cases, repetitions)
@@ -61,6 +70,13 @@ def cost_of_seeds(config: Config, counts: Sequence[int], repetitions: int) -> li
                 "seeds": seeds,
                 "cost_in_seeds": timing.median_ratio(times["together"], times["one"]),
                 "cost_of_sequence": timing.median_ratio(sequence, times["together"]),
+                "over_devices": {
+                    "devices": devices,
+                    "cost_in_seeds": timing.median_ratio(times["over_devices"], times["one"]),
+                    "speedup": timing.median_ratio(times["together"], times["over_devices"]),
+                }
+                if "over_devices" in times
+                else None,
                 "steps_per_second": seeds * config.steps_per_update / statistics.median(times["together"]),
                 "seconds": times,
             }
@@ -91,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--max-envs", type=int, default=max(ENVIRONMENTS))
     parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")
     options = parser.parse_args(argv)
+    use_cores(max(SEEDS))
     results = {}
     for network in options.networks[:1] if options.quick else options.networks:
         config = timing.SETTINGS["inverted_pendulum"]
@@ -108,11 +125,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     for name, result in results.items():
         timing.show(
             f"Seeds in one program, networks {name}",
-            ("seeds", "cost / one seed", "one after the other / together", "steps/s"),
+            ("seeds", "cost / one seed", "over cores", "one after the other / together", "steps/s"),
             [
                 (
                     str(row["seeds"]),
                     f"{row['cost_in_seeds']:.2f}",
+                    f"{row['over_devices']['cost_in_seeds']:.2f}" if row["over_devices"] else "",
                     f"{row['cost_of_sequence']:.2f}",
                     f"{row['steps_per_second']:,.0f}",
                 )

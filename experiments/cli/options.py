@@ -56,7 +56,7 @@ class Options:
     wandb_project: str = "rlx"
     """Project there."""
     mesh: str | None = None
-    """Layout of several devices, such as seed=4,env=2; None spreads seeds first."""
+    """Layout of several devices, such as seed=4,env=2; None spreads seeds first, on a CPU over its cores."""
     distributed: Switch = False
     """One process of several that train together; start them all alike."""
     coordinator: str | None = None

@@ -173,7 +173,9 @@ def train(
             "here, so this run goes on, but not as it would have uninterrupted",
             stacklevel=2,
         )
-    prepare_jax(options)
+    # What the host runs, environments or rewards of texts, is Python, which one device at a time may call.
+    on_host = config.env.startswith("gym:") or getattr(config, "pretrained", None)
+    prepare_jax(options, 1 if on_host else plan["seeds"] * math.prod(map(len, sweep.values())))
     if resumed is not None and options.allow_changes:
         check_changes(resumed, records.Record(folder, algorithm, module, config, plan))
     import jax
@@ -295,10 +297,14 @@ def check_changes(saved: records.Record, changed: records.Record) -> None:
         )
 
 
-def prepare_jax(options: Options) -> None:
-    """Join the other processes, and remember compiled programs."""
+def prepare_jax(options: Options, num_runs: int = 1) -> None:
+    """Join the other processes, remember compiled programs, and make a device of every core that can have runs."""
     import jax
 
+    from rlx.training.sharding import use_cores
+
+    if not (options.mesh or options.distributed):
+        use_cores(num_runs)
     cache = compilation_cache(options.compilation_cache)
     if cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -61,6 +61,7 @@ def spread_over_devices(batch: PyTree) -> PyTree:
     """
     mesh = jax.sharding.get_abstract_mesh()
     size = jax.tree.leaves(batch)[0].shape[0]
-    if "env" not in mesh.axis_names or size % mesh.shape["env"]:
+    devices = mesh.shape.get("env", 1)
+    if devices == 1 or size % devices:
         return batch
     return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, P("env")), batch)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 
 import jax
 import numpy as np
@@ -11,6 +13,29 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
 from rlx.training.loop import TrainState
+
+
+def use_cores(num_runs: int) -> None:
+    """Make a device of every core of a CPU that runs can be dealt out to evenly; to be called before JAX is used.
+
+    A program of a single device leaves most cores idle most of the time: a simulator's arrays are too small to divide.
+    Devices are left as they are where JAX runs already (as in a notebook), on a GPU or TPU, and where the environment
+    variables ``JAX_NUM_CPU_DEVICES`` or ``XLA_FLAGS`` set their number.
+
+    Args:
+      num_runs: seeds times settings.
+    """
+    flagged = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if flagged or "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", largest_divisor(num_runs, cores))
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of a number up to a limit."""
+    return max(divisor for divisor in range(1, min(number, limit) + 1) if number % divisor == 0)
 
 
 def make_mesh(num_runs: int, num_envs: int, *, seed: int | None = None, env: int | None = None) -> Mesh:

@@ -161,7 +161,7 @@ def test_quick_comparison_with_brax_evaluates_all_alike(monkeypatch):
     monkeypatch.setattr(timing, "save", lambda *_: pytest.fail("a quick run must not write results"))
     record = brax_sac.main(["--quick"])
     # 4 updates of 2 gradient steps, on 8 environments after 4 random steps of each.
-    assert record["gradient_steps"] == 8 and set(record["results"]) == {"sac", "brax"}
+    assert record["gradient_steps"] == {"sac": 8} and set(record["results"]) == {"sac", "brax"}
     for result in record["results"].values():
         assert result["num_finite"] == 2 and result["runs"]["eval_episode_length"] == [20.0, 20.0]
         # Rewards are positions, and each of 20 steps of 0.02 s may add 0.02 to the speed.

@@ -10,7 +10,7 @@ import numpy as np
 
 import envs
 from rlx.training.fit import fit
-from rlx.training.sharding import fetch, make_mesh
+from rlx.training.sharding import fetch, make_mesh, use_cores
 from tests.training.toy import make_program
 
 SEEDS, ENVS, UPDATES = 4, 8, 3
@@ -19,6 +19,7 @@ SEEDS, ENVS, UPDATES = 4, 8, 3
 def main(out: str, process_id: str = "0", num_processes: str = "1", port: str = "0", seed_axis: str = "") -> None:
     if num_processes != "1":
         jax.distributed.initialize(f"127.0.0.1:{port}", int(num_processes), int(process_id))
+    use_cores(SEEDS)
     environment = envs.make("rlx:pendulum", max_episode_steps=6)
     fitted = fit(
         lambda setting: make_program(setting, environment=environment, num_envs=ENVS, unroll_length=8),

@@ -6,21 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from rlx.training.sharding import make_mesh
+from rlx.training.sharding import largest_divisor, make_mesh, use_cores
 
 ROOT = Path(__file__).parents[2]
 
 
-def start(out, *arguments, devices=1):
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "PYTHONPATH": str(ROOT),
-    }
+def start(out, *arguments, devices: int | None = 1):
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    if devices is not None:
+        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     return subprocess.Popen(
         [sys.executable, "-m", "tests.training.mesh_run", str(out), *map(str, arguments)],
         cwd=ROOT,
@@ -59,6 +58,14 @@ def test_eight_devices_equal_one(one_device, tmp_path, seed_axis):
     assert_equal_runs(many, one_device)
 
 
+def test_runs_spread_over_cores_equal_runs_together(one_device, tmp_path):
+    out = tmp_path / "result.npz"
+    finish(start(out, devices=None))
+    spread = np.load(out)
+    assert spread["devices"] == largest_divisor(4, len(os.sched_getaffinity(0)))
+    assert_equal_runs(spread, one_device)
+
+
 def test_two_processes_train_one_run_together(one_device, tmp_path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -77,3 +84,14 @@ def test_meshes_that_do_not_fit_are_refused():
     assert isinstance(make_mesh(3, 8), Mesh)
     with pytest.raises(ValueError, match="seed=2 x env=2 does not use the 1 devices"):
         make_mesh(4, 8, seed=2, env=2)
+
+
+def test_cores_are_dealt_out_evenly():
+    assert [largest_divisor(8, limit) for limit in (1, 2, 3, 7, 8, 64)] == [1, 2, 2, 4, 8, 8]
+    assert largest_divisor(7, 4) == 1 and largest_divisor(1, 4) == 1
+
+
+def test_devices_stay_as_they_are_where_jax_runs_already():
+    before = jax.devices()
+    use_cores(8)
+    assert jax.devices() == before
