@@ -45,6 +45,8 @@ class Config:
     """Transitions that are kept; the oldest make room."""
     warmup_steps: int = 10_000
     """Random environment steps before the first update."""
+    warmup_policy: Literal["uniform", "untrained"] = "uniform"
+    """Where their actions come from: uniform, or untrained, the policy as it begins (Brax)."""
     learning_rate: float = 3e-4
     """Adam's step size."""
     critic_learning_rate: float | None = None
@@ -135,6 +137,7 @@ def wire(make_learner: Callable, sweepable: tuple[str, ...]) -> Wiring:
             batch_size=config.batch_size,
             buffer_size=config.buffer_size,
             warmup_steps=config.warmup_steps,
+            warmup_policy=config.warmup_policy,
             eval_episodes=config.eval_episodes,
             max_eval_steps=config.max_eval_steps,
         )

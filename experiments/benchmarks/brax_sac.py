@@ -1,17 +1,20 @@
-"""Returns of SAC and TD3 on brax:hopper against Brax's own SAC, at equal environment steps and gradient steps.
+"""Returns of SAC and TD3 on brax:hopper against Brax's own SAC, at equal environment steps.
 
-All train in the same physics with networks, batches, learning rate, discount, reward scale, target entropy, replay,
-normalization of observations, random steps and gradient steps per environment step alike; TD3's own settings are its
-paper's. They were chosen by what suits Brax's SAC. At the end the deterministic policy of every seed is evaluated by
-the same function, in the same environment, from the same first states.
+All train in the same physics with networks, batches, discount, reward scale, target entropy, replay, normalization of
+observations and random steps alike, which were chosen by what suits Brax's SAC. At the end the deterministic policy of
+every seed is evaluated by the same function, in the same environment, from the same first states.
 
-- `sac`, `td3`: `rlx.training.replay`, the seeds in one program; `sac_lecun` begins with weights as Brax's.
+- `sac`: `rlx.training.replay`, the seeds in one program, with the learning rate and the gradient steps per environment
+  step of `brax`; `sac_lecun` begins with weights as Brax's, `sac_untrained` moreover acts at first by its untrained
+  policy, as Brax's does.
+- `td3`: the learning rate of its authors' code, and a gradient step per environment step as in its paper; what else is
+  its own is its paper's. `td3_as_sac` has the learning rate and the fewer gradient steps of `sac`.
 - `brax`: `brax.training.agents.sac.train`, unchanged, one seed after the other. JAX 0.10 removed
   `jax.device_put_replicated`, which it calls: an equivalent takes that place while it runs. `JAX_COMPILATION_CACHE_DIR`
   saves the compilation of all seeds but the first.
 
-What they differ in is their own: initialization, order of the updates, the random start (Brax's SAC acts by its
-untrained policy, rlx uniformly at random), resets (Brax's wrapper returns to one first state per environment), and how
+What `sac_untrained` and `brax` still differ in is their own: order of the updates, when statistics of observations
+begin (Brax's with the first random step), resets (Brax's wrapper returns to one first state per environment), and how
 time limits enter a target (Brax leaves such transitions out, rlx bootstraps from what they reached).
 """
 
@@ -63,6 +66,7 @@ _SAC = sac.Config(**SETTINGS, std="softplus", initial_std=0.694, target_entropy=
 CONFIGS = {
     "sac": _SAC,
     "sac_lecun": dataclasses.replace(_SAC, initialization="lecun_uniform"),
+    "sac_untrained": dataclasses.replace(_SAC, initialization="lecun_uniform", warmup_policy="untrained"),
     "td3": td3.Config(**SETTINGS | dict(updates_per_step=64, learning_rate=3e-4)),
     "td3_as_sac": td3.Config(**SETTINGS),
 }
@@ -185,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument(
         "--trainers",
-        default="sac,sac_lecun,td3,td3_as_sac,brax",
+        default="sac,sac_lecun,sac_untrained,td3,td3_as_sac,brax",
         help="which to train, by commas; the record keeps what it has of others",
     )
     parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")

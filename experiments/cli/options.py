@@ -82,6 +82,7 @@ GROUPS = {
         "replayed",
         "replay_size",
         "warmup_steps",
+        "warmup_policy",
         "seeds",
         "first_seed",
         "sweep",

@@ -173,9 +173,7 @@ def train(
             "here, so this run goes on, but not as it would have uninterrupted",
             stacklevel=2,
         )
-    # What the host runs, environments or rewards of texts, is Python, which one device at a time may call.
-    on_host = config.env.startswith("gym:") or getattr(config, "pretrained", None)
-    prepare_jax(options, 1 if on_host else plan["seeds"] * math.prod(map(len, sweep.values())))
+    prepare_jax(options, plan["seeds"] * math.prod(map(len, sweep.values())))
     if resumed is not None and options.allow_changes:
         check_changes(resumed, records.Record(folder, algorithm, module, config, plan))
     import jax

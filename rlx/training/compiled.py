@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
@@ -111,7 +111,8 @@ def compile_runs(
       hyperparameters: name -> values ``[run]``; arguments of the compiled program, not constants in it, so that other
         values need no new compilation.
       updates_per_report: updates done by one call of ``advance``.
-      mesh: devices, with axes ``seed`` and ``env``.
+      mesh: devices, with axes ``seed`` and ``env``. Of several devices of a CPU, a program that calls LAPACK (MJX does
+        for bodies such as the ant) or the host takes the first alone: their threads would wait for each other.
       num_envs: environments of each run; 0 for runs from a dataset.
     """
     start = time.perf_counter()
@@ -143,7 +144,7 @@ def compile_runs(
         return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
     settings = {name: place(values, np.float32) for name, values in hyperparameters.items()}
-    seeds = place(seeds, np.int32)
+    runs, seeds = seeds, place(seeds, np.int32)
     data = jax.tree.map(lambda x: place(x, x.dtype, everywhere), data)
 
     with jax.set_mesh(mesh):
@@ -158,6 +159,11 @@ def compile_runs(
             advance_jit.lower(data, settings, template),
             evaluate_jit.lower(data, settings, template),
         ]
+    if _may_block(mesh, lowered):
+        one = Mesh(mesh.devices[:1, :1], mesh.axis_names)
+        return compile_runs(
+            build, runs, hyperparameters, updates_per_report=updates_per_report, mesh=one, num_envs=num_envs
+        )
     # The simulator is compiled once to train and once to evaluate; XLA does that outside the interpreter's lock.
     with ThreadPoolExecutor(len(lowered)) as pool:
         init_compiled, advance_compiled, evaluate_compiled = pool.map(lambda x: x.compile(), lowered)
@@ -168,6 +174,18 @@ def compile_runs(
         template=template,
         seconds=time.perf_counter() - start,
     )
+
+
+def _may_block(mesh: Mesh, lowered: Sequence[jax.stages.Lowered]) -> bool:
+    """Whether programs on several devices of one CPU could wait for each other for ever.
+
+    A batched factorization of LAPACK holds a thread of the pool, which all devices share, while it waits for others: as
+    many factorizations as threads, and none goes on. Python, which callbacks run, is for one device at a time.
+    """
+    if jax.default_backend() != "cpu" or jax.process_count() > 1 or mesh.size == 1:
+        return False
+    texts = [program.as_text() for program in lowered]
+    return any(target in text for target in ("@lapack_", "python_cpu_callback") for text in texts)
 
 
 def _with_sharding(shapes: PyTree, prefix: PyTree) -> PyTree:

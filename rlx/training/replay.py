@@ -19,6 +19,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 from rlx.algorithms.learner import Learner
 from rlx.training import loop
 from rlx.training.loop import EpisodeStatistics, Program
+from rlx.types import check_choice
 
 
 class Environment(loop.Environment, Protocol):
@@ -64,12 +65,13 @@ def make_program(
     batch_size: int = 256,
     buffer_size: int = 1_000_000,
     warmup_steps: int = 10_000,
+    warmup_policy: str = "uniform",
     eval_episodes: int = 16,
     max_eval_steps: int | None = None,
 ) -> Program:
     """The program of an off-policy learner in an environment.
 
-    Its ``init`` fills the replay with ``warmup_steps`` uniformly random actions. Every ``step`` then acts
+    Its ``init`` fills the replay with ``warmup_steps`` random actions. Every ``step`` then acts
     ``unroll_length`` times in every environment, and takes ``updates_per_step`` gradient steps on minibatches drawn
     uniformly, with replacement, from the latest ``buffer_size`` transitions.
 
@@ -82,12 +84,13 @@ def make_program(
       batch_size: transitions of a minibatch.
       buffer_size: transitions that are kept; the oldest make room.
       warmup_steps: random steps of all environments together, rounded up to whole steps of each.
+      warmup_policy: where their actions come from: ``"uniform"``, or ``"untrained"``, the learner as it begins.
       eval_episodes: episodes of each kind (deterministic, stochastic) in an evaluation.
       max_eval_steps: where an evaluation cuts an episode; the default is the environment's own limit.
 
     Raises:
-      ValueError: a count below one; a buffer that cannot hold a minibatch, a step's or the random transitions;
-        gradient steps that the learner cannot take in whole updates.
+      ValueError: a count below one; an unknown ``warmup_policy``; a buffer that cannot hold a minibatch, a step's or
+        the random transitions; gradient steps that the learner cannot take in whole updates.
     """
     counts = dict(
         num_envs=num_envs,
@@ -99,6 +102,7 @@ def make_program(
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}")
+    check_choice("warmup_policy", warmup_policy, ("uniform", "untrained"))
     check_updates(learner, updates_per_step)
     warmup_length = math.ceil(warmup_steps / num_envs)
     needed = max(batch_size, num_envs * unroll_length, num_envs * warmup_length)
@@ -121,12 +125,15 @@ def make_program(
     def init(key: PRNGKeyArray) -> ReplayState:
         reset_key, learner_key, warmup_key, key = jax.random.split(key, 4)
         start = loop.reset(environment, reset_key, num_envs)
-        interact = loop.interaction(environment, act_at_random)
-        carry, transitions = jax.lax.scan(interact, start, jax.random.split(warmup_key, max(warmup_length, 1)))
-        learner_state = learner.init(learner_key, jax.tree.map(lambda x: x[0], transitions))
-        replay = buffer.init(jax.tree.map(lambda x: x[0, 0], transitions))
+        _, transition = jax.eval_shape(loop.interaction(environment, act_at_random), start, warmup_key)
+        example = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), transition)
+        learner_state = learner.init(learner_key, example)
+        replay = buffer.init(jax.tree.map(lambda x: x[0], example))
         if warmup_length:
-            start, replay = carry, buffer.add(replay, transitions)
+            act = act_at_random if warmup_policy == "uniform" else partial(learner.act, learner_state)
+            interact = loop.interaction(environment, act)
+            start, transitions = jax.lax.scan(interact, start, jax.random.split(warmup_key, warmup_length))
+            replay = buffer.add(replay, transitions)
             learner_state = learner.observe(learner_state, transitions)
         return ReplayState(learner_state, *start, replay, key, jnp.zeros((), jnp.int32))
 

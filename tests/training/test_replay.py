@@ -78,6 +78,20 @@ def test_the_newest_transitions_are_kept_in_order():
     np.testing.assert_array_equal(held.observation[:2, 1], held.observation[4:6, 1])
 
 
+@pytest.mark.parametrize("warmup_policy", ["uniform", "untrained"])
+def test_the_random_start_acts_uniformly_or_by_the_policy_as_it_begins(warmup_policy):
+    learner = make_learner()
+    certain = learner._replace(act=lambda state, observation, key: (jnp.full((len(observation), 1), 0.25), {}))
+    program = replay.make_program(
+        Toy(), certain, num_envs=2, updates_per_step=2, warmup_steps=40, warmup_policy=warmup_policy
+    )
+    actions = np.asarray(program.init(jax.random.key(0)).replay.experience.action)[0, :40, 0]
+    if warmup_policy == "untrained":
+        np.testing.assert_array_equal(actions, 0.25)
+    else:
+        assert len(np.unique(actions)) == 40 and actions.min() < -0.7 and actions.max() > 0.7
+
+
 def test_minibatches_come_from_what_is_there():
     """A replay that is far from full must not give its empty places."""
     seen = []
@@ -164,6 +178,7 @@ def test_the_whole_run_is_a_function_of_a_key():
     "options, message",
     [
         ({"num_envs": 0}, "num_envs must be at least 1, got 0"),
+        ({"warmup_policy": "expert"}, "warmup_policy must be one of 'uniform', 'untrained', got 'expert'"),
         ({"updates_per_step": 3}, "multiple of the 2 gradient steps"),
         ({"buffer_size": 7}, "at least 16, got 7"),
         ({"buffer_size": 9, "warmup_steps": 0, "batch_size": 10}, "at least 10, got 9"),

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import jax
@@ -64,6 +65,45 @@ def test_runs_spread_over_cores_equal_runs_together(one_device, tmp_path):
     spread = np.load(out)
     assert spread["devices"] == largest_divisor(4, len(os.sched_getaffinity(0)))
     assert_equal_runs(spread, one_device)
+
+
+def test_programs_whose_threads_would_wait_for_each_other_take_one_device():
+    program = """
+        from typing import Any, NamedTuple
+        import jax, jax.numpy as jnp, numpy as np
+        from rlx.training.compiled import compile_runs
+        from rlx.training.loop import Program
+        from rlx.training.sharding import make_mesh
+
+        class State(NamedTuple):
+            key: Any
+            x: Any
+
+        def devices_used(function):
+            def build(setting):
+                return Program(
+                    init=lambda key: State(key, jax.random.normal(key, (64, 4, 4))),
+                    step=lambda state: (state._replace(x=function(state.x)), {"sum": jnp.sum(state.x)}),
+                    evaluate=lambda state, key: {"sum": jnp.sum(function(state.x))},
+                )
+
+            compiled = compile_runs(
+                build, np.arange(4), {}, updates_per_report=50, mesh=make_mesh(4, 1), num_envs=1
+            )
+            state, _ = compiled.advance(compiled.init())
+            return len(jax.block_until_ready(state.x).sharding.device_set)
+
+        print(
+            devices_used(jnp.sin),
+            devices_used(lambda x: jnp.linalg.cholesky(jnp.eye(4) + x @ jnp.swapaxes(x, -1, -2))),
+            devices_used(lambda x: jax.pure_callback(np.sin, x, x, vmap_method="broadcast_all")),
+        )
+    """
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, env=os.environ | flags, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "1", "1"]
 
 
 def test_two_processes_train_one_run_together(one_device, tmp_path):
