@@ -101,7 +101,7 @@ def warm_up(config: Config, options: Options, parent: Path) -> Mapping[str, Any]
     """What the policies that all methods begin with reach, by measure; made where they are not there yet."""
     known = parent / "warmup.json"
     if not known.exists():
-        prepare_jax(options)
+        prepare_jax(options, options.seeds)
         from experiments import warm_start
 
         parent.mkdir(parents=True, exist_ok=True)
