@@ -37,7 +37,6 @@ from experiments.benchmarks.peers import replicated_put
 from rlx.algorithms import Learner
 from rlx.training import loop
 from rlx.training.compiled import over_runs
-from rlx.training.sharding import make_mesh, use_cores
 from rlx.training.statistics import aggregate
 
 SETTINGS = dict(
@@ -86,9 +85,8 @@ def ours(config: off_policy.Config, seeds: Sequence[int]) -> dict[str, list[floa
         state, _ = loop.make_train(program, config.num_updates)(jax.random.key(seed))
         return program.evaluate(state, evaluation_key(seed))
 
-    seeds = np.asarray(seeds)
-    together = over_runs(run, num_envs=config.num_envs, mesh=make_mesh(len(seeds), config.num_envs))
-    return {key: values.tolist() for key, values in jax.device_get(jax.jit(together)(seeds)).items()}
+    together = over_runs(run, num_envs=config.num_envs)
+    return {key: values.tolist() for key, values in jax.device_get(jax.jit(together)(np.asarray(seeds))).items()}
 
 
 def brax(config: off_policy.Config, seeds: Sequence[int]) -> dict[str, list[float]]:
@@ -132,8 +130,6 @@ def train_brax(config: off_policy.Config, episode_length: int, seed: int) -> tup
                 hidden_layer_sizes=config.hidden_sizes,
                 activation=getattr(linen, config.activation),
             ),
-            # Its seeds would each be divided among the devices.
-            max_devices_per_host=1,
             # It evaluates at its end whether asked to or not.
             num_eval_envs=1,
         )
@@ -197,7 +193,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     configs, num_seeds, names = CONFIGS, options.seeds, options.trainers.split(",")
     if options.quick:
         configs, num_seeds, names = {"sac": tiny(CONFIGS["sac"])}, 2, ["sac", "brax"]
-    use_cores(num_seeds)
     trainers = {name: functools.partial(ours, config) for name, config in configs.items()}
     trainers["brax"] = functools.partial(brax, configs["sac"])
     if unknown := set(names) - trainers.keys():

@@ -111,8 +111,8 @@ def compile_runs(
       hyperparameters: name -> values ``[run]``; arguments of the compiled program, not constants in it, so that other
         values need no new compilation.
       updates_per_report: updates done by one call of ``advance``.
-      mesh: devices, with axes ``seed`` and ``env``. Of several devices of a CPU, a program that calls LAPACK (MJX does
-        for bodies such as the ant) or the host takes the first alone: their threads would wait for each other.
+      mesh: devices, with axes ``seed`` and ``env``. Of several devices of a CPU, a program that calls LAPACK (as MJX
+        does) or the host takes the first alone: their threads would wait for each other.
       num_envs: environments of each run; 0 for runs from a dataset.
     """
     start = time.perf_counter()
