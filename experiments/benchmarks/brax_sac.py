@@ -31,7 +31,7 @@ import jax
 import numpy as np
 
 import envs
-from experiments import off_policy, sac, td3
+from experiments import off_policy, presets, sac, td3
 from experiments.benchmarks import timing
 from experiments.benchmarks.peers import replicated_put
 from rlx.algorithms import Learner
@@ -66,7 +66,7 @@ CONFIGS = {
     "sac": _SAC,
     "sac_lecun": dataclasses.replace(_SAC, initialization="lecun_uniform"),
     "sac_untrained": dataclasses.replace(_SAC, initialization="lecun_uniform", warmup_policy="untrained"),
-    "td3": td3.Config(**SETTINGS | dict(updates_per_step=64, learning_rate=3e-4)),
+    "td3": td3.Config(**SETTINGS | presets.preset("td3", SETTINGS["env"])),
     "td3_as_sac": td3.Config(**SETTINGS),
 }
 MODULES = {"sac": sac, "td3": td3}

@@ -179,7 +179,7 @@ def cost_of_program(size: Size, dataset: data.Dataset, repetitions: int) -> dict
     states = jax.vmap(initialize, (None, 0))(dataset, jax.random.split(jax.random.key(1), size.seeds))
     one = jax.tree.map(lambda x: x[0], states)
     mesh = make_mesh(size.seeds, 0)
-    spread = jax.device_put((dataset, states), tuple(NamedSharding(mesh, P(*axes)) for axes in ((), ("seed",))))
+    spread = jax.device_put((dataset, states), (NamedSharding(mesh, P()), NamedSharding(mesh, P("seed"))))
     as_trained = over_runs(step, num_envs=0, num_shared=1, mesh=mesh)
 
     init, steps = bare_gradients(size)

@@ -144,31 +144,31 @@ def compile_runs(
         return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
     settings = {name: place(values, np.float32) for name, values in hyperparameters.items()}
-    runs, seeds = seeds, place(seeds, np.int32)
+    placed_seeds = place(seeds, np.int32)
     data = jax.tree.map(lambda x: place(x, x.dtype, everywhere), data)
 
     with jax.set_mesh(mesh):
-        shapes = jax.eval_shape(over_all(init), data, settings, seeds)
+        shapes = jax.eval_shape(over_all(init), data, settings, placed_seeds)
         sharding = state_sharding(mesh, type(shapes))
         template = _with_sharding(shapes, sharding)
         init_jit = jit(init, by_run, out_shardings=sharding)
         advance_jit = jit(advance, sharding, out_shardings=(sharding, everywhere), donate_argnums=2)
         evaluate_jit = jit(evaluate, sharding, out_shardings=everywhere)
         lowered = [
-            init_jit.lower(data, settings, seeds),
+            init_jit.lower(data, settings, placed_seeds),
             advance_jit.lower(data, settings, template),
             evaluate_jit.lower(data, settings, template),
         ]
     if _may_block(mesh, lowered):
         one = Mesh(mesh.devices[:1, :1], mesh.axis_names)
         return compile_runs(
-            build, runs, hyperparameters, updates_per_report=updates_per_report, mesh=one, num_envs=num_envs
+            build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=one, num_envs=num_envs
         )
     # The simulator is compiled once to train and once to evaluate; XLA does that outside the interpreter's lock.
     with ThreadPoolExecutor(len(lowered)) as pool:
         init_compiled, advance_compiled, evaluate_compiled = pool.map(lambda x: x.compile(), lowered)
     return CompiledRuns(
-        init=lambda: init_compiled(data, settings, seeds),
+        init=lambda: init_compiled(data, settings, placed_seeds),
         advance=lambda state: advance_compiled(data, settings, state),
         evaluate=lambda state: evaluate_compiled(data, settings, state),
         template=template,
@@ -184,8 +184,8 @@ def _may_block(mesh: Mesh, lowered: Sequence[jax.stages.Lowered]) -> bool:
     """
     if jax.default_backend() != "cpu" or jax.process_count() > 1 or mesh.size == 1:
         return False
-    texts = [program.as_text() for program in lowered]
-    return any(target in text for target in ("@lapack_", "python_cpu_callback") for text in texts)
+    texts = (program.as_text() for program in lowered)
+    return any("@lapack_" in text or "python_cpu_callback" in text for text in texts)
 
 
 def _with_sharding(shapes: PyTree, prefix: PyTree) -> PyTree:

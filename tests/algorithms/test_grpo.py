@@ -1,5 +1,6 @@
 """An update of GRPO is a policy gradient on the policy's own tokens, and every slot sees what it is promised."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -182,15 +183,7 @@ def test_a_warm_up_raises_the_likelihood_of_solutions(params):
 def test_a_task_of_several_turns(params):
     """Replies are read and not learned from, and each turn is written after the reply before it."""
     task = tokens.make("tool", keys=3, terms=2)
-    config = transformer.Config(
-        vocab_size=len(task.vocabulary),
-        hidden_size=16,
-        num_layers=1,
-        num_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        intermediate_size=32,
-    )
+    config = dataclasses.replace(CONFIG, vocab_size=len(task.vocabulary), num_key_value_heads=2)
     own = transformer.init(jax.random.key(7), config)
     problems = sequences.draw(jax.random.key(8), task, "train", 3)
     batch = jax.jit(partial(sequences.rollout, config=config, task=task, group_size=2))(

@@ -17,14 +17,18 @@ from rlx.training.sharding import largest_divisor, make_mesh, use_cores
 ROOT = Path(__file__).parents[2]
 
 
-def start(out, *arguments, devices: int | None = 1):
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+def environment(devices: int | None):
+    variables = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     if devices is not None:
-        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+        variables["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+    return variables
+
+
+def start(out, *arguments, devices: int | None = 1):
     return subprocess.Popen(
         [sys.executable, "-m", "tests.training.mesh_run", str(out), *map(str, arguments)],
         cwd=ROOT,
-        env=environment,
+        env=environment(devices),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -99,9 +103,8 @@ def test_programs_whose_threads_would_wait_for_each_other_take_one_device():
             devices_used(lambda x: jax.pure_callback(np.sin, x, x, vmap_method="broadcast_all")),
         )
     """
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, env=os.environ | flags, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment(devices=2), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["2", "1", "1"]
 
