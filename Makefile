@@ -31,7 +31,7 @@ lint: install
 
 docs: install
 	$(BIN)/rlx functions --markdown > docs/functions.md
-	$(BIN)/rlx claims --markdown > docs/claims.md
+	$(BIN)/python -m experiments.claims --markdown > docs/claims.md
 
 format: install
 	$(BIN)/ruff format .

@@ -7,8 +7,8 @@ needs.
 
 from typing import Any
 
-from envs.protocol import Environment, RenderingUnavailable, Step
-from envs.registry import UnknownEnvironment, make, names, suites
+from rlx.envs.protocol import Environment, RenderingUnavailable, Step
+from rlx.envs.registry import UnknownEnvironment, make, names, suites
 
 __all__ = [
     "Environment",
@@ -26,11 +26,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # They need JAX, which costs seconds to import.
     if name == "flatten_observations":
-        from envs.observations import flatten_observations
+        from rlx.envs.observations import flatten_observations
 
         return flatten_observations
     if name == "with_history":
-        from envs.history import with_history
+        from rlx.envs.history import with_history
 
         return with_history
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

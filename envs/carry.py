@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.extend import core
 from jaxtyping import PyTree
 
-from envs.episodes import Transition
+from rlx.envs.episodes import Transition
 
 _CALLS = {
     "jit",

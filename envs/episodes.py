@@ -11,8 +11,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from envs import resets
-from envs.protocol import RenderingUnavailable, Step
+from rlx.envs import resets
+from rlx.envs.protocol import RenderingUnavailable, Step
 
 
 class Transition(NamedTuple):

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Array, Key, PyTree
 
-from envs.protocol import Environment, Step
+from rlx.envs.protocol import Environment, Step
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array, Float, Key, PyTree
 
-from envs.protocol import Environment, Step
+from rlx.envs.protocol import Environment, Step
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,15 +6,15 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from envs.names import TASKS
-from envs.protocol import Environment
+from rlx.envs.names import TASKS
+from rlx.envs.protocol import Environment
 
 _LOADERS = {
-    "brax": "envs.adapters.brax",
-    "playground": "envs.adapters.playground",
-    "gymnax": "envs.adapters.gymnax",
-    "gym": "envs.adapters.gymnasium",
-    "rlx": "envs.tasks",
+    "brax": "rlx.envs.adapters.brax",
+    "playground": "rlx.envs.adapters.playground",
+    "gymnax": "rlx.envs.adapters.gymnax",
+    "gym": "rlx.envs.adapters.gymnasium",
+    "rlx": "rlx.envs.tasks",
 }
 _INSTALL = {
     "brax": "pip install brax",
@@ -73,7 +73,7 @@ def make(
             raise
         raise ImportError(f"{name} needs `{_INSTALL[suite]}` ({error})") from error
 
-    from envs.episodes import EpisodicEnvironment
+    from rlx.envs.episodes import EpisodicEnvironment
 
     bare = module.load(task, **options)
     limit = bare.max_episode_steps if max_episode_steps is _SUITE_DEFAULT else max_episode_steps

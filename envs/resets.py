@@ -14,7 +14,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Key, PyTree
 
-from envs.batching import broadcast, whole_batch
+from rlx.envs.batching import broadcast, whole_batch
 
 Reset = Callable[[Key[Array, ""]], PyTree[Array]]
 

@@ -1,1 +1,1 @@
-"""Experiments: wiring of environments, learners and loops into runs; the console command ``rlx``."""
+"""Scripts to read and copy, claims of papers, and benchmarks; not installed, they use rlx as a stranger would."""

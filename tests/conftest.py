@@ -20,7 +20,13 @@ from jax.test_util import check_grads  # noqa: E402
 # Once JAX runs, no command of rlx makes a device of every core any more.
 jax.devices()
 
-jaxtyping.install_import_hook("rlx", "beartype.beartype")
+# Environments and recipes are wiring, whose numbers may be traced where a field says `float`.
+CHECKED = (
+    *("algorithms", "bandits", "catalog", "controllers", "curriculum", "data", "diagnostics", "evolution", "losses"),
+    *("policies", "reduce", "regularizers", "returns", "rewards", "tabular", "training", "transforms", "types"),
+    "weighting",
+)
+jaxtyping.install_import_hook([f"rlx.{name}" for name in CHECKED], "beartype.beartype")
 
 # The first example compiles; and a suite that gates submissions must not draw new examples each time.
 hypothesis.settings.register_profile("rlx", deadline=None, derandomize=True, max_examples=30)
@@ -40,25 +46,25 @@ LONGEST = (
     "experiments/test_benchmarks.py",
     "test_notebooks.py",
     "experiments/claims/test_verdicts.py",
-    "experiments/test_learning.py",
-    "experiments/test_cli.py",
+    "recipes/test_learning.py",
+    "cli/test_cli.py",
     "algorithms/test_offline.py",
-    "experiments/test_presets.py",
-    "experiments/test_off_policy.py",
+    "recipes/test_presets.py",
+    "recipes/test_off_policy.py",
     "training/test_sharding.py",
     "test_composition.py",
-    "experiments/test_dataset.py",
+    "cli/test_dataset.py",
     "training/test_fit.py",
-    "experiments/test_ablate_grpo.py",
-    "experiments/test_ppo.py",
-    "envs/tokens/test_tokens.py",
-    "experiments/test_token_methods.py",
+    "cli/test_ablate_grpo.py",
+    "recipes/test_ppo.py",
+    "envs/language/test_tokens.py",
+    "recipes/test_language_methods.py",
     "envs/test_brax.py",
     "algorithms/test_grpo.py",
     "training/test_replay.py",
     "experiments/claims/test_sequences.py",
     "policies/transformer/test_generation.py",
-    "experiments/test_play.py",
+    "cli/test_play.py",
     "envs/test_playground.py",
 )
 """Files that take longest, as measured from a clean clone."""

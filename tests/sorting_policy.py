@@ -1,9 +1,9 @@
 """A policy over tokens as small as can be, and what it is asked: to sort three symbols of four."""
 
-from envs import tokens
+from rlx.envs import language
 from rlx.policies import transformer
 
-TASK = tokens.make("sorting", length=3, symbols=4)
+TASK = language.make("sorting", length=3, symbols=4)
 CONFIG = transformer.Config(
     vocab_size=len(TASK.vocabulary),
     hidden_size=16,

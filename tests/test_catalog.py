@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import main
 from rlx import catalog
+from rlx.cli import main
 
 PAGE = Path(__file__).parent.parent / "docs" / "functions.md"
 

@@ -13,12 +13,12 @@ from brax import envs as brax_envs
 from brax import fluid
 from jaxtyping import Array, Float, Key
 
-from envs import carry, resets
-from envs.adapters import spaces
-from envs.adapters.drawing import brighten, draw_mujoco
-from envs.adapters.quiet import silenced
-from envs.episodes import Task, Transition
-from envs.registry import check_choice, check_options
+from rlx.envs import carry, resets
+from rlx.envs.adapters import spaces
+from rlx.envs.adapters.drawing import brighten, draw_mujoco
+from rlx.envs.adapters.quiet import silenced
+from rlx.envs.episodes import Task, Transition
+from rlx.envs.registry import check_choice, check_options
 
 # Brax's fluid forces, which the swimmer swims in, call `clip` with keywords that JAX 0.10 removed.
 fluid.jp = types.SimpleNamespace(**{**vars(jnp), "clip": lambda x, a_min=None, a_max=None: jnp.clip(x, a_min, a_max)})

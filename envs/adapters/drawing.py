@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.protocol import RenderingUnavailable
+from rlx.envs.protocol import RenderingUnavailable
 
 SKY = (214, 226, 240)
 # The dark squares of a checkered floor, 0 to 255, and the color of floors, 0 to 1.

@@ -19,11 +19,11 @@ from jax import lax
 from jax.experimental import io_callback
 from jaxtyping import Array, Bool, Int, Key, PyTree, UInt32
 
-from envs.adapters.quiet import silenced
-from envs.batching import whole_batch
-from envs.episodes import Task, Transition
-from envs.protocol import RenderingUnavailable
-from envs.registry import UnknownEnvironment, nearest
+from rlx.envs.adapters.quiet import silenced
+from rlx.envs.batching import whole_batch
+from rlx.envs.episodes import Task, Transition
+from rlx.envs.protocol import RenderingUnavailable
+from rlx.envs.registry import UnknownEnvironment, nearest
 
 
 class HostState(NamedTuple):

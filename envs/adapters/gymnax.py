@@ -12,10 +12,10 @@ import numpy as np
 from gymnax.environments.spaces import gymnax_space_to_gym_space
 from jaxtyping import Array, Key
 
-from envs.episodes import Task, Transition
-from envs.registry import check_options
-from envs.tasks.pendulum import draw_pendulum
-from envs.tasks.raster import BLUE, GREEN, INK, RED, SAND, Canvas
+from rlx.envs.episodes import Task, Transition
+from rlx.envs.registry import check_options
+from rlx.envs.tasks.pendulum import draw_pendulum
+from rlx.envs.tasks.raster import BLUE, GREEN, INK, RED, SAND, Canvas
 
 
 def load(task: str, **options: Any) -> Task:

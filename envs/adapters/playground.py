@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from mujoco_playground._src import dm_control_suite
 
-from envs import carry, resets
-from envs.adapters import spaces
-from envs.adapters.drawing import draw_mujoco
-from envs.adapters.quiet import silenced
-from envs.episodes import Task, Transition
-from envs.registry import check_choice, check_options
+from rlx.envs import carry, resets
+from rlx.envs.adapters import spaces
+from rlx.envs.adapters.drawing import draw_mujoco
+from rlx.envs.adapters.quiet import silenced
+from rlx.envs.episodes import Task, Transition
+from rlx.envs.registry import check_choice, check_options
 
 IMPLEMENTATIONS = ("jax", "warp")
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from envs.episodes import Task
-from envs.registry import check_options
-from envs.tasks.bandit import bandit
-from envs.tasks.chain import chain
-from envs.tasks.gridworld import gridworld
-from envs.tasks.multigoal import multigoal
-from envs.tasks.pendulum import pendulum
-from envs.tasks.point_maze import point_maze
+from rlx.envs.episodes import Task
+from rlx.envs.registry import check_options
+from rlx.envs.tasks.bandit import bandit
+from rlx.envs.tasks.chain import chain
+from rlx.envs.tasks.gridworld import gridworld
+from rlx.envs.tasks.multigoal import multigoal
+from rlx.envs.tasks.pendulum import pendulum
+from rlx.envs.tasks.point_maze import point_maze
 
 __all__ = ["bandit", "chain", "gridworld", "load", "multigoal", "pendulum", "point_maze"]
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from envs.episodes import Task, Transition
-from envs.tasks.raster import BLUE, RED, Canvas
+from rlx.envs.episodes import Task, Transition
+from rlx.envs.tasks.raster import BLUE, RED, Canvas
 
 
 def bandit(*, arms: int = 4, context_size: int = 4, noise: float = 0.1, seed: int = 0) -> Task:

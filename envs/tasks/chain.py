@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from envs.episodes import Task, Transition
-from envs.tasks.raster import BLUE, GREEN, SAND, Canvas
+from rlx.envs.episodes import Task, Transition
+from rlx.envs.tasks.raster import BLUE, GREEN, SAND, Canvas
 
 
 def chain(*, length: int = 8, slip: float = 0.0, near_reward: float = 0.01, far_reward: float = 1.0) -> Task:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from envs.episodes import Task, Transition
-from envs.tasks.raster import BLUE, GREEN, INK, Canvas
+from rlx.envs.episodes import Task, Transition
+from rlx.envs.tasks.raster import BLUE, GREEN, INK, Canvas
 
 FOUR_ROOMS = (
     ".....#.....",

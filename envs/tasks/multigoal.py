@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from envs.episodes import Task, Transition
-from envs.tasks.raster import BLUE, GREEN, Canvas
+from rlx.envs.episodes import Task, Transition
+from rlx.envs.tasks.raster import BLUE, GREEN, Canvas
 
 GOALS = np.array([(5.0, 0.0), (-5.0, 0.0), (0.0, 5.0), (0.0, -5.0)], np.float32)
 BOUND = 7.0

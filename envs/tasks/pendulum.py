@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from envs.episodes import Task, Transition
-from envs.tasks.raster import RED, Canvas
+from rlx.envs.episodes import Task, Transition
+from rlx.envs.tasks.raster import RED, Canvas
 
 TIME_STEP = 0.05
 MAX_SPEED = 8.0

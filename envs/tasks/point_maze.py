@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from envs.episodes import Task, Transition
-from envs.tasks.gridworld import draw_layout, parse_layout
+from rlx.envs.episodes import Task, Transition
+from rlx.envs.tasks.gridworld import draw_layout, parse_layout
 
 U_MAZE = (
     "....",

@@ -30,11 +30,11 @@ from typing import Any
 import jax
 import numpy as np
 
-import envs
-from experiments import off_policy, presets, sac, td3
 from experiments.benchmarks import timing
 from experiments.benchmarks.peers import replicated_put
+from rlx import envs
 from rlx.algorithms import Learner
+from rlx.recipes import off_policy, presets, sac, td3
 from rlx.training import loop
 from rlx.training.compiled import over_runs
 from rlx.training.statistics import aggregate

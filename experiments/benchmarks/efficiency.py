@@ -18,12 +18,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-import envs
-from experiments import ppo as wiring
 from experiments.benchmarks import timing
-from experiments.ppo import Config
-from rlx import policies
+from rlx import envs, policies
 from rlx.algorithms import ppo
+from rlx.recipes import ppo as wiring
+from rlx.recipes.ppo import Config
 
 TARGETS = {"inverted_pendulum": 0.85, "ant": 0.9}
 

@@ -126,7 +126,7 @@ def _cost(program: Any) -> dict[str, float]:
 
 
 def vocabulary() -> dict[str, Callable]:
-    """Functions of logits and at most of actions, each as ``f(logits, other_logits, action)``, by name."""
+    """Functions of logits and at most of actions, each as `f(logits, other_logits, action)`, by name."""
     functions = catalog.public_functions()
     calls: dict[str, Callable] = {"logsumexp": lambda logits, other, action: jax.nn.logsumexp(logits, axis=-1)}
     for name, function in functions.items():

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from experiments.benchmarks import seeds, timing
-from experiments.ppo import Config
+from rlx.recipes.ppo import Config
 
 TASKS = {
     "brax:ant": Config(env="brax:ant", backend="mjx", num_envs=4096, unroll_length=16, num_minibatches=32),

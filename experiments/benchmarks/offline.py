@@ -27,9 +27,8 @@ import optax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-import envs
 from experiments.benchmarks import timing
-from rlx import data, policies
+from rlx import data, envs, policies
 from rlx.algorithms import Learner
 from rlx.algorithms.offline import prdc, td3_bc
 from rlx.training import loop, offline
@@ -48,12 +47,12 @@ class Size(NamedTuple):
     """What is measured.
 
     Attributes:
-      rows: transitions of the dataset.
-      hidden_sizes: of actor and critics.
-      batch_size: transitions of a minibatch.
-      updates: gradient steps of one timed call.
-      seeds: of the program of several.
-      search_updates: gradient steps of one timed call with PRDC.
+        rows: transitions of the dataset.
+        hidden_sizes: of actor and critics.
+        batch_size: transitions of a minibatch.
+        updates: gradient steps of one timed call.
+        seeds: of the program of several.
+        search_updates: gradient steps of one timed call with PRDC.
     """
 
     rows: int = 1_000_000

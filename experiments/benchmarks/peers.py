@@ -29,9 +29,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments import ppo as wiring
 from experiments.benchmarks import purejaxrl_style, timing
-from experiments.ppo import Config
+from rlx.recipes import ppo as wiring
+from rlx.recipes.ppo import Config
 
 TARGET = 1.25
 EPISODE_LENGTH = 1000

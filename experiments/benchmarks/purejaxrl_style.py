@@ -20,7 +20,7 @@ from brax.envs.wrappers import training as brax_wrappers
 from flax.training.train_state import TrainState
 from jaxtyping import Array
 
-from experiments.ppo import Config
+from rlx.recipes.ppo import Config
 from rlx.training.loop import Program
 
 

@@ -19,9 +19,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from experiments import ppo as wiring
 from experiments.benchmarks import timing
-from experiments.ppo import Config
+from rlx.recipes import ppo as wiring
+from rlx.recipes.ppo import Config
 from rlx.training.compiled import over_runs
 from rlx.training.sharding import use_cores
 

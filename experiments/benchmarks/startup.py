@@ -25,8 +25,8 @@ def first_update(task: str, quick: bool) -> dict[str, float]:
     start = time.perf_counter()
     import jax
 
-    from experiments import ppo as wiring
     from experiments.benchmarks import timing
+    from rlx.recipes import ppo as wiring
 
     config = timing.SETTINGS[task]
     program = wiring.make_program(timing.tiny(config) if quick else config)

@@ -17,7 +17,7 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from experiments.ppo import Config
+from rlx.recipes.ppo import Config
 from rlx.training.provenance import installed_versions
 
 RESULTS = Path(__file__).parent / "results"

@@ -33,11 +33,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from envs.tokens.protocol import Problem, TokenTask, Verdict
-from experiments import grpo as wiring
 from experiments.benchmarks import timing
 from rlx.algorithms import grpo
+from rlx.envs.language.protocol import Problem, TokenTask, Verdict
 from rlx.policies import transformer
+from rlx.recipes import grpo as wiring
 from rlx.training import sequences
 from rlx.training.loop import Program
 
@@ -74,12 +74,12 @@ class Size(NamedTuple):
     """What is measured.
 
     Attributes:
-      model: structure of the policy.
-      task: what it answers.
-      num_prompts: of an update.
-      group_size: responses to each.
-      minibatches: gradient steps of a pass.
-      remat: recompute layers in the backward pass.
+        model: structure of the policy.
+        task: what it answers.
+        num_prompts: of an update.
+        group_size: responses to each.
+        minibatches: gradient steps of a pass.
+        remat: recompute layers in the backward pass.
     """
 
     model: transformer.Config
@@ -148,8 +148,8 @@ class Timed(NamedTuple):
     """A compiled program.
 
     Attributes:
-      call: without arguments, ends when the result is there and returns it.
-      num_bytes: of arguments, results and temporaries together.
+        call: without arguments, ends when the result is there and returns it.
+        num_bytes: of arguments, results and temporaries together.
     """
 
     call: Callable[[], Any]
@@ -160,10 +160,10 @@ def compiled(function: Callable, *arguments: Any, donate: bool = False) -> Timed
     """`function` compiled for its arguments.
 
     Args:
-      function: what is timed.
-      *arguments: what each call gets.
-      donate: the first argument is a state that calls carry on, with the first result in its place: as in training,
-        nobody else may use it, so that its memory can be used again.
+        function: what is timed.
+        *arguments: what each call gets.
+        donate: the first argument is a state that calls carry on, with the first result in its place: as in training,
+            nobody else may use it, so that its memory can be used again.
     """
     executable = jax.jit(function, donate_argnums=0 if donate else ()).lower(*arguments).compile()
     memory = executable.memory_analysis()

@@ -135,19 +135,19 @@ def question_weights(key: PRNGKeyArray) -> dict[str, Array]:
 
 
 class Sweep(NamedTuple):
-    """Curves ``[seed, rate, update]`` at each learning rate, and the place of the best rate."""
+    """Curves `[seed, rate, update]` at each learning rate, and the place of the best rate."""
 
     curves: dict[str, np.ndarray]
     best: int
 
     @property
     def tuned(self) -> dict[str, np.ndarray]:
-        """Curves ``[seed, update]`` at the best rate."""
+        """Curves `[seed, update]` at the best rate."""
         return {name: curve[:, self.best] for name, curve in self.curves.items()}
 
 
 def sweep(train: Train, size: Size) -> Sweep:
-    """Train at each learning rate; the best is found on seeds apart, as ``tune_and_train`` does."""
+    """Train at each learning rate; the best is found on seeds apart, as `tune_and_train` does."""
     program = jax.jit(jax.vmap(jax.vmap(train, in_axes=(None, 0)), in_axes=(0, None)))
     rates = jnp.asarray(size.learning_rates)
     # One program for both: seeds come in portions of as many as tuning takes.

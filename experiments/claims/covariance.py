@@ -32,7 +32,7 @@ def trained(size: Size, method: Method) -> Tuned:
 
 
 def over_mixed(tuned: Tuned, statistic: Callable[[np.ndarray, np.ndarray], float]) -> np.ndarray:
-    """A statistic of (covariance, fall of entropy) ``[seed]`` over the updates that had something to learn from."""
+    """A statistic of (covariance, fall of entropy) `[seed]` over the updates that had something to learn from."""
     problem = problems.language(**PROBLEM)
     before = float(problems.token_entropy(problem, problem.logits))
     fall = -np.diff(tuned.curves["entropy"], axis=1, prepend=before)

@@ -270,8 +270,8 @@ def gradient_moments(key: Array, lags: Sequence[float], share: float) -> list[di
     gradient is the same at all, and the margin d between right and wrong strings is all that differs.
 
     Returns:
-      For each of them ``variance``, summed over logits; ``relative``, over the squared norm of the mean gradient;
-      ``margin``, the mean d.
+        For each of them `variance`, summed over logits; `relative`, over the squared norm of the mean gradient;
+        `margin`, the mean d.
     """
     problem = problems.language(2, 6, num_solutions=1, num_prompts=1, likelihood=1.2)
     states = problems.visited(problem, problem.solutions)

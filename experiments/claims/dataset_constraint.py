@@ -15,8 +15,8 @@ from experiments.claims import logged
 from experiments.claims.logged import Logged
 from experiments.claims.offline_training import QUICK, SMALL, Trained, train, tune_and_train
 from experiments.claims.verdicts import Claim, Curves, Finding, Size
-from experiments.offline_learners import common
 from rlx import data
+from rlx.recipes.offline_learners import common
 
 # Half of the usual steps: PRDC compares every batch with the whole dataset.
 SIZE = Size(num_seeds=8, num_updates=10_000)

@@ -10,14 +10,14 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Key
 
-import envs
 from experiments.claims import logged, offline_training
 from experiments.claims.logged import Logged
 from experiments.claims.offline_training import QUICK, SIZE, Trained
 from experiments.claims.verdicts import Claim, Curves, Finding, Size
-from experiments.datasets import collect, count_pairs, coverage_reference, random_actions
+from rlx import envs
 from rlx.data import Dataset
 from rlx.diagnostics import rank_consistency, state_action_coverage, trajectory_quality
+from rlx.recipes.datasets import collect, count_pairs, coverage_reference, random_actions
 
 EXPLORATION = {
     "random": lambda share: np.ones_like(share),

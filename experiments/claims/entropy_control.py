@@ -26,7 +26,7 @@ from rlx.regularizers.entropy import anchored_entropy, categorical_entropy, entr
 
 
 def tuned_run(problem: Problem, method: Method, size: Size, **options: Any) -> Tuned:
-    """A method with the learning rate that suits it, by its success at the end unless there is a ``score``."""
+    """A method with the learning rate that suits it, by its success at the end unless there is a `score`."""
     tuning = {"score": options.pop("score")} if "score" in options else {}
     train = make_train(problem, method, num_updates=size.num_updates, **options)
     return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates, **tuning)
@@ -42,7 +42,7 @@ def found(curves: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def not_lower(measure: str, method: Tuned, baseline: Tuned, name: str) -> Finding:
-    """That a measure of success, averaged over training, is at most ``MARGIN`` below the baseline's."""
+    """That a measure of success, averaged over training, is at most `MARGIN` below the baseline's."""
     label = measure.replace("_at_", "@")
     return Finding(
         f"{label} does not fall by {MARGIN} or more",
@@ -60,7 +60,7 @@ def with_bonus(batch: Batch, loss: Any = clipped_loss, coefficient: float = 0.02
 def forks(vocabulary: int, length: int, *, right: int, likely: int, num_prompts: int = 4) -> Problem:
     """Strings of which every token is a choice among some right ones, at the start nine times in ten a likely one.
 
-    Success leaves log ``right`` nats for each token. In ``problems.language``, whose four right strings of six tokens
+    Success leaves log `right` nats for each token. In `problems.language`, whose four right strings of six tokens
     leave 0.23, the entropies that are to be held here would cost all success.
 
     Args:

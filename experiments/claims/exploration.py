@@ -27,7 +27,7 @@ def early_success(curves: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def updates_until(reached: np.ndarray) -> np.ndarray:
-    """Updates after which a condition ``[seed, update]`` is first met; one more than there are where it never is."""
+    """Updates after which a condition `[seed, update]` is first met; one more than there are where it never is."""
     return np.where(reached.any(axis=1), reached.argmax(axis=1), reached.shape[1]) + 1.0
 
 

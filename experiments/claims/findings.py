@@ -15,12 +15,12 @@ MARGIN = 0.05
 
 
 def final(curve: np.ndarray) -> np.ndarray:
-    """Mean of the last tenth of a curve ``[seed, update]``."""
+    """Mean of the last tenth of a curve `[seed, update]`."""
     return curve[:, -max(1, curve.shape[1] // 10) :].mean(axis=1)
 
 
 def no_loss_of_success(method: Tuned, baseline: Tuned, name: str = "GRPO") -> Finding:
-    """That the method's success at the end is at most ``MARGIN`` below the baseline's."""
+    """That the method's success at the end is at most `MARGIN` below the baseline's."""
     return Finding(
         f"success does not fall by {MARGIN} or more",
         f"final success; the baseline is that of {name} less {MARGIN}",

@@ -17,12 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-import envs
-from envs import Environment
-from experiments.datasets import collect, make, random_actions
-from rlx import data
+from rlx import data, envs
 from rlx.algorithms import Learner
 from rlx.data.reference_scores import MAXIMUM, MINIMUM
+from rlx.envs import Environment
+from rlx.recipes.datasets import collect, make, random_actions
 from rlx.training.loop import evaluate_policy
 
 Controller = Callable[[Float[Array, "env observation"], Key[Array, ""]], Float[Array, "env action"]]
@@ -43,10 +42,10 @@ class Logged(NamedTuple):
     """A dataset and where what is learned from it is tried.
 
     Attributes:
-      environment: one environment.
-      dataset: the log.
-      minimum: mean return of random actions, score 0.
-      maximum: mean return of the best behavior, score 100.
+        environment: one environment.
+        dataset: the log.
+        minimum: mean return of random actions, score 0.
+        maximum: mean return of the best behavior, score 100.
     """
 
     environment: Environment
@@ -73,13 +72,13 @@ def log(
     """Several controllers' logs, one after the other.
 
     Args:
-      environment: one environment.
-      shares: controllers, and the share of the steps that each makes.
-      expert: whose mean return is score 100.
-      num_steps: transitions in all, about: every environment logs a multiple of the time limit, so that where episodes
-        always reach it none is cut. Where a reward is a cost a cut episode would pass for a good one.
-      episodes_each: full-length episodes that a parallel environment has room for.
-      seed: of everything random.
+        environment: one environment.
+        shares: controllers, and the share of the steps that each makes.
+        expert: whose mean return is score 100.
+        num_steps: transitions in all, about: every environment logs a multiple of the time limit, so that where
+            episodes always reach it none is cut. Where a reward is a cost a cut episode would pass for a good one.
+        episodes_each: full-length episodes that a parallel environment has room for.
+        seed: of everything random.
     """
     total = sum(share for _, share in shares)
     parts = []
@@ -110,7 +109,7 @@ def mean_return(environment: Environment, controller: Controller, *, num_episode
 
 
 def noisy(controller: Controller, space, *, std: float) -> Controller:
-    """A controller's actions with Gaussian noise of ``std`` half ranges, within the space's bounds."""
+    """A controller's actions with Gaussian noise of `std` half ranges, within the space's bounds."""
     low, high = jnp.asarray(space.low), jnp.asarray(space.high)
 
     def act(observation: Array, key: Key[Array, ""]) -> Array:
@@ -137,7 +136,7 @@ def swing_up(observation: Float[Array, "env 3"], key: Key[Array, ""]) -> Float[A
 
 
 def pendulum(shares: Mapping[str, float], *, num_steps: int = 20_000, seed: int = 0) -> Logged:
-    """The pendulum under ``random`` actions, ``noisy`` and ``expert`` swing-ups, in given shares."""
+    """The pendulum under `random` actions, `noisy` and `expert` swing-ups, in given shares."""
     environment = envs.make("rlx:pendulum")
     controllers = {
         "random": random_actions(environment.action_space),
@@ -152,9 +151,9 @@ def to_cell(layout: Sequence[str], target: tuple[int, int], *, reach: int | None
     """Walks through a maze to a cell, from center to center along a shortest way.
 
     Args:
-      layout: rows of the maze.
-      target: row and column.
-      reach: from cells farther than this it acts at random; None for no such limit.
+        layout: rows of the maze.
+        target: row and column.
+        reach: from cells farther than this it acts at random; None for no such limit.
     """
     free = np.array([[cell != "#" for cell in row] for row in layout])
     distance = np.full(free.shape, np.inf)
@@ -203,7 +202,7 @@ def maze(
 def stitching(*, layout: Sequence[str] = MAZE, num_steps: int = 20_000, good: float = 0.3, seed: int = 0) -> Logged:
     """A maze whose data hold no whole way to the goal: walks to its upper middle, walks from there on, and wandering.
 
-    Those who walk to the goal start to do so within seven cells of it, and all but ``good`` of the steps are random.
+    Those who walk to the goal start to do so within seven cells of it, and all but `good` of the steps are random.
     """
     space = maze_environment(layout).action_space
     (goal,) = np.argwhere([[cell == "G" for cell in row] for row in layout])
@@ -215,8 +214,8 @@ def stitching(*, layout: Sequence[str] = MAZE, num_steps: int = 20_000, good: fl
 def hopper(
     shares: Mapping[str, float], *, num_steps: int = 50_000, train_steps: int = 400_000, seed: int = 0
 ) -> Logged:
-    """Brax's hopper under levels of ``rlx dataset make``, in given shares; its policy is trained once and kept."""
-    from experiments.cli import policies
+    """Brax's hopper under levels of `rlx dataset make`, in given shares; its policy is trained once and kept."""
+    from rlx.cli import policies
 
     run_dir = policies.trained(
         "ppo", "brax:hopper", seed=seed, changes={"total_steps": train_steps}, num_checkpoints=50, quiet=True

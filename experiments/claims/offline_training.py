@@ -21,8 +21,8 @@ from jaxtyping import Array, Float, PyTree
 
 from experiments.claims.logged import Logged
 from experiments.claims.verdicts import Size, best_of
-from experiments.offline_learners import LEARNERS
 from rlx.algorithms import Learner
+from rlx.recipes.offline_learners import LEARNERS
 
 SIZE = Size(num_seeds=8, num_updates=20_000)
 """Seeds, and gradient steps of each."""
@@ -40,12 +40,12 @@ class Trained(NamedTuple):
     """Runs of one learner on one dataset.
 
     Attributes:
-      score: normalized score at each evaluation (0 random actions, 100 the best behavior), deterministic policy.
-      metrics: the learner's own, means over the gradient steps between evaluations, ``[seed, evaluation]``.
-      state: of the learner at the end, leaves ``[seed, ...]``.
-      learner: what it is the state of; acts on observations as the environment gives them.
-      steps: gradient steps before each evaluation.
-      setting: hyperparameters that were trained with.
+        score: normalized score at each evaluation (0 random actions, 100 the best behavior), deterministic policy.
+        metrics: the learner's own, means over the gradient steps between evaluations, `[seed, evaluation]`.
+        state: of the learner at the end, leaves `[seed, ...]`.
+        learner: what it is the state of; acts on observations as the environment gives them.
+        steps: gradient steps before each evaluation.
+        setting: hyperparameters that were trained with.
     """
 
     score: Float[np.ndarray, "seed evaluation"]
@@ -61,7 +61,7 @@ class Trained(NamedTuple):
         return self.score[:, -NUM_LAST:].mean(axis=1)
 
     def probe(self, measure: Callable[[PyTree[Array]], Array]) -> np.ndarray:
-        """A measure of each seed's final state, ``[seed, ...]``."""
+        """A measure of each seed's final state, `[seed, ...]`."""
         return np.asarray(jax.jit(jax.vmap(measure))(self.state))
 
 
@@ -80,15 +80,15 @@ def train(
     """Train a learner over seeds, in one program; another setting of numbers needs no other program.
 
     Args:
-      name: of the learner, as on the command line.
-      logged: what it learns from, and where it is tried.
-      setting: numbers of its config that may be swept.
-      num_seeds: runs.
-      num_steps: gradient steps of each.
-      first_seed: seed of the first.
-      eval_episodes: episodes of an evaluation.
-      num_evaluations: over the run, evenly; the last one is of the final policy.
-      options: other fields of its config.
+        name: of the learner, as on the command line.
+        logged: what it learns from, and where it is tried.
+        setting: numbers of its config that may be swept.
+        num_seeds: runs.
+        num_steps: gradient steps of each.
+        first_seed: seed of the first.
+        eval_episodes: episodes of an evaluation.
+        num_evaluations: over the run, evenly; the last one is of the final policy.
+        options: other fields of its config.
     """
     options = tuple(sorted(SMALL.items() | options.items()))
     compiled = _compiled(name, _Same(logged), num_steps, num_evaluations, eval_episodes, options)
@@ -116,11 +116,11 @@ def tune_and_train(
     the interquartile mean of the last scores decides.
 
     Args:
-      name: of the learner.
-      logged: what it learns from.
-      settings: what to choose from; a single one is taken as it is.
-      size: seeds and gradient steps.
-      options: as for ``train``.
+        name: of the learner.
+        logged: what it learns from.
+        settings: what to choose from; a single one is taken as it is.
+        size: seeds and gradient steps.
+        options: as for `train`.
     """
     best = settings[0]
     if len(settings) > 1 and size.num_seeds > 2:

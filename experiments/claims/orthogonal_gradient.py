@@ -15,8 +15,8 @@ from experiments.claims import logged
 from experiments.claims.logged import Logged
 from experiments.claims.offline_training import QUICK, SIZE, SMALL, Trained, train, tune_and_train
 from experiments.claims.verdicts import Claim, Curves, Finding, Size
-from experiments.offline_learners import common
 from rlx import data, policies
+from rlx.recipes.offline_learners import common
 
 SETTINGS = {
     "orthogonal": [{"lambda_": share, "eta": eta} for share in (0.5, 0.8) for eta in (0.5, 1.0)],
@@ -174,7 +174,7 @@ def _separation(source: Logged, runs: Mapping[str, Trained], size: Size) -> list
 
 
 def _without_a_way(dataset: data.Dataset) -> tuple[data.Dataset, Float[Array, "row observation"]]:
-    """The episodes that keep off the way along the right edge of ``logged.MAZE``, and the others' states on it."""
+    """The episodes that keep off the way along the right edge of `logged.MAZE`, and the others' states on it."""
     column, row = (np.round(np.asarray(x)).astype(int) for x in (dataset.observation[:, 0], -dataset.observation[:, 1]))
     inside = (column == len(logged.MAZE[0]) - 1) & (row > 0) & (row < len(logged.MAZE) - 1)
     episode = np.asarray(dataset.episode_number)

@@ -1,6 +1,6 @@
 """Sequence tasks with a verifier, small enough that what a softmax policy does in them is known exactly.
 
-A policy is a table of logits ``[state, token]``. Sequences start at a prompt's state, and a token leads to the next
+A policy is a table of logits `[state, token]`. Sequences start at a prompt's state, and a token leads to the next
 state, so bandits (one token), trees and languages differ in their tables alone.
 """
 
@@ -19,11 +19,11 @@ class Problem(NamedTuple):
     """A task: prompts, the states that tokens lead to, and the sequences that are rewarded.
 
     Attributes:
-      start: first state of each prompt.
-      next_state: where a token leads.
-      solutions: rewarded sequences of each prompt.
-      reward: what each of them earns; every other sequence earns 0.
-      logits: the initial policy.
+        start: first state of each prompt.
+        next_state: where a token leads.
+        solutions: rewarded sequences of each prompt.
+        reward: what each of them earns; every other sequence earns 0.
+        logits: the initial policy.
     """
 
     start: Int[Array, " prompt"]
@@ -50,8 +50,8 @@ def bandit(mean_reward: np.ndarray, *, logits: np.ndarray | None = None) -> Prob
     """A contextual bandit: one token, a reward for each.
 
     Args:
-      mean_reward: rewards ``[context, arm]``.
-      logits: initial policy of the same shape; uniform if None.
+        mean_reward: rewards `[context, arm]`.
+        logits: initial policy of the same shape; uniform if None.
     """
     contexts, arms = np.shape(mean_reward)
     return Problem(
@@ -67,10 +67,10 @@ def password_tree(depth: int = 8, *, branching: int = 2, num_prompts: int = 1, s
     """A tree in which one leaf is rewarded: every prefix is a state of its own, so nothing generalizes.
 
     Args:
-      depth: tokens of the password.
-      branching: tokens to choose from.
-      num_prompts: trees, each with a password of its own.
-      seed: of the passwords.
+        depth: tokens of the password.
+        branching: tokens to choose from.
+        num_prompts: trees, each with a password of its own.
+        seed: of the passwords.
     """
     nodes = sum(branching**level for level in range(depth))
     child = branching * np.arange(nodes)[:, None] + 1 + np.arange(branching)
@@ -102,13 +102,13 @@ def language(
     Solutions of a prompt that share a bigram at a position share the parameter, so tokens generalize a little.
 
     Args:
-      vocabulary: tokens.
-      length: tokens of a sequence.
-      num_solutions: valid sequences of each prompt.
-      num_prompts: prompts, with tables of their own.
-      confidence: standard deviation of the initial logits, as a pretrained policy is not uniform.
-      likelihood: added to the initial logits of the solutions' tokens, so that some samples succeed at the start.
-      seed: of solutions and logits.
+        vocabulary: tokens.
+        length: tokens of a sequence.
+        num_solutions: valid sequences of each prompt.
+        num_prompts: prompts, with tables of their own.
+        confidence: standard deviation of the initial logits, as a pretrained policy is not uniform.
+        likelihood: added to the initial logits of the solutions' tokens, so that some samples succeed at the start.
+        seed: of solutions and logits.
     """
     rng = np.random.default_rng(seed)
     states = 1 + (length - 1) * vocabulary
@@ -143,7 +143,7 @@ def _distinct(rng: np.random.Generator, vocabulary: int, length: int, count: int
 
 
 def sample(problem: Problem, logits: Float[Array, "state token"], key: PRNGKeyArray, group: int) -> Rollout:
-    """Draw ``group`` sequences for each prompt, and verify them."""
+    """Draw `group` sequences for each prompt, and verify them."""
     state = jnp.broadcast_to(problem.start[:, None], (len(problem.start), group))
 
     def choose(state, key):
@@ -205,8 +205,8 @@ def evaluate(problem: Problem, logits: Float[Array, "state token"]) -> dict[str,
     """Exact measures of a policy, averaged over prompts.
 
     Returns:
-      ``success``: expected reward of one sample; ``pass_at_8`` and ``pass_at_32``: probability that one of so many
-      samples is rewarded; ``distinct_in_64``: expected number of different solutions in 64 samples; ``entropy``.
+        `success`: expected reward of one sample; `pass_at_8` and `pass_at_32`: probability that one of so many
+        samples is rewarded; `distinct_in_64`: expected number of different solutions in 64 samples; `entropy`.
     """
     probability = jnp.exp(jnp.sum(solution_log_prob(problem, logits), axis=-1))
     rewarded = jnp.sum(probability * (problem.reward > 0), axis=-1)

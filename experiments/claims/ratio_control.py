@@ -62,7 +62,7 @@ def mhpo(size: Size) -> Result:
 
 
 def short_answers(length: int = 3, *, likelihood: float = 1.5, num_solutions: int = 4, seed: int = 0) -> Problem:
-    """Strings that token 0 ends: right ones after ``length`` other tokens, wrong ones mostly later or never."""
+    """Strings that token 0 ends: right ones after `length` other tokens, wrong ones mostly later or never."""
     problem = problems.language(confidence=1.0, num_solutions=num_solutions, seed=seed)
     table, logits = np.array(problem.next_state), np.array(problem.logits)
     end, vocabulary = logits.shape

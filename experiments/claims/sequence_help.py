@@ -9,8 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from envs import tokens
-from envs.tokens.protocol import TokenTask
 from experiments.claims.sequence_rollouts import joined, repaired
 from experiments.claims.sequence_training import (
     QUICK,
@@ -30,6 +28,8 @@ from experiments.claims.sequence_training import (
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce, returns
 from rlx.algorithms.grpo import Batch, Method, group_advantage
+from rlx.envs import language
+from rlx.envs.language.protocol import TokenTask
 from rlx.losses import policy
 from rlx.policies import transformer
 from rlx.training import sequences
@@ -62,7 +62,7 @@ def with_demonstration(
 def hpt_side(numbers: Numbers) -> Side:
     """A loss of each prompt between the likelihood of its demonstration and a policy gradient of its responses.
 
-    The share of the demonstration is 1 in the first ``until`` updates. After them it is ``share`` where ``gated`` is 0,
+    The share of the demonstration is 1 in the first `until` updates. After them it is `share` where `gated` is 0,
     and where it is 1, by whether all responses fail, 1 or 0.
     """
 
@@ -99,7 +99,7 @@ def hpt(size: Size) -> tuple:
 
     With few prompts demonstrations can be learned by heart. Policies come from a warm-up on other prompts.
     """
-    task = tokens.make("addition", digits=2)
+    task = language.make("addition", digits=2)
     laboratory = Laboratory(WEAK, size, task=few_prompts(task, 128), demonstrated=task)
     side = laboratory.trainer(hpt_side)
     tuned = lambda **numbers: side.tuned({"gated": 0.0, "share": 0.0, "until": 0.0} | numbers)
@@ -128,7 +128,7 @@ def hpt(size: Size) -> tuple:
 
 
 def critique_side(numbers: Numbers) -> Side:
-    """The last of a group replaced by a refinement, where ``refine`` is 1; ``shaped`` 0 gives it a ratio of 1.
+    """The last of a group replaced by a refinement, where `refine` is 1; `shaped` 0 gives it a ratio of 1.
 
     Each response is refined, and the first refinement that is right is taken, or the first where none is.
     """

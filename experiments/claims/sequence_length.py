@@ -10,8 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from envs import tokens
-from envs.tokens.protocol import Problem, TokenTask, compact, hash_of
 from experiments.claims.sequence_training import (
     CONFIG,
     QUICK,
@@ -28,6 +26,8 @@ from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce
 from rlx.algorithms.grpo import Batch, Method
 from rlx.controllers import best_length
+from rlx.envs import language
+from rlx.envs.language.protocol import Problem, TokenTask, compact, hash_of
 from rlx.rewards import history_length
 
 NUM_PROMPTS = 64
@@ -79,7 +79,7 @@ def hapo(size: Size) -> tuple:
     one budget for all, the mean length of shortest walks. In a variant wrong responses earn what right ones of their
     length do beyond their correctness, down to −1.
     """
-    task = few_prompts(tokens.make("path", size=3), NUM_PROMPTS)
+    task = few_prompts(language.make("path", size=3), NUM_PROMPTS)
     problems = task.problems()
     shortest = np.sum(np.asarray(jax.vmap(task.solve)(problems)) != task.pad_token, axis=-1)
     history = best_length()
@@ -108,7 +108,7 @@ def hapo(size: Size) -> tuple:
         method = Method(reward=reward, remember=remember, memory=lambda num_prompts, group_size: history.init(unknown))
         return Side(method)
 
-    verbose = with_detours(tokens.make("path", size=3))
+    verbose = with_detours(language.make("path", size=3))
     laboratory = Laboratory(CONFIG, size, task=task, demonstrated=verbose, measures=lengths(task))
     trainer = laboratory.trainer(side)
     tuned = lambda **numbers: trainer.tuned({"coefficient": 1.0, "budget": 0.0, "unbounded": 0.0} | numbers)

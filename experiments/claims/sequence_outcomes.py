@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Bool, Float, PRNGKeyArray, PyTree
 
-from envs.tokens.protocol import TokenTask
 from experiments.claims.sequence_training import (
     CONFIG,
     QUICK,
@@ -26,6 +25,7 @@ from experiments.claims.sequence_training import (
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce, returns
 from rlx.algorithms.grpo import Batch, Method, group_advantage
+from rlx.envs.language.protocol import TokenTask
 from rlx.losses import policy
 from rlx.losses.value import bernoulli_value
 from rlx.policies import transformer
@@ -58,7 +58,7 @@ def one_of_each(batch: Batch) -> Bool[Array, "prompt group"]:
 
 
 def oreal_side(numbers: Numbers) -> Side:
-    """OREAL with a reward model of tokens; without it where ``credit`` is 0, cloning alone where ``negative`` is 0.
+    """OREAL with a reward model of tokens; without it where `credit` is 0, cloning alone where `negative` is 0.
 
     The reward model is a Transformer of its own, which starts as the policy does. As its head begins at zero, so do all
     weights, and the policy waits for it without being told to.
@@ -160,7 +160,7 @@ def branched(
 ) -> Batch:
     """One response to each prompt, and a group of others that go on from before one of its steps, drawn evenly.
 
-    The group's next steps are the candidates from one state; ``extras`` has True at the tokens that were given.
+    The group's next steps are the candidates from one state; `extras` has True at the tokens that were given.
     """
     first_key, step_key, rest_key = jax.random.split(key, 3)
     first = sequences.rollout(first_key, config, params, task, problems, group_size=1, **sampling)
@@ -174,7 +174,7 @@ def branched(
 
 
 def step_side(numbers: Numbers) -> Side:
-    """Steps regressed on their advantages over the other candidates; ``verifier`` 1 takes values from the verifier.
+    """Steps regressed on their advantages over the other candidates; `verifier` 1 takes values from the verifier.
 
     The critic learns from the outcomes of all responses, the group's being completions of the state that it branches
     from. The value of a response that has ended is its outcome.

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from envs.tokens.protocol import TokenTask
 from rlx.algorithms.grpo import Batch
+from rlx.envs.language.protocol import TokenTask
 from rlx.training.sequences import judged
 
 

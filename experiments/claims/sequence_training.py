@@ -18,13 +18,13 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from envs.tokens.protocol import TokenTask
-from experiments import grpo as program
 from experiments.claims.verdicts import Curves, Finding, Size, best_of
 from rlx import reduce
 from rlx.algorithms import grpo
 from rlx.algorithms.grpo import Batch, GRPOState, Method
 from rlx.diagnostics import pass_at_k
+from rlx.envs.language.protocol import TokenTask
+from rlx.recipes import grpo as program
 from rlx.training import sequences
 from rlx.training.statistics import interquartile_mean
 
@@ -76,7 +76,7 @@ class FewPrompts(TokenTask):
     """A task with a given number of training prompts, which come again and again; its test prompts stay as many.
 
     Attributes:
-      num_prompts: training prompts.
+        num_prompts: training prompts.
     """
 
     num_prompts: int
@@ -88,7 +88,7 @@ class FewPrompts(TokenTask):
         return super().sample(key, split)
 
     def problems(self) -> Any:
-        """The training problems, with a leading axis ``[number]``; two of them may be the same."""
+        """The training problems, with a leading axis `[number]`; two of them may be the same."""
         return jax.vmap(lambda number: TokenTask.sample(self, self._key(number)))(jnp.arange(self.num_prompts))
 
     def _key(self, number: Int[Array, ""]) -> PRNGKeyArray:
@@ -110,10 +110,10 @@ class Side(NamedTuple):
     """One side of a comparison.
 
     Attributes:
-      method: what is optimized.
-      sample: what is learned from, ``(key, structure, params, task, problems, *, group_size, temperature) -> Batch``.
-      optimizer: from the learning rate.
-      report: from the method's memory after an update to measures.
+        method: what is optimized.
+        sample: what is learned from, `(key, structure, params, task, problems, *, group_size, temperature) -> Batch`.
+        optimizer: from the learning rate.
+        report: from the method's memory after an update to measures.
     """
 
     method: Method
@@ -126,13 +126,14 @@ class Run(NamedTuple):
     """Runs of one side.
 
     Attributes:
-      evaluations: on test prompts, before training and after each share of it ``[seed, 1 + evaluation]``; the prompts
-        are the same all along, and at the same seed those of every side. ``accuracy`` is that of samples at temperature
-        1, ``pass_at_k`` for the number of samples, ``entropy`` in nats per token, ``length`` in tokens, ``solved`` the
-        share of right samples to each prompt ``[seed, 1 + evaluation, prompt]``, beside the laboratory's measures.
-      metrics: of the updates in between, means ``[seed, evaluation]``.
-      numbers: that were trained with.
-      updates: done before each evaluation.
+        evaluations: on test prompts, before training and after each share of it `[seed, 1 + evaluation]`; the prompts
+            are the same all along, and at the same seed those of every side. `accuracy` is that of samples at
+            temperature 1, `pass_at_k` for the number of samples, `entropy` in nats per token, `length` in tokens,
+            `solved` the share of right samples to each prompt `[seed, 1 + evaluation, prompt]`, beside the
+            laboratory's measures.
+        metrics: of the updates in between, means `[seed, evaluation]`.
+        numbers: that were trained with.
+        updates: done before each evaluation.
     """
 
     evaluations: dict[str, np.ndarray]
@@ -159,11 +160,11 @@ class Laboratory:
     """A task, policies that were warmed up on its solutions, and what is measured of a policy.
 
     Attributes:
-      task: the task.
-      config: sizes.
-      structure: of the policy.
-      size: seeds and updates.
-      lanes: runs at once.
+        task: the task.
+        config: sizes.
+        structure: of the policy.
+        size: seeds and updates.
+        lanes: runs at once.
     """
 
     def __init__(
@@ -178,11 +179,11 @@ class Laboratory:
         """Nothing is trained before the first side asks for it.
 
         Args:
-          config: task and sizes of policies and batches; in a quick run the sizes of ``TINY`` take their place.
-          size: seeds and updates.
-          task: in place of the one that the config names.
-          demonstrated: the task whose solutions the warm-up shows, if it is another.
-          measures: more to measure, from test problems and samples ``[prompt, sample]``.
+            config: task and sizes of policies and batches; in a quick run the sizes of `TINY` take their place.
+            size: seeds and updates.
+            task: in place of the one that the config names.
+            demonstrated: the task whose solutions the warm-up shows, if it is another.
+            measures: more to measure, from test problems and samples `[prompt, sample]`.
         """
         self.config = dataclasses.replace(config, **TINY) if is_quick(size) else config
         self.task = program.make_environment(config) if task is None else task
@@ -210,15 +211,15 @@ class Laboratory:
         return first_seed + jnp.arange(self.lanes)
 
     def evaluate(self, params: PyTree, seeds: Int[Array, " lane"]) -> dict[str, np.ndarray]:
-        """Measures of policies with a leading axis ``[lane]``."""
+        """Measures of policies with a leading axis `[lane]`."""
         return jax.tree.map(np.asarray, self._evaluate(params, seeds))
 
     def trainer(self, side: Callable[[Numbers], Side], *, minibatches: int = 2) -> Trainer:
         """Trains a side with any of its numbers in one program.
 
         Args:
-          side: from numbers to what is optimized.
-          minibatches: gradient steps on each batch.
+            side: from numbers to what is optimized.
+            minibatches: gradient steps on each batch.
         """
         return Trainer(self, side, minibatches)
 
@@ -257,7 +258,7 @@ class Trainer:
         half as many seeds are tried as the comparison has.
 
         Args:
-          numbers: that the side depends on, beside the learning rate.
+            numbers: that the side depends on, beside the learning rate.
         """
         best, numbers = LEARNING_RATES[1], dict(numbers or {})
         if not is_quick(self.laboratory.size):
@@ -348,7 +349,7 @@ def _laboratory(config: program.Config, size: Size) -> Laboratory:
 
 
 def no_less_accurate(method: Run, baseline: Run, name: str) -> Finding:
-    """That a method's accuracy is at most ``MARGIN`` below another's."""
+    """That a method's accuracy is at most `MARGIN` below another's."""
     return Finding(
         f"accuracy does not fall by {MARGIN} or more below that of {name}",
         f"accuracy at the end; the baseline is that of {name} less {MARGIN}",

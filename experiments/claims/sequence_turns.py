@@ -11,8 +11,6 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from envs import tokens
-from envs.tokens.protocol import SPECIAL, Problem, TokenTask, Verdict, hash_of
 from experiments.claims.sequence_rollouts import joined
 from experiments.claims.sequence_training import (
     CONFIG,
@@ -30,11 +28,13 @@ from experiments.claims.sequence_training import (
     settings_of,
 )
 from experiments.claims.verdicts import Claim, Finding, Size
-from experiments.token_methods import make_method
 from rlx import reduce, returns
 from rlx.algorithms.grpo import Batch, Method, score
+from rlx.envs import language
+from rlx.envs.language.protocol import SPECIAL, Problem, TokenTask, Verdict, hash_of
 from rlx.losses import policy
 from rlx.policies import transformer
+from rlx.recipes.language_methods import make_method
 from rlx.regularizers.divergence import kl_estimate
 from rlx.rewards import self_correction
 from rlx.training import sequences
@@ -47,8 +47,8 @@ def two_attempts(task: TokenTask, *, mistakes: float = 0.0) -> TokenTask:
     An attempt is a step of reasoning, so that the first error tells which of them is right.
 
     Args:
-      task: the task.
-      mistakes: share of the prompts to which the solution's first attempt has a wrong symbol, drawn from the prompt.
+        task: the task.
+        mistakes: share of the prompts to which the solution's first attempt has a wrong symbol, drawn from the prompt.
     """
     room, asks, symbols = task.turn_length, task.encode("=")[0], len(task.vocabulary) - len(SPECIAL)
 
@@ -99,7 +99,7 @@ def of_attempts(problems: Any, batch: Batch) -> dict[str, Float[Array, ""]]:
 
 
 def score_side(numbers: Numbers) -> Side:
-    """SCoRe: a ``bonus`` for improving, after ``until`` updates of a first stage; with neither, two rewarded turns.
+    """SCoRe: a `bonus` for improving, after `until` updates of a first stage; with neither, two rewarded turns.
 
     The first stage rewards the second attempt alone and holds the first to the policy that it began with. After it each
     attempt is rewarded by itself, and the bonus is the second's. REINFORCE with the mean of the others as a baseline,
@@ -130,7 +130,7 @@ def score_claim(size: Size) -> tuple:
 
     Where first attempts were always right, a policy would learn to copy them before it is ever rewarded.
     """
-    once = tokens.make("addition", digits=2)
+    once = language.make("addition", digits=2)
     task, shown = two_attempts(once), two_attempts(once, mistakes=0.5)
     laboratory = Laboratory(CONFIG, size, task=task, demonstrated=shown, measures=of_attempts)
     # REINFORCE has no ratio: one gradient step on each batch.
@@ -211,8 +211,8 @@ def retried(
     """Half a group of responses, and a retry of each that failed, from its first wrong turn on.
 
     The verifier stands for the reflection that names the turn, and the solution's turn in its place for what a policy
-    writes under guidance; the rest is the policy's, which does not see the guidance. ``extras`` has the number of
-    turns before the retry, and whether a response counts: there is no retry of a right one. Where not ``guided``, the
+    writes under guidance; the rest is the policy's, which does not see the guidance. `extras` has the number of
+    turns before the retry, and whether a response counts: there is no retry of a right one. Where not `guided`, the
     second half are responses like those of the first.
     """
     first_key, retry_key = jax.random.split(key)

@@ -24,22 +24,22 @@ from rlx.training.statistics import interquartile_mean
 
 
 class Batch(NamedTuple):
-    """What a loss may use. Arrays along tokens are ``[prompt, group, time]``, those of sequences ``[prompt, group]``.
+    """What a loss may use. Arrays along tokens are `[prompt, group, time]`, those of sequences `[prompt, group]`.
 
     Attributes:
-      state: states of the policy's table.
-      token: sampled tokens.
-      reward: of sequences.
-      advantage: of tokens.
-      logits: of the policy in training, at every state of the batch, as are the two below.
-      behavior_logits: of the policy that sampled.
-      reference_logits: of the initial policy.
-      table: the logits that sampled, of all states, to sample more with.
-      log_prob: of the sampled tokens under the policy in training, and so on.
-      where: True where a token counts.
-      key: of this gradient step.
-      update: updates done before.
-      memory: the method's state.
+        state: states of the policy's table.
+        token: sampled tokens.
+        reward: of sequences.
+        advantage: of tokens.
+        logits: of the policy in training, at every state of the batch, as are the two below.
+        behavior_logits: of the policy that sampled.
+        reference_logits: of the initial policy.
+        table: the logits that sampled, of all states, to sample more with.
+        log_prob: of the sampled tokens under the policy in training, and so on.
+        where: True where a token counts.
+        key: of this gradient step.
+        update: updates done before.
+        memory: the method's state.
     """
 
     state: Int[Array, "prompt group time"]
@@ -79,12 +79,12 @@ class Method(NamedTuple):
     """The slots of an update; the defaults are GRPO's.
 
     Attributes:
-      advantage: from the sampled batch (before any step, ``log_prob`` being the behavior's) to advantages of tokens.
-      loss: the scalar that an inner step descends.
-      memory: the method's state at the start: a function of the problem.
-      remember: from the sampled batch, with advantages, to the batch that the inner steps see, its memory updated.
-      behavior: the logits to sample with, from the policy's and the memory; a temperature goes here.
-      optimizer: from the learning rate to the optimizer.
+        advantage: from the sampled batch (before any step, `log_prob` being the behavior's) to advantages of tokens.
+        loss: the scalar that an inner step descends.
+        memory: the method's state at the start: a function of the problem.
+        remember: from the sampled batch, with advantages, to the batch that the inner steps see, its memory updated.
+        behavior: the logits to sample with, from the policy's and the memory; a temperature goes here.
+        optimizer: from the learning rate to the optimizer.
     """
 
     advantage: Callable[[Batch], Array] = group_advantage
@@ -111,18 +111,18 @@ def make_train(
     """A training run as one pure function, to be jitted and vmapped.
 
     Args:
-      problem: the task.
-      method: what is optimized.
-      num_updates: batches that are sampled.
-      group: sequences for each prompt.
-      inner_steps: gradient steps on each batch.
-      staleness: updates by which the sampling policy lags behind.
-      measures: more to record, of the batch after its last inner step and of the logits then.
+        problem: the task.
+        method: what is optimized.
+        num_updates: batches that are sampled.
+        group: sequences for each prompt.
+        inner_steps: gradient steps on each batch.
+        staleness: updates by which the sampling policy lags behind.
+        measures: more to record, of the batch after its last inner step and of the logits then.
 
     Returns:
-      ``train(key, learning_rate) -> curves``, each ``[update]``: the exact measures of ``problems.evaluate`` after
-      the update, and of the batch: ``sampled_reward``, ``gradient_norm`` (largest of the inner steps),
-      ``log_ratio_max`` (largest, in absolute value) and ``mixed_groups`` (share of groups whose rewards differ).
+        `train(key, learning_rate) -> curves`, each `[update]`: the exact measures of `problems.evaluate` after
+        the update, and of the batch: `sampled_reward`, `gradient_norm` (largest of the inner steps),
+        `log_ratio_max` (largest, in absolute value) and `mixed_groups` (share of groups whose rewards differ).
     """
 
     def gathered(batch: Batch, logits: Array) -> Batch:
@@ -189,7 +189,7 @@ def make_train(
 
 
 class Tuned(NamedTuple):
-    """Curves ``[seed, update]`` by name, and the learning rate that gave them."""
+    """Curves `[seed, update]` by name, and the learning rate that gave them."""
 
     curves: dict[str, np.ndarray]
     learning_rate: float
@@ -210,10 +210,10 @@ def tune_and_train(
     Baseline and method go through here alike, with the same grid and budget.
 
     Args:
-      train: as ``make_train`` returns it.
-      num_seeds: seeds of the comparison; tuning takes as many runs in all, a share for each learning rate.
-      learning_rates: the grid.
-      score: what is tuned for, ``[run]``, from curves ``[run, update]``: the final success by default.
+        train: as `make_train` returns it.
+        num_seeds: seeds of the comparison; tuning takes as many runs in all, a share for each learning rate.
+        learning_rates: the grid.
+        score: what is tuned for, `[run]`, from curves `[run, update]`: the final success by default.
     """
     # The same number of runs both times, so that one program serves.
     runs = max(num_seeds, len(learning_rates))

@@ -34,11 +34,11 @@ class Learned(NamedTuple):
     """How a learner is tried.
 
     Attributes:
-      title: its name.
-      settings: what is chosen from, the same with and without weights: as its paper has it, and trusting values more,
-        by which a learner may leave bad data behind without weights.
-      options: other fields of its config.
-      share: how much of the gradient steps it gets.
+        title: its name.
+        settings: what is chosen from, the same with and without weights: as its paper has it, and trusting values more,
+            by which a learner may leave bad data behind without weights.
+        options: other fields of its config.
+        share: how much of the gradient steps it gets.
     """
 
     title: str
@@ -63,10 +63,10 @@ class Task(NamedTuple):
     """A log, and how learners are tried on it.
 
     Attributes:
-      source: the log.
-      weightings: by learner, how often transitions are drawn; without weights first.
-      options: fields of the learners' configs.
-      is_mixed: whether good trajectories are few, or all there is.
+        source: the log.
+        weightings: by learner, how often transitions are drawn; without weights first.
+        options: fields of the learners' configs.
+        is_mixed: whether good trajectories are few, or all there is.
     """
 
     source: Logged
@@ -216,7 +216,7 @@ def _compared(tasks: Mapping[str, Task], runs: Runs, *, equal: bool = False) -> 
 
 
 def _lift(of_task: Mapping[str, Mapping[str, Trained]]) -> np.ndarray:
-    """Points that weights by return add, mean over learners ``[seed]``."""
+    """Points that weights by return add, mean over learners `[seed]`."""
     return np.mean([of["return"].last - of["uniform"].last for of in of_task.values()], axis=0)
 
 

@@ -22,11 +22,11 @@ class Finding(NamedTuple):
     """One measured statement.
 
     Attributes:
-      statement: what is expected, in words.
-      measure: what the numbers are, with their unit.
-      method: its values ``[seed]``.
-      baseline: what they are compared with, ``[seed]``, or one number for a threshold.
-      direction: where the method should lie.
+        statement: what is expected, in words.
+        measure: what the numbers are, with their unit.
+        method: its values `[seed]`.
+        baseline: what they are compared with, `[seed]`, or one number for a threshold.
+        direction: where the method should lie.
     """
 
     statement: str
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
 
 class Size(NamedTuple):
-    """How much a claim is tried: ``Size()`` for the record, ``QUICK`` to see that it runs."""
+    """How much a claim is tried: `Size()` for the record, `QUICK` to see that it runs."""
 
     num_seeds: int = 32
     num_updates: int = 200
@@ -56,10 +56,10 @@ class Curves(NamedTuple):
     """What a claim's picture shows.
 
     Attributes:
-      x: along the horizontal axis ``[point]``.
-      x_label: what that is.
-      y_label: what the values are.
-      panels: title of a panel → name of a line → its values ``[seed, point]``.
+        x: along the horizontal axis `[point]`.
+        x_label: what that is.
+        y_label: what the values are.
+        panels: title of a panel → name of a line → its values `[seed, point]`.
     """
 
     x: np.ndarray
@@ -72,14 +72,14 @@ class Claim(NamedTuple):
     """A paper's claim and how it is tried.
 
     Attributes:
-      method: its short name.
-      paper: authors, year and arXiv identifier.
-      functions: what of rlx it uses, beside its baseline's.
-      run: from a size to findings, the settings that were chosen (learning rates above all) and, where it has a
-        picture, its curves.
-      size: of the record.
-      quick: to see that it runs.
-      bench: which of ``BENCHES`` it is tried on.
+        method: its short name.
+        paper: authors, year and arXiv identifier.
+        functions: what of rlx it uses, beside its baseline's.
+        run: from a size to findings, the settings that were chosen (learning rates above all) and, where it has a
+            picture, its curves.
+        size: of the record.
+        quick: to see that it runs.
+        bench: which of `BENCHES` it is tried on.
     """
 
     method: str
@@ -92,7 +92,7 @@ class Claim(NamedTuple):
 
 
 def claims() -> dict[str, Claim]:
-    """All claims by name, from the modules of this package that have a table ``CLAIMS``."""
+    """All claims by name, from the modules of this package that have a table `CLAIMS`."""
     package = importlib.import_module("experiments.claims")
     modules = [importlib.import_module(f"experiments.claims.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
     found = {name: claim for module in modules for name, claim in getattr(module, "CLAIMS", {}).items()}
@@ -100,7 +100,7 @@ def claims() -> dict[str, Claim]:
 
 
 def best_of(choices: Sequence[Any], scores: Sequence[np.ndarray]) -> Any:
-    """The choice whose scores ``[seed]`` have the highest interquartile mean; one that diverged has none."""
+    """The choice whose scores `[seed]` have the highest interquartile mean; one that diverged has none."""
     means = [float(interquartile_mean(of_choice)) for of_choice in scores]
     return choices[int(np.argmax(np.nan_to_num(means, nan=-np.inf)))]
 
@@ -135,7 +135,7 @@ def judge(finding: Finding) -> dict[str, Any]:
 
 
 def record(name: str, claim: Claim, size: Size) -> tuple[dict[str, Any], Curves | None]:
-    """Try a claim: what ``results/NAME.json`` holds, and what its picture shows."""
+    """Try a claim: what `results/NAME.json` holds, and what its picture shows."""
     findings, settings, *curves = claim.run(size)
     return {
         "name": name,
@@ -151,7 +151,7 @@ def record(name: str, claim: Claim, size: Size) -> tuple[dict[str, Any], Curves 
 
 
 def save(result: Mapping[str, Any], curves: Curves | None = None, directory: Path = RESULTS) -> Path:
-    """Write a record to ``NAME.json`` of a folder and its picture to ``NAME.png``; the project's go to the page's."""
+    """Write a record to `NAME.json` of a folder and its picture to `NAME.png`; the project's go to the page's."""
     path = directory / f"{result['name']}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     if curves is not None:

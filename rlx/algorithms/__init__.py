@@ -1,4 +1,4 @@
-"""Learners: algorithms as ``(init, act, mode, update)``, built from the function library."""
+"""Learners: algorithms as `(init, act, mode, update)`, built from the function library."""
 
 from rlx.algorithms import in_sample, offline, ppo, sac, td3
 from rlx.algorithms.learner import Learner, Transition

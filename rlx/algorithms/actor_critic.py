@@ -21,11 +21,11 @@ class ActorCriticState(NamedTuple):
     """Everything that an off-policy actor-critic learns.
 
     Attributes:
-      params: ``{"actor", "critic", …}`` parameters; every parameter of ``critic`` has the leading axis ``[ensemble]``.
-      target_params: those of them that have a slowly moving copy.
-      optimizer_state: states of the optimizers, by the same names.
-      auxiliary: state of the auxiliary models, or None.
-      step: critic steps taken.
+        params: `{"actor", "critic", …}` parameters; every parameter of `critic` has the leading axis `[ensemble]`.
+        target_params: those of them that have a slowly moving copy.
+        optimizer_state: states of the optimizers, by the same names.
+        auxiliary: state of the auxiliary models, or None.
+        step: critic steps taken.
     """
 
     params: dict[str, PyTree]
@@ -36,30 +36,30 @@ class ActorCriticState(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What the slots of one gradient step see; arrays have the leading axis ``[sample]``.
+    """What the slots of one gradient step see; arrays have the leading axis `[sample]`.
 
-    A field is None until it is known: ``target_penalty`` sees those up to ``next_action``, ``critic_penalty`` those up
-    to ``target`` and the critics' ``q`` of the data's actions, ``auxiliary`` those up to ``penalty`` and the critics
-    after their step, ``actor_penalty`` all, with ``action`` and ``q`` those of the policy in training.
+    A field is None until it is known: `target_penalty` sees those up to `next_action`, `critic_penalty` those up
+    to `target` and the critics' `q` of the data's actions, `auxiliary` those up to `penalty` and the critics
+    after their step, `actor_penalty` all, with `action` and `q` those of the policy in training.
 
     Attributes:
-      batch: the minibatch; its ``extras`` hold what the sampler added (``next_action``, ``index`` …).
-      critic: ``(observation, action) -> [ensemble, *batch]``. Carries the gradient of the critics' parameters in
-        ``critic_penalty`` and that of its arguments everywhere.
-      critic_params: the parameters that ``critic`` uses.
-      policy: ``observation -> action`` (TD3) or ``observation -> ActionDistribution`` (SAC). Carries the gradient of
-        the policy's parameters in ``actor_penalty``.
-      step: critic steps taken before.
-      auxiliary: state of the auxiliary models, before their step, and in ``actor_penalty`` after it.
-      key: random key of this slot.
-      next_action: action at the next observation that the target bootstraps from, a constant.
-      target: target of the critics, a constant.
-      penalty: what ``critic_penalty`` gave, a constant.
-      notes: what the auxiliary models noted for the actor, a constant.
-      action: the policy's action, carries the gradient.
-      log_prob: its log-probability (SAC), carries the gradient.
-      q: the critics' values ``[ensemble, sample]``, carry the gradient; in ``actor_penalty`` the first critic's alone
-        where the actor maximizes no other.
+        batch: the minibatch; its `extras` hold what the sampler added (`next_action`, `index` …).
+        critic: `(observation, action) -> [ensemble, *batch]`. Carries the gradient of the critics' parameters in
+            `critic_penalty` and that of its arguments everywhere.
+        critic_params: the parameters that `critic` uses.
+        policy: `observation -> action` (TD3) or `observation -> ActionDistribution` (SAC). Carries the gradient of
+            the policy's parameters in `actor_penalty`.
+        step: critic steps taken before.
+        auxiliary: state of the auxiliary models, before their step, and in `actor_penalty` after it.
+        key: random key of this slot.
+        next_action: action at the next observation that the target bootstraps from, a constant.
+        target: target of the critics, a constant.
+        penalty: what `critic_penalty` gave, a constant.
+        notes: what the auxiliary models noted for the actor, a constant.
+        action: the policy's action, carries the gradient.
+        log_prob: its log-probability (SAC), carries the gradient.
+        q: the critics' values `[ensemble, sample]`, carry the gradient; in `actor_penalty` the first critic's alone
+            where the actor maximizes no other.
     """
 
     batch: Transition
@@ -79,15 +79,15 @@ class Step(NamedTuple):
 
 
 Penalty = Callable[[Step], Array]
-"""A slot's value per sample, ``[sample]`` or, for critics, ``[ensemble, sample]``; 0 changes nothing."""
+"""A slot's value per sample, `[sample]` or, for critics, `[ensemble, sample]`; 0 changes nothing."""
 
 
 class Auxiliary(NamedTuple):
     """Models that a method trains beside its actor and critics, one step after each step of the critics.
 
     Attributes:
-      init: ``(key, example) -> state``; ``example`` is a ``Transition`` with actions and one leading axis.
-      update: ``(state, step) -> (state, notes, metrics)``: ``notes`` is handed on to ``actor_penalty``.
+        init: `(key, example) -> state`; `example` is a `Transition` with actions and one leading axis.
+        update: `(state, step) -> (state, notes, metrics)`: `notes` is handed on to `actor_penalty`.
     """
 
     init: Callable[[PRNGKeyArray, Transition], PyTree]
@@ -95,13 +95,13 @@ class Auxiliary(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """What a method puts into an actor-critic; see ``rlx.algorithms.td3.learner`` and ``rlx.algorithms.sac.learner``.
+    """What a method puts into an actor-critic; see `rlx.algorithms.td3.learner` and `rlx.algorithms.sac.learner`.
 
     Attributes:
-      target_penalty: taken from the value of the next action ``[sample]``.
-      critic_penalty: added to the critics' loss, ``[sample]`` or ``[ensemble, sample]``.
-      actor_penalty: added to the actor's loss ``[sample]``.
-      auxiliary: further models.
+        target_penalty: taken from the value of the next action `[sample]`.
+        critic_penalty: added to the critics' loss, `[sample]` or `[ensemble, sample]`.
+        actor_penalty: added to the actor's loss `[sample]`.
+        auxiliary: further models.
     """
 
     target_penalty: Penalty | None = None
@@ -113,7 +113,7 @@ class Slots(NamedTuple):
 def combined(first: Slots, *others: Slots) -> Slots:
     """The slots of several methods at once: penalties are added, models trained side by side.
 
-    Each method sees its own ``auxiliary``, ``penalty`` and ``notes`` in a ``Step``; the state of the models is a tuple.
+    Each method sees its own `auxiliary`, `penalty` and `notes` in a `Step`; the state of the models is a tuple.
     The first draws the random numbers that it would draw alone.
     """
     if not others:
@@ -164,14 +164,14 @@ ENSEMBLE_VALUES = {
     "mean": lambda q: jnp.mean(q, axis=0),
     "first": lambda q: q[0],
 }
-"""What an actor may maximize of the critics' values ``[ensemble, *batch]``."""
+"""What an actor may maximize of the critics' values `[ensemble, *batch]`."""
 
 
 def minibatches(batch: Transition, count: int) -> list[Transition]:
     """The minibatches that lie one after the other along the leading axis of a batch.
 
     Raises:
-      ValueError: ``count`` does not divide the batch.
+        ValueError: `count` does not divide the batch.
     """
     size = batch.reward.shape[0]
     if size % count:
@@ -196,10 +196,10 @@ def descend(
     params: PyTree,
     optimizer_state: PyTree,
 ) -> tuple[PyTree, PyTree, Any]:
-    """One step down the gradient of ``objective(params) -> (loss, aux)``.
+    """One step down the gradient of `objective(params) -> (loss, aux)`.
 
     Returns:
-      Parameters, optimizer state, and ``aux``.
+        Parameters, optimizer state, and `aux`.
     """
     gradient, aux = jax.grad(objective, has_aux=True)(params)
     updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
@@ -212,7 +212,7 @@ def improve(
     optimizer: optax.GradientTransformation,
     objective: Callable[[PyTree], tuple[Array, Any]],
 ) -> tuple[ActorCriticState, Any]:
-    """One step of the part ``name`` of the parameters down the gradient of ``objective(part) -> (loss, aux)``."""
+    """One step of the part `name` of the parameters down the gradient of `objective(part) -> (loss, aux)`."""
     params, optimizer_state, aux = descend(optimizer, objective, state.params[name], state.optimizer_state[name])
     return state._replace(
         params=state.params | {name: params}, optimizer_state=state.optimizer_state | {name: optimizer_state}
@@ -220,16 +220,16 @@ def improve(
 
 
 def critic_objective(critic: Network, seen: Step, penalty: Penalty | None, key: PRNGKeyArray):
-    """Σ_i mean (Q_i(s, a) − y)² + penalty, as a function of the critics' parameters that ``improve`` takes.
+    """Σ_i mean (Q_i(s, a) − y)² + penalty, as a function of the critics' parameters that `improve` takes.
 
     Args:
-      critic: ensemble of action values.
-      seen: with the minibatch and the target y.
-      penalty: the slot, or None; it may give several arrays in a tuple, whose sizes are added.
-      key: random key of the slot.
+        critic: ensemble of action values.
+        seen: with the minibatch and the target y.
+        penalty: the slot, or None; it may give several arrays in a tuple, whose sizes are added.
+        key: random key of the slot.
 
     Returns:
-      ``params -> (loss, (metrics, penalty))``.
+        `params -> (loss, (metrics, penalty))`.
     """
 
     def objective(params: PyTree):
@@ -253,10 +253,10 @@ def action_gradient(
     """∇_a Q_i(s, a) of every member of an ensemble, at the cost of one backward pass; carries the gradient.
 
     Args:
-      critic: an ``action_critic``, whose parameters have the leading axis ``[ensemble]``.
-      params: its parameters.
-      observation: s.
-      action: a.
+        critic: an `action_critic`, whose parameters have the leading axis `[ensemble]`.
+        params: its parameters.
+        observation: s.
+        action: a.
     """
 
     def of_member(member: PyTree) -> Array:

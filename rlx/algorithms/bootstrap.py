@@ -25,14 +25,14 @@ def rollout_values(
     This costs one critic pass over the rollout instead of two.
 
     Args:
-      value_fn: observations ``[n, ...]`` to values ``[n]``.
-      observation: pytree of ``[time, env, ...]``.
-      next_observation: pytree of ``[time, env, ...]``.
-      terminated: where the task ended; next values there are arbitrary (their discount is 0).
-      truncated: where the episode was cut.
+        value_fn: observations `[n, ...]` to values `[n]`.
+        observation: pytree of `[time, env, ...]`.
+        next_observation: pytree of `[time, env, ...]`.
+        terminated: where the task ended; next values there are arbitrary (their discount is 0).
+        truncated: where the episode was cut.
 
     Returns:
-      ``(value, next_value)``, both ``[time, env]``.
+        `(value, next_value)`, both `[time, env]`.
     """
     time, env = truncated.shape
     count = time * env

@@ -3,10 +3,10 @@
 Every published variant changes one slot of an update (`Method`); the defaults are GRPO's.
 
 References:
-  Shao et al. (2024). DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models.
-  arXiv:2402.03300.
-  Yu et al. (2025). DAPO: An Open-Source LLM Reinforcement Learning System at Scale. arXiv:2503.14476 (dynamic
-  sampling).
+    Shao et al. (2024). DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models.
+    arXiv:2402.03300.
+    Yu et al. (2025). DAPO: An Open-Source LLM Reinforcement Learning System at Scale. arXiv:2503.14476 (dynamic
+    sampling).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rlx.types import Scalar
 
 
 def group_advantage(batch: Batch, **options: Any) -> Float[Array, "prompt group time"]:
-    """GRPO's: the standardized reward of the sequence, for each of its tokens; options of ``group_relative``."""
+    """GRPO's: the standardized reward of the sequence, for each of its tokens; options of `group_relative`."""
     return jnp.broadcast_to(returns.group_relative(batch.reward, **options)[..., None], batch.token.shape)
 
 
@@ -68,7 +68,7 @@ def keep_reference(params: PyTree, reference_params: PyTree, update: Int[Array, 
 
 
 def averaged_reference(rate: Scalar) -> Callable:
-    """A reference that follows the policy as an exponential moving average, by ``rate`` of the way in each update."""
+    """A reference that follows the policy as an exponential moving average, by `rate` of the way in each update."""
     return lambda params, reference, update: optax.incremental_update(params, reference, rate)
 
 
@@ -83,19 +83,21 @@ class Method(NamedTuple):
     """The slots of an update; the defaults are GRPO's without a KL penalty.
 
     Attributes:
-      uses: what a batch must hold beside the policy's own log-probabilities and entropies: any of "reference"
-        (``reference_log_prob``), "distribution" (logits of all policies in use), "value" (a critic of tokens) and
-        "solution" (of the task, to each prompt).
-      reward: shapes the reward, from the sampled batch.
-      advantage: from the sampled batch, before any step, to advantages of tokens.
-      remember: from the sampled batch, with advantages, to the batch that the gradient steps see, its memory updated.
-      loss: the scalar that a gradient step descends.
-      memory: the method's state at the start, for a number of prompts and a size of groups.
-      conclude: from the batch under the policy after the last gradient step to the memory; a pass over the batch more.
-      temperature: from the memory to the temperature that is sampled at.
-      reference: ``(params, reference_params, update) -> reference_params`` after an update.
-      prefer: score of each prompt in a batch that was drawn too large; those of the highest score are learned from. The
-        default prefers groups in which rewards differ (DAPO's dynamic sampling); without oversampling all are kept.
+        uses: what a batch must hold beside the policy's own log-probabilities and entropies: any of "reference"
+            (`reference_log_prob`), "distribution" (logits of all policies in use), "value" (a critic of tokens) and
+            "solution" (of the task, to each prompt).
+        reward: shapes the reward, from the sampled batch.
+        advantage: from the sampled batch, before any step, to advantages of tokens.
+        remember: from the sampled batch, with advantages, to the batch that the gradient steps see, its memory updated.
+        loss: the scalar that a gradient step descends.
+        memory: the method's state at the start, for a number of prompts and a size of groups.
+        conclude: from the batch under the policy after the last gradient step to the memory; a pass over the batch
+            more.
+        temperature: from the memory to the temperature that is sampled at.
+        reference: `(params, reference_params, update) -> reference_params` after an update.
+        prefer: score of each prompt in a batch that was drawn too large; those of the highest score are learned from.
+            The default prefers groups in which rewards differ (DAPO's dynamic sampling); without oversampling all are
+            kept.
     """
 
     uses: frozenset[str] = frozenset()
@@ -117,12 +119,12 @@ class GRPOState(NamedTuple):
     """Everything that training carries on.
 
     Attributes:
-      params: ``{"policy"}`` and, for a method that uses values, ``{"critic"}``.
-      behavior_params: the policy that samples.
-      reference_params: the policy that the method stays close to; None unless it uses one.
-      optimizer_state: of the optimizer.
-      memory: of the method.
-      update: updates done.
+        params: `{"policy"}` and, for a method that uses values, `{"critic"}`.
+        behavior_params: the policy that samples.
+        reference_params: the policy that the method stays close to; None unless it uses one.
+        optimizer_state: of the optimizer.
+        memory: of the method.
+        update: updates done.
     """
 
     params: dict[str, PyTree]
@@ -137,12 +139,12 @@ class GRPO(NamedTuple):
     """Training of a policy over tokens as pure functions.
 
     Attributes:
-      init: ``(policy_params, (num_prompts, group_size)) -> state``.
-      update: ``(state, batch, key) -> (state, metrics)``: gradient steps on sampled groups. What a batch says of the
-        policy that sampled it is believed, since that may be an earlier one; otherwise it is ``behavior_params``.
-      method: what is optimized.
-      config: structure of the policy.
-      model: from what is learned to the policy's parameters.
+        init: `(policy_params, (num_prompts, group_size)) -> state`.
+        update: `(state, batch, key) -> (state, metrics)`: gradient steps on sampled groups. What a batch says of the
+            policy that sampled it is believed, since that may be an earlier one; otherwise it is `behavior_params`.
+        method: what is optimized.
+        config: structure of the policy.
+        model: from what is learned to the policy's parameters.
     """
 
     init: Callable[[PyTree, tuple[int, int]], GRPOState]
@@ -159,9 +161,9 @@ class Scores(NamedTuple):
     """What a model says of the tokens of responses.
 
     Attributes:
-      log_prob: of each token.
-      entropy: of the distribution that it was drawn from.
-      logits: of that distribution, or None.
+        log_prob: of each token.
+        entropy: of the distribution that it was drawn from.
+        logits: of that distribution, or None.
     """
 
     log_prob: Float[Array, "prompt group time"]
@@ -170,7 +172,7 @@ class Scores(NamedTuple):
 
 
 def features(config: transformer.Config, params: PyTree, batch: Batch, *, remat: bool = False) -> Array:
-    """Representations from which each token of the responses is predicted ``[prompt, group, time, hidden]``."""
+    """Representations from which each token of the responses is predicted `[prompt, group, time, hidden]`."""
     tokens = jnp.concatenate([batch.prompt, batch.token], axis=-1)
     where = jnp.concatenate([batch.prompt_where, batch.present], axis=-1)
     x, _ = transformer.hidden(config, params, tokens, where=where, remat=remat)
@@ -183,11 +185,11 @@ def score(
     """Log-probabilities and entropies of the responses' tokens under a policy, at temperature 1.
 
     Args:
-      config: structure of the policy.
-      params: its parameters; carry the gradient.
-      batch: with the tokens.
-      distribution: keep the logits, ``[prompt, group, time, vocab]`` in float32; otherwise they exist in chunks only.
-      remat: recompute each layer in the backward pass.
+        config: structure of the policy.
+        params: its parameters; carry the gradient.
+        batch: with the tokens.
+        distribution: keep the logits, `[prompt, group, time, vocab]` in float32; otherwise they exist in chunks only.
+        remat: recompute each layer in the backward pass.
     """
     x = features(config, params, batch, remat=remat)
     if not distribution:
@@ -214,19 +216,19 @@ def learner(
     """A learner of sequences.
 
     Args:
-      config: structure of the policy, and of the critic where the method uses one.
-      optimizer: of all parameters.
-      method: what is optimized.
-      model: from what is learned to the policy's parameters: the same, or for adapters
-        ``partial(transformer.lora.attach, weights)``; states then hold adapters alone, whoever has the weights.
-      epochs: static; passes over each batch.
-      minibatches: static; gradient steps of a pass, each on whole groups.
-      renew_behavior: static; the sampling policy becomes the trained one after every so many updates; batches in
-        between are stale.
-      remat: static; recompute layers in the backward pass, for less memory.
+        config: structure of the policy, and of the critic where the method uses one.
+        optimizer: of all parameters.
+        method: what is optimized.
+        model: from what is learned to the policy's parameters: the same, or for adapters
+            `partial(transformer.lora.attach, weights)`; states then hold adapters alone, whoever has the weights.
+        epochs: static; passes over each batch.
+        minibatches: static; gradient steps of a pass, each on whole groups.
+        renew_behavior: static; the sampling policy becomes the trained one after every so many updates; batches in
+            between are stale.
+        remat: static; recompute layers in the backward pass, for less memory.
 
     Raises:
-      ValueError: a count below one, or a method that uses what does not exist.
+        ValueError: a count below one, or a method that uses what does not exist.
     """
     for name, count in (("epochs", epochs), ("minibatches", minibatches), ("renew_behavior", renew_behavior)):
         if count < 1:

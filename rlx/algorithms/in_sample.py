@@ -3,7 +3,7 @@
 No action but the data's and the policy's own is ever valued for the policy, which makes these methods "in-sample".
 
 References:
-  Peng, Kumar, Zhang, Levine (2019). Advantage-Weighted Regression. arXiv:1910.00177.
+    Peng, Kumar, Zhang, Levine (2019). Advantage-Weighted Regression. arXiv:1910.00177.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ def learner(
     penalty: Callable[[Transition, Any], Array] | None = None,
     reduce: str = "mean",
 ) -> Learner:
-    """Weighted behavior cloning as a ``Learner``.
+    """Weighted behavior cloning as a `Learner`.
 
     One update is a step of the values, then one of the policy::
 
         A    = what the values say of (s, a) before their step
         L_π  = mean −sg(weight(A))·log π(a|s) + penalty
 
-    A deterministic policy has ``action_distance`` in place of −log π. Without values or weight it is behavior cloning.
+    A deterministic policy has `action_distance` in place of −log π. Without values or weight it is behavior cloning.
 
     Args:
-      policy: network that gives an ``ActionDistribution``, or an action.
-      optimizer: transformation of the policy's gradient.
-      values: what is learned beside it: ``expectile_values``, ``policy_values`` or ``dice_values``.
-      weight: from the advantage to the weight of each sample, such as ``rlx.weighting.advantage_weight``.
-      penalty: added to the policy's loss ``[sample]``, from the batch and what ``policy`` gives for it.
-      reduce: ``"mean"`` or ``"sum"`` over an action's dimensions in the distance of a deterministic policy (static).
+        policy: network that gives an `ActionDistribution`, or an action.
+        optimizer: transformation of the policy's gradient.
+        values: what is learned beside it: `expectile_values`, `policy_values` or `dice_values`.
+        weight: from the advantage to the weight of each sample, such as `rlx.weighting.advantage_weight`.
+        penalty: added to the policy's loss `[sample]`, from the batch and what `policy` gives for it.
+        reduce: `"mean"` or `"sum"` over an action's dimensions in the distance of a deterministic policy (static).
 
     Returns:
-      A ``Learner`` whose state is an ``ActorCriticState``.
+        A `Learner` whose state is an `ActorCriticState`.
 
     Raises:
-      ValueError: a weight without values that it could come from.
+        ValueError: a weight without values that it could come from.
     """
     if weight is not None and values is None:
         raise ValueError("a weight needs values to come from")
@@ -124,10 +124,10 @@ def cloning_loss(output: Any, action: Array, *, weight: Array | None = None, red
     """How far what a policy gives is from the data's action: −w·log π(a|s), or w·mean_d (π(s) − a)².
 
     Args:
-      output: an ``ActionDistribution`` or an action; carries the gradient.
-      action: a, a constant.
-      weight: w, a constant; None for 1.
-      reduce: ``"mean"`` or ``"sum"`` over the dimensions of an action, where it is not a distribution (static).
+        output: an `ActionDistribution` or an action; carries the gradient.
+        action: a, a constant.
+        weight: w, a constant; None for 1.
+        reduce: `"mean"` or `"sum"` over the dimensions of an action, where it is not a distribution (static).
     """
     if isinstance(output, ActionDistribution):
         return behavior_cloning(output.log_prob(raw_action(output, action)), weight=weight)
@@ -160,13 +160,13 @@ def awac(
     """AWAC: the policy's own advantage, exponentially.
 
     Args:
-      policy: network that gives an ``ActionDistribution``.
-      critic: ensemble of action values.
-      policy_optimizer: transformation of the policy's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      temperature: λ in the weight exp(A / λ).
-      max_weight: largest weight.
-      **settings: those of ``policy_values``.
+        policy: network that gives an `ActionDistribution`.
+        critic: ensemble of action values.
+        policy_optimizer: transformation of the policy's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        temperature: λ in the weight exp(A / λ).
+        max_weight: largest weight.
+        **settings: those of `policy_values`.
     """
     return learner(
         policy,
@@ -193,15 +193,15 @@ def iql(
     A deterministic policy minimizes mean w·Σ_d (π(s) − a)².
 
     Args:
-      policy: network that gives an ``ActionDistribution``, or an action.
-      value: state value.
-      critic: ensemble of action values.
-      policy_optimizer: transformation of the policy's gradient.
-      value_optimizer: transformation of the value's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      beta: β in the weight exp(β·A).
-      max_weight: largest weight.
-      **settings: those of ``expectile_values``.
+        policy: network that gives an `ActionDistribution`, or an action.
+        value: state value.
+        critic: ensemble of action values.
+        policy_optimizer: transformation of the policy's gradient.
+        value_optimizer: transformation of the value's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        beta: β in the weight exp(β·A).
+        max_weight: largest weight.
+        **settings: those of `expectile_values`.
     """
     return learner(
         policy,
@@ -225,16 +225,16 @@ def odice(
     """O-DICE: the residual of a dual value, rectified (Pearson) or exponentially (reverse KL).
 
     Args:
-      policy: network that gives an ``ActionDistribution``.
-      value: ensemble of state values.
-      policy_optimizer: transformation of the policy's gradient.
-      value_optimizer: transformation of the values' gradient.
-      divergence: ``"pearson"`` or ``"reverse_kl"`` (static).
-      max_weight: largest weight.
-      **settings: those of ``dice_values``.
+        policy: network that gives an `ActionDistribution`.
+        value: ensemble of state values.
+        policy_optimizer: transformation of the policy's gradient.
+        value_optimizer: transformation of the values' gradient.
+        divergence: `"pearson"` or `"reverse_kl"` (static).
+        max_weight: largest weight.
+        **settings: those of `dice_values`.
 
     Raises:
-      ValueError: an unknown ``divergence``.
+        ValueError: an unknown `divergence`.
     """
     check_choice("divergence", divergence, ("pearson", "reverse_kl"))
     if divergence == "pearson":

@@ -23,11 +23,11 @@ class Values(NamedTuple):
     """The value slot: what is learned beside the policy, and what it says of the data's actions.
 
     Attributes:
-      init: ``(key, example) -> ActorCriticState`` of the values alone; ``example`` is a ``Transition`` with actions and
-        one leading axis.
-      update: ``(state, batch, policy, key) -> (state, advantage, metrics)``, one step of the values and their targets.
-        ``policy`` is ``observation -> ActionDistribution``, a constant; ``advantage`` is ``[sample]`` or, with one for
-        each member of an ensemble, ``[ensemble, sample]``.
+        init: `(key, example) -> ActorCriticState` of the values alone; `example` is a `Transition` with actions and
+            one leading axis.
+        update: `(state, batch, policy, key) -> (state, advantage, metrics)`, one step of the values and their targets.
+            `policy` is `observation -> ActionDistribution`, a constant; `advantage` is `[sample]` or, with one for
+            each member of an ensemble, `[ensemble, sample]`.
     """
 
     init: Callable[[PRNGKeyArray, Transition], ActorCriticState]
@@ -52,17 +52,17 @@ def expectile_values(
         L_Q = mean_i mean (Q_i(s, a) − (r + γ·(1 − terminated)·V(s')))²
 
     Args:
-      value: state value, such as ``rlx.policies.critic``.
-      critic: ensemble of action values, such as ``rlx.policies.action_critic``.
-      value_optimizer: transformation of the value's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      expectile: τ of the expectile; ½ is the mean.
-      discount: γ.
-      tau: how far the target critics move in an update.
-      reward_scale: multiplies rewards.
+        value: state value, such as `rlx.policies.critic`.
+        critic: ensemble of action values, such as `rlx.policies.action_critic`.
+        value_optimizer: transformation of the value's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        expectile: τ of the expectile; ½ is the mean.
+        discount: γ.
+        tau: how far the target critics move in an update.
+        reward_scale: multiplies rewards.
 
     References:
-      Kostrikov, Nair, Levine (2021). Offline Reinforcement Learning with Implicit Q-Learning. arXiv:2110.06169.
+        Kostrikov, Nair, Levine (2021). Offline Reinforcement Learning with Implicit Q-Learning. arXiv:2110.06169.
     """
 
     def init(key: PRNGKeyArray, example: Transition) -> ActorCriticState:
@@ -110,15 +110,15 @@ def policy_values(
     The advantage is that of the critics after their step.
 
     Args:
-      critic: ensemble of action values, such as ``rlx.policies.action_critic``.
-      critic_optimizer: transformation of the critics' gradient.
-      discount: γ.
-      tau: how far the target critics move in an update.
-      reward_scale: multiplies rewards.
+        critic: ensemble of action values, such as `rlx.policies.action_critic`.
+        critic_optimizer: transformation of the critics' gradient.
+        discount: γ.
+        tau: how far the target critics move in an update.
+        reward_scale: multiplies rewards.
 
     References:
-      Nair, Gupta, Dalal, Levine (2020). AWAC: Accelerating Online Reinforcement Learning with Offline Datasets.
-      arXiv:2006.09359.
+        Nair, Gupta, Dalal, Levine (2020). AWAC: Accelerating Online Reinforcement Learning with Offline Datasets.
+        arXiv:2006.09359.
     """
 
     def init(key: PRNGKeyArray, example: Transition) -> ActorCriticState:
@@ -168,24 +168,24 @@ def dice_values(
         g_f = ∇ mean λ·f*(r_f),      g_b = ∇ mean λ·η·f*(r_b)
 
     Args:
-      value: ensemble of state values, such as ``rlx.policies.ensemble(rlx.policies.critic(), 2)``; V̄ is the smallest
-        of the slowly moving copies.
-      value_optimizer: transformation of the values' gradient.
-      lambda_: λ, share of the residuals.
-      eta: η, weight of the backward part; 0 is the semi-gradient.
-      divergence: as in ``rlx.regularizers.divergence.f_conjugate`` (static).
-      gradient: ``"orthogonal"`` as above; for comparison ``"semi"``, without g_b, and ``"true"``, that of f* of
-        r + γ·(1 − terminated)·V(s') − V(s) through both values (static).
-      discount: γ.
-      tau: how far the target values move in an update.
-      reward_scale: multiplies rewards.
+        value: ensemble of state values, such as `rlx.policies.ensemble(rlx.policies.critic(), 2)`; V̄ is the smallest
+            of the slowly moving copies.
+        value_optimizer: transformation of the values' gradient.
+        lambda_: λ, share of the residuals.
+        eta: η, weight of the backward part; 0 is the semi-gradient.
+        divergence: as in `rlx.regularizers.divergence.f_conjugate` (static).
+        gradient: `"orthogonal"` as above; for comparison `"semi"`, without g_b, and `"true"`, that of f* of
+            r + γ·(1 − terminated)·V(s') − V(s) through both values (static).
+        discount: γ.
+        tau: how far the target values move in an update.
+        reward_scale: multiplies rewards.
 
     Raises:
-      ValueError: an unknown ``gradient``.
+        ValueError: an unknown `gradient`.
 
     References:
-      Mao, Xu, Zhang, Zhan (2024). ODICE: Revealing the Mystery of Distribution Correction Estimation via
-      Orthogonal-gradient Update. arXiv:2402.00348.
+        Mao, Xu, Zhang, Zhan (2024). ODICE: Revealing the Mystery of Distribution Correction Estimation via
+        Orthogonal-gradient Update. arXiv:2402.00348.
     """
     check_choice("gradient", gradient, ("orthogonal", "semi", "true"))
 

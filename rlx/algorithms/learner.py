@@ -11,16 +11,16 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 
 class Transition(NamedTuple):
-    """One step of interaction; leading axes are free (``[time, env]`` in a rollout).
+    """One step of interaction; leading axes are free (`[time, env]` in a rollout).
 
     Attributes:
-      observation: what was acted on.
-      action: what the environment received.
-      reward: reward of the step.
-      terminated: the task ended here: nothing follows, bootstrap with 0.
-      truncated: the episode was cut here: bootstrap with the value of ``next_observation``.
-      next_observation: what the step reached, *before* any reset.
-      extras: what ``act`` noted about its choice (log-probability, raw action …).
+        observation: what was acted on.
+        action: what the environment received.
+        reward: reward of the step.
+        terminated: the task ended here: nothing follows, bootstrap with 0.
+        truncated: the episode was cut here: bootstrap with the value of `next_observation`.
+        next_observation: what the step reached, *before* any reset.
+        extras: what `act` noted about its choice (log-probability, raw action …).
     """
 
     observation: PyTree
@@ -36,14 +36,14 @@ class Learner(NamedTuple):
     """An algorithm as data plus pure functions.
 
     Attributes:
-      init: ``(key, example) -> state``; ``example`` is a ``Transition`` with the leading axis ``[env]``.
-      act: ``(state, observation, key) -> (action, extras)``, the exploring policy on ``[env, ...]``.
-      mode: ``(state, observation) -> action``, the deterministic policy.
-      update: ``(state, batch, key) -> (state, metrics)``; on-policy algorithms take a ``[time, env]`` rollout,
-        off-policy and offline ones minibatches ``[minibatches · sample]``.
-      minibatches: how many minibatches an off-policy or offline update takes.
-      observe: ``(state, transitions) -> state``: takes in new experience before it can be drawn from a replay; leading
-        axes are free. For statistics over what was experienced, each transition once.
+        init: `(key, example) -> state`; `example` is a `Transition` with the leading axis `[env]`.
+        act: `(state, observation, key) -> (action, extras)`, the exploring policy on `[env, ...]`.
+        mode: `(state, observation) -> action`, the deterministic policy.
+        update: `(state, batch, key) -> (state, metrics)`; on-policy algorithms take a `[time, env]` rollout,
+            off-policy and offline ones minibatches `[minibatches · sample]`.
+        minibatches: how many minibatches an off-policy or offline update takes.
+        observe: `(state, transitions) -> state`: takes in new experience before it can be drawn from a replay; leading
+            axes are free. For statistics over what was experienced, each transition once.
     """
 
     init: Callable[[PRNGKeyArray, Transition], PyTree]
@@ -55,7 +55,7 @@ class Learner(NamedTuple):
 
 
 def spread_over_devices(batch: PyTree) -> PyTree:
-    """Spread the leading axis of a minibatch over the mesh axis ``env``; without such a mesh, the batch as it is.
+    """Spread the leading axis of a minibatch over the mesh axis `env`; without such a mesh, the batch as it is.
 
     A shuffled minibatch has lost the layout of its rollout, and every device would compute all of it.
     """

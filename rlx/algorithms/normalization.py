@@ -15,8 +15,8 @@ class RunningNormalization(NamedTuple):
     """State of a learner and the statistics of what it observes.
 
     Attributes:
-      learner: state of the learner.
-      observation_moments: running mean and variance of observations.
+        learner: state of the learner.
+        observation_moments: running mean and variance of observations.
     """
 
     learner: PyTree
@@ -35,10 +35,10 @@ def with_running_normalization(learner: Learner) -> Learner:
     experienced up to then, so that old and new transitions are in the same units.
 
     Args:
-      learner: the algorithm.
+        learner: the algorithm.
 
     Returns:
-      A ``Learner`` whose state is a ``RunningNormalization``; its ``observe`` takes in the observations acted on.
+        A `Learner` whose state is a `RunningNormalization`; its `observe` takes in the observations acted on.
     """
     moments = controllers.running_moments()
 

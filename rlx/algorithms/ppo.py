@@ -1,7 +1,7 @@
 """Proximal policy optimization, with every choice a slot.
 
 References:
-  Schulman, Wolski, Dhariwal, Radford, Klimov (2017). Proximal Policy Optimization Algorithms. arXiv:1707.06347.
+    Schulman, Wolski, Dhariwal, Radford, Klimov (2017). Proximal Policy Optimization Algorithms. arXiv:1707.06347.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class PPOState(NamedTuple):
     """Everything that PPO learns.
 
     Attributes:
-      params: ``{"torso", "policy", "critic"}`` parameters (``torso`` is empty without one).
-      optimizer_state: state of the optimizer.
-      observation_moments: running mean and variance of observations, or None.
-      return_scale: running scale of the discounted return, or None.
-      kl_controller: state of the adaptive KL coefficient, or None.
-      anchor: state of the proximal policy's parameters, or None.
-      step: gradient steps taken.
+        params: `{"torso", "policy", "critic"}` parameters (`torso` is empty without one).
+        optimizer_state: state of the optimizer.
+        observation_moments: running mean and variance of observations, or None.
+        return_scale: running scale of the discounted return, or None.
+        kl_controller: state of the adaptive KL coefficient, or None.
+        anchor: state of the proximal policy's parameters, or None.
+        step: gradient steps taken.
     """
 
     params: dict[str, PyTree]
@@ -48,22 +48,22 @@ class PPOState(NamedTuple):
 
 
 class Minibatch(NamedTuple):
-    """What a surrogate, a value loss and a regularizer see; arrays have one leading axis ``[sample]``.
+    """What a surrogate, a value loss and a regularizer see; arrays have one leading axis `[sample]`.
 
     Attributes:
-      observation: normalized observations.
-      action: *raw* actions (before squashing).
-      behavior_log_prob: log-probability under the policy that acted.
-      behavior_value: value estimate when the batch was collected.
-      advantage: normalized advantage.
-      target: value target.
-      log_prob: log-probability under the policy in training (carries the gradient).
-      value: value estimate in training (carries the gradient).
-      entropy: entropy of the policy in training (carries the gradient).
-      distribution: the ``ActionDistribution`` in training.
-      proximal_log_prob: log-probability under the anchor, a constant; None without one.
-      step: gradient steps taken so far (for schedules).
-      key: random key of this gradient step.
+        observation: normalized observations.
+        action: *raw* actions (before squashing).
+        behavior_log_prob: log-probability under the policy that acted.
+        behavior_value: value estimate when the batch was collected.
+        advantage: normalized advantage.
+        target: value target.
+        log_prob: log-probability under the policy in training (carries the gradient).
+        value: value estimate in training (carries the gradient).
+        entropy: entropy of the policy in training (carries the gradient).
+        distribution: the `ActionDistribution` in training.
+        proximal_log_prob: log-probability under the anchor, a constant; None without one.
+        step: gradient steps taken so far (for schedules).
+        key: random key of this gradient step.
     """
 
     observation: PyTree
@@ -85,7 +85,7 @@ PerSample = Callable[[Minibatch], Float[Array, " sample"]]
 
 
 def clipped_surrogate(clip: Scalar | optax.Schedule = 0.2) -> PerSample:
-    """The clipped surrogate of PPO; ``clip`` is a number or a schedule of the gradient step."""
+    """The clipped surrogate of PPO; `clip` is a number or a schedule of the gradient step."""
 
     def surrogate(batch: Minibatch) -> Float[Array, " sample"]:
         epsilon = _at(clip, batch.step)
@@ -142,46 +142,46 @@ def learner(
     initial_kl_coefficient: Scalar = 1.0,
     anchor: controllers.Controller | None = None,
 ) -> Learner:
-    """PPO as a ``Learner``.
+    """PPO as a `Learner`.
 
     The objective, each term named in the metrics, is::
 
         mean(surrogate) + value_coefficient · mean(value_loss) + Σ coefficient · mean(regularizer)
 
-    Every number may be a traced array, so a sweep is a ``vmap`` over them; sizes, counts and names are static.
+    Every number may be a traced array, so a sweep is a `vmap` over them; sizes, counts and names are static.
 
     Args:
-      policy: ``init``/``apply`` of the policy; ``apply`` returns an ``ActionDistribution``.
-      critic: ``init``/``apply`` of the value function.
-      optimizer: transformation of the gradient of ``{"torso", "policy", "critic"}``; gradient clipping and
-        schedules belong into it.
-      torso: features shared by policy and critic; both then see features instead of observations.
-      discount: γ.
-      lambda_: λ of the advantage estimator.
-      update_epochs: passes over the rollout (static).
-      num_minibatches: minibatches of each pass; divides ``time · env`` (static).
-      clip: ε of the default surrogate and of the clip fraction that is reported; a number or a schedule of the step.
-      surrogate: per-sample policy loss; the default is ``clipped_surrogate(clip)``.
-      value_loss: per-sample value loss.
-      value_coefficient: weight of the value loss.
-      regularizers: name -> (coefficient, per-sample penalty), for example ``{"entropy": (0.01, negative_entropy)}``.
-      advantage_estimator: called as ``rlx.returns.gae`` is.
-      normalize_advantage: ``"minibatch"``, ``"batch"`` or ``"none"`` (static).
-      normalize_observation: by running moments. An update uses the moments that acted, so that the ratio of the first
-        step is exactly one, and takes in the new observations at its end.
-      normalize_reward: divide rewards by the running standard deviation of the discounted return.
-      reward_scale: multiplies rewards after that.
-      target_kl: stop the gradient steps of an update once the approximate KL of a minibatch exceeds 1.5 times this.
-      adaptive_kl: a controller (``rlx.controllers.adaptive_kl``) that sets the coefficient of a KL penalty.
-      initial_kl_coefficient: where that coefficient starts.
-      anchor: a controller of parameters (``rlx.controllers.ewma_params``) whose policy surrogates see as
-        ``proximal_log_prob``; it takes in the parameters before every gradient step.
+        policy: `init`/`apply` of the policy; `apply` returns an `ActionDistribution`.
+        critic: `init`/`apply` of the value function.
+        optimizer: transformation of the gradient of `{"torso", "policy", "critic"}`; gradient clipping and
+            schedules belong into it.
+        torso: features shared by policy and critic; both then see features instead of observations.
+        discount: γ.
+        lambda_: λ of the advantage estimator.
+        update_epochs: passes over the rollout (static).
+        num_minibatches: minibatches of each pass; divides `time · env` (static).
+        clip: ε of the default surrogate and of the clip fraction that is reported; a number or a schedule of the step.
+        surrogate: per-sample policy loss; the default is `clipped_surrogate(clip)`.
+        value_loss: per-sample value loss.
+        value_coefficient: weight of the value loss.
+        regularizers: name -> (coefficient, per-sample penalty), for example `{"entropy": (0.01, negative_entropy)}`.
+        advantage_estimator: called as `rlx.returns.gae` is.
+        normalize_advantage: `"minibatch"`, `"batch"` or `"none"` (static).
+        normalize_observation: by running moments. An update uses the moments that acted, so that the ratio of the first
+            step is exactly one, and takes in the new observations at its end.
+        normalize_reward: divide rewards by the running standard deviation of the discounted return.
+        reward_scale: multiplies rewards after that.
+        target_kl: stop the gradient steps of an update once the approximate KL of a minibatch exceeds 1.5 times this.
+        adaptive_kl: a controller (`rlx.controllers.adaptive_kl`) that sets the coefficient of a KL penalty.
+        initial_kl_coefficient: where that coefficient starts.
+        anchor: a controller of parameters (`rlx.controllers.ewma_params`) whose policy surrogates see as
+            `proximal_log_prob`; it takes in the parameters before every gradient step.
 
     Returns:
-      A ``Learner`` whose state is a ``PPOState``.
+        A `Learner` whose state is a `PPOState`.
 
     Raises:
-      ValueError: an unknown ``normalize_advantage``; counts below one; minibatches that do not divide the batch.
+        ValueError: an unknown `normalize_advantage`; counts below one; minibatches that do not divide the batch.
     """
     if normalize_advantage not in ("minibatch", "batch", "none"):
         raise ValueError(f"normalize_advantage must be minibatch, batch or none; got {normalize_advantage!r}")

@@ -13,39 +13,39 @@ from rlx import reduce
 class Batch(NamedTuple):
     """Groups of responses to prompts, and what slots may use of them.
 
-    Arrays along tokens are ``[prompt, group, time]``, those of sequences ``[prompt, group]``. In ``Method.loss``
-    ``log_prob``, ``entropy``, ``logits`` and ``value`` carry the gradient; all else is constant.
+    Arrays along tokens are `[prompt, group, time]`, those of sequences `[prompt, group]`. In `Method.loss`
+    `log_prob`, `entropy`, `logits` and `value` carry the gradient; all else is constant.
 
     Attributes:
-      prompt: tokens of the prompts, padded on the left ``[prompt, group, prompt_time]``.
-      prompt_where: True at their real tokens.
-      token: tokens of the responses; a multi-turn task's replies are among them.
-      present: True at real tokens of the response, replies included.
-      where: True at the policy's own tokens, the ones that are learned from.
-      reward: of the sequence.
-      correct: whether the verifier accepts it.
-      answer: a number for the final answer, equal for equal answers; −1 where there is none.
-      first_error: index of the first token of the first wrong step; the length of ``time`` where none is wrong.
-      step: number of the step of reasoning that a token belongs to; −1 outside of any.
-      advantage: of tokens.
-      log_prob: of the tokens under the policy in training, at temperature 1.
-      behavior_log_prob: of the tokens under the policy that sampled, at temperature 1.
-      reference_log_prob: of the tokens under the reference; None unless the method uses it.
-      entropy: of the policy in training at each token.
-      behavior_entropy: of the policy that sampled.
-      logits: of the policy in training; None unless the method uses distributions, as are the two below.
-      behavior_logits: of the policy that sampled.
-      reference_logits: of the reference.
-      value: of the critic in training, before each token; None unless the method uses values.
-      behavior_value: of the critic before this update.
-      key: of this gradient step.
-      update: updates done before.
-      memory: the method's state.
-      extras: what ``Method.remember`` notes for the loss; arrays with the leading axis ``[prompt]``.
-      solution: tokens of the task's own solution ``[prompt, time]``; None unless the method uses it, as are these:
-      solution_present: True at its real tokens.
-      solution_where: True at those of them that a policy would have written.
-      solution_log_prob: of them under the policy that sampled.
+        prompt: tokens of the prompts, padded on the left `[prompt, group, prompt_time]`.
+        prompt_where: True at their real tokens.
+        token: tokens of the responses; a multi-turn task's replies are among them.
+        present: True at real tokens of the response, replies included.
+        where: True at the policy's own tokens, the ones that are learned from.
+        reward: of the sequence.
+        correct: whether the verifier accepts it.
+        answer: a number for the final answer, equal for equal answers; −1 where there is none.
+        first_error: index of the first token of the first wrong step; the length of `time` where none is wrong.
+        step: number of the step of reasoning that a token belongs to; −1 outside of any.
+        advantage: of tokens.
+        log_prob: of the tokens under the policy in training, at temperature 1.
+        behavior_log_prob: of the tokens under the policy that sampled, at temperature 1.
+        reference_log_prob: of the tokens under the reference; None unless the method uses it.
+        entropy: of the policy in training at each token.
+        behavior_entropy: of the policy that sampled.
+        logits: of the policy in training; None unless the method uses distributions, as are the two below.
+        behavior_logits: of the policy that sampled.
+        reference_logits: of the reference.
+        value: of the critic in training, before each token; None unless the method uses values.
+        behavior_value: of the critic before this update.
+        key: of this gradient step.
+        update: updates done before.
+        memory: the method's state.
+        extras: what `Method.remember` notes for the loss; arrays with the leading axis `[prompt]`.
+        solution: tokens of the task's own solution `[prompt, time]`; None unless the method uses it, as are these:
+        solution_present: True at its real tokens.
+        solution_where: True at those of them that a policy would have written.
+        solution_log_prob: of them under the policy that sampled.
     """
 
     prompt: Int[Array, "prompt group prompt_time"]
@@ -90,14 +90,14 @@ class Batch(NamedTuple):
 
 
 def step_diagnostics(batch: Batch) -> dict[str, Float[Array, ""]]:
-    """Of a gradient step: ``entropy``, and how far the policy is from the one that sampled.
+    """Of a gradient step: `entropy`, and how far the policy is from the one that sampled.
 
     Returns:
-      ``entropy`` (nats per token), ``behavior_kl`` (unbiased estimate per token), ``log_ratio_max`` (largest absolute
-      value), ``log_ratio_q01`` and ``log_ratio_q99`` (quantiles over the tokens), ``effective_sample_size`` (of the
-      tokens' ratios, as a share of the tokens), and ``ratio_above`` and
-      ``ratio_below``: shares of the tokens of positive advantage whose ratio exceeds 1.2, and of those of negative
-      advantage whose ratio is below 0.8, which a clipped surrogate would no longer follow.
+        `entropy` (nats per token), `behavior_kl` (unbiased estimate per token), `log_ratio_max` (largest absolute
+        value), `log_ratio_q01` and `log_ratio_q99` (quantiles over the tokens), `effective_sample_size` (of the
+        tokens' ratios, as a share of the tokens), and `ratio_above` and
+        `ratio_below`: shares of the tokens of positive advantage whose ratio exceeds 1.2, and of those of negative
+        advantage whose ratio is below 0.8, which a clipped surrogate would no longer follow.
     """
     log_ratio = jnp.where(batch.where, batch.log_prob - batch.behavior_log_prob, 0.0)
     ratio = jnp.exp(log_ratio)
@@ -124,10 +124,10 @@ def batch_diagnostics(batch: Batch) -> dict[str, Float[Array, ""]]:
     """Of a sampled batch.
 
     Returns:
-      ``reward`` and ``accuracy`` of the samples, ``degenerate`` (share of groups whose rewards are all equal),
-      ``response_length`` (own tokens), ``covariance`` of the tokens' log-probabilities and advantages, whose sign is
-      that of the coming change of entropy, reversed, and ``entropy_quarter_1`` to ``_4`` of the sampling policy, in
-      the first to the last quarter of each response.
+        `reward` and `accuracy` of the samples, `degenerate` (share of groups whose rewards are all equal),
+        `response_length` (own tokens), `covariance` of the tokens' log-probabilities and advantages, whose sign is
+        that of the coming change of entropy, reversed, and `entropy_quarter_1` to `_4` of the sampling policy, in
+        the first to the last quarter of each response.
     """
     log_prob, advantage = batch.behavior_log_prob, batch.advantage
     mean = lambda x, where=batch.where: reduce.token_mean(x, where=where)

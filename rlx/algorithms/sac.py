@@ -1,10 +1,10 @@
 """Soft actor-critic, and with its slots the offline methods that are built on it.
 
 References:
-  Haarnoja, Zhou, Abbeel, Levine (2018). Soft Actor-Critic: Off-Policy Maximum Entropy Deep Reinforcement Learning with
-  a Stochastic Actor. arXiv:1801.01290.
-  Haarnoja, Zhou, Hartikainen, Tucker, Ha, Tan, Kumar, Zhu, Gupta, Abbeel, Levine (2018). Soft Actor-Critic Algorithms
-  and Applications. arXiv:1812.05905.
+    Haarnoja, Zhou, Abbeel, Levine (2018). Soft Actor-Critic: Off-Policy Maximum Entropy Deep Reinforcement Learning
+    with a Stochastic Actor. arXiv:1801.01290.
+    Haarnoja, Zhou, Hartikainen, Tucker, Ha, Tan, Kumar, Zhu, Gupta, Abbeel, Levine (2018). Soft Actor-Critic Algorithms
+    and Applications. arXiv:1812.05905.
 """
 
 from __future__ import annotations
@@ -68,36 +68,37 @@ def learner(
         y   = r + γ·(1 − terminated)·(min_i Q̄_i(s', a') − α·log π(a'|s') − target_penalty),   a' ~ π(·|s')
         L_Q = Σ_i mean (Q_i(s, a) − y)² + critic_penalty
 
-    The slots are functions of a ``rlx.algorithms.actor_critic.Step``. With a larger ensemble it is SAC-N, and EDAC with
-    ``ensemble_gradient_diversity`` of ``action_gradient`` for a ``critic_penalty``; with ``conservative_q`` CQL.
+    The slots are functions of a `rlx.algorithms.actor_critic.Step`. With a larger ensemble it is SAC-N, and EDAC with
+    `ensemble_gradient_diversity` of `action_gradient` for a `critic_penalty`; with `conservative_q` CQL.
 
     Args:
-      policy: network that gives an ``ActionDistribution``, such as ``rlx.policies.policy(space, kind="tanh")``.
-      critic: ensemble of action values, such as ``rlx.policies.action_critic``.
-      actor_optimizer: transformation of the policy's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      temperature_optimizer: transformation of the gradient of log α; None keeps α where it starts.
-      discount: γ.
-      tau: how far the target critics move towards the critics in an update.
-      initial_temperature: α at the start.
-      target_entropy: H̄ in nats, of actions in the units of the environment; None: minus the number of their dimensions.
-      reward_scale: multiplies rewards.
-      backup_entropy: whether targets hold the entropy of the next action (static).
-      target_actions: how many next actions are drawn, the best of which counts (static).
-      actor_q: value that the actor maximizes: the ``"min"`` of the critics, the ``"mean"`` or that of the ``"first"``
-        (static).
-      target_penalty: taken from the value of the next action ``[sample]``.
-      critic_penalty: added to the critics' loss, ``[sample]`` or ``[ensemble, sample]``.
-      actor_penalty: added to the actor's loss ``[sample]``.
-      auxiliary: further models, trained after each step of the critics. Their notes reach the next update only through
-        their state, since the policy's step comes first.
-      added: slots of further methods, which are added to these, such as ``rlx.algorithms.offline.bisimulation``.
+        policy: network that gives an `ActionDistribution`, such as `rlx.policies.policy(space, kind="tanh")`.
+        critic: ensemble of action values, such as `rlx.policies.action_critic`.
+        actor_optimizer: transformation of the policy's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        temperature_optimizer: transformation of the gradient of log α; None keeps α where it starts.
+        discount: γ.
+        tau: how far the target critics move towards the critics in an update.
+        initial_temperature: α at the start.
+        target_entropy: H̄ in nats, of actions in the units of the environment; None: minus the number of their
+            dimensions.
+        reward_scale: multiplies rewards.
+        backup_entropy: whether targets hold the entropy of the next action (static).
+        target_actions: how many next actions are drawn, the best of which counts (static).
+        actor_q: value that the actor maximizes: the `"min"` of the critics, the `"mean"` or that of the `"first"`
+            (static).
+        target_penalty: taken from the value of the next action `[sample]`.
+        critic_penalty: added to the critics' loss, `[sample]` or `[ensemble, sample]`.
+        actor_penalty: added to the actor's loss `[sample]`.
+        auxiliary: further models, trained after each step of the critics. Their notes reach the next update only
+            through their state, since the policy's step comes first.
+        added: slots of further methods, which are added to these, such as `rlx.algorithms.offline.bisimulation`.
 
     Returns:
-      A ``Learner`` whose state is an ``ActorCriticState``.
+        A `Learner` whose state is an `ActorCriticState`.
 
     Raises:
-      ValueError: an unknown ``actor_q``; ``target_actions`` below one.
+        ValueError: an unknown `actor_q`; `target_actions` below one.
     """
     check_choice("actor_q", actor_q, tuple(ENSEMBLE_VALUES))
     if target_actions < 1:

@@ -1,7 +1,7 @@
 """Supervised fine-tuning on responses: the warm-up before a policy is rewarded for its own.
 
 References:
-  Ouyang et al. (2022). Training Language Models to Follow Instructions with Human Feedback. arXiv:2203.02155.
+    Ouyang et al. (2022). Training Language Models to Follow Instructions with Human Feedback. arXiv:2203.02155.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class SFT(NamedTuple):
     """Supervised fine-tuning as pure functions.
 
     Attributes:
-      init: ``policy_params -> state``.
-      update: ``(state, batch, key) -> (state, metrics)``: one gradient step on the tokens where ``batch.where``.
-      config: structure of the policy.
+        init: `policy_params -> state`.
+        update: `(state, batch, key) -> (state, metrics)`: one gradient step on the tokens where `batch.where`.
+        config: structure of the policy.
     """
 
     init: Callable[[PyTree], SFTState]
@@ -53,10 +53,10 @@ def learner(
     """Maximum likelihood of responses: −log π(token), averaged over all tokens of a batch.
 
     Args:
-      config: structure of the policy.
-      optimizer: of what is learned.
-      model: from what is learned to the policy's parameters, as of ``grpo.learner``.
-      remat: static; recompute layers in the backward pass, for less memory.
+        config: structure of the policy.
+        optimizer: of what is learned.
+        model: from what is learned to the policy's parameters, as of `grpo.learner`.
+        remat: static; recompute layers in the backward pass, for less memory.
     """
 
     def init(policy_params: PyTree) -> SFTState:

@@ -1,7 +1,7 @@
 """Twin delayed deterministic policy gradient, and with its slots the offline methods that are built on it.
 
 References:
-  Fujimoto, van Hoof, Meger (2018). Addressing Function Approximation Error in Actor-Critic Methods. arXiv:1802.09477.
+    Fujimoto, van Hoof, Meger (2018). Addressing Function Approximation Error in Actor-Critic Methods. arXiv:1802.09477.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def learner(
 ) -> Learner:
     """A TD3 learner, on-line or from a dataset.
 
-    One update is ``policy_delay`` steps of the critics, each on a minibatch of its own, then one step of the actor and
+    One update is `policy_delay` steps of the critics, each on a minibatch of its own, then one step of the actor and
     of all target networks::
 
         a'      = clip(π̄(s') + clip(ε, −c, c), low, high)
@@ -69,37 +69,37 @@ def learner(
         L_Q     = Σ_i mean (Q_i(s, a) − y)² + critic_penalty
         L_π     = mean −λ·Q_1(s, π(s)) + actor_penalty,   λ = 1, or value_scale / mean |Q_1(s, π(s))|
 
-    The slots are functions of a ``rlx.algorithms.actor_critic.Step``. With ``value_scale=2.5`` and an ``actor_penalty``
-    of ``action_distance(step.action, step.batch.action)`` it is TD3+BC.
+    The slots are functions of a `rlx.algorithms.actor_critic.Step`. With `value_scale=2.5` and an `actor_penalty`
+    of `action_distance(step.action, step.batch.action)` it is TD3+BC.
 
     Args:
-      actor: network that gives an action within the bounds, such as ``rlx.policies.deterministic``.
-      critic: ensemble of action values, such as ``rlx.policies.action_critic``.
-      actor_optimizer: transformation of the actor's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      low: smallest action, a number or an array ``[action]``.
-      high: largest action.
-      discount: γ.
-      tau: how far the target networks move towards the networks in an update.
-      policy_delay: critic steps, and minibatches, of one update (static).
-      smoothing_std: standard deviation of the noise on the target policy, in units of half the action's range.
-      smoothing_clip: its largest value c, in the same units.
-      exploration_std: standard deviation of the noise on actions taken, in the same units.
-      reward_scale: multiplies rewards.
-      value_scale: mean absolute size of the actor's loss; None leaves values as they are.
-      actor_q: value that the actor maximizes: of the ``"first"`` critic, the ``"min"`` or the ``"mean"`` (static).
-      target_penalty: taken from the value of the next action ``[sample]``.
-      critic_penalty: added to the critics' loss, ``[sample]`` or ``[ensemble, sample]``.
-      actor_penalty: added to the actor's loss ``[sample]``.
-      auxiliary: further models, trained after each step of the critics.
-      added: slots of further methods, which are added to these, such as ``rlx.algorithms.offline.bisimulation``.
+        actor: network that gives an action within the bounds, such as `rlx.policies.deterministic`.
+        critic: ensemble of action values, such as `rlx.policies.action_critic`.
+        actor_optimizer: transformation of the actor's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        low: smallest action, a number or an array `[action]`.
+        high: largest action.
+        discount: γ.
+        tau: how far the target networks move towards the networks in an update.
+        policy_delay: critic steps, and minibatches, of one update (static).
+        smoothing_std: standard deviation of the noise on the target policy, in units of half the action's range.
+        smoothing_clip: its largest value c, in the same units.
+        exploration_std: standard deviation of the noise on actions taken, in the same units.
+        reward_scale: multiplies rewards.
+        value_scale: mean absolute size of the actor's loss; None leaves values as they are.
+        actor_q: value that the actor maximizes: of the `"first"` critic, the `"min"` or the `"mean"` (static).
+        target_penalty: taken from the value of the next action `[sample]`.
+        critic_penalty: added to the critics' loss, `[sample]` or `[ensemble, sample]`.
+        actor_penalty: added to the actor's loss `[sample]`.
+        auxiliary: further models, trained after each step of the critics.
+        added: slots of further methods, which are added to these, such as `rlx.algorithms.offline.bisimulation`.
 
     Returns:
-      A ``Learner`` whose state is an ``ActorCriticState``; it takes ``policy_delay`` minibatches, one after the other
-      along the leading axis, for an update.
+        A `Learner` whose state is an `ActorCriticState`; it takes `policy_delay` minibatches, one after the other
+        along the leading axis, for an update.
 
     Raises:
-      ValueError: an unknown ``actor_q``; ``policy_delay`` below one; a batch that it does not divide.
+        ValueError: an unknown `actor_q`; `policy_delay` below one; a batch that it does not divide.
     """
     check_choice("actor_q", actor_q, tuple(ENSEMBLE_VALUES))
     if policy_delay < 1:

@@ -1,4 +1,4 @@
-"""Policies, critics and torsos as ``init``/``apply`` functions, and their action distributions."""
+"""Policies, critics and torsos as `init`/`apply` functions, and their action distributions."""
 
 from rlx.policies.anchors import seek_anchor, transductive_product
 from rlx.policies.decision_transformer import DecisionTransformer, decision_transformer

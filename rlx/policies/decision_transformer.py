@@ -1,8 +1,8 @@
 """A policy that reads the latest steps and the return that is still wanted: a causal transformer over both.
 
 References:
-  Chen, Lu, Rajeswaran, Lee, Grover, Laskin, Abbeel, Srinivas, Mordatch (2021). Decision Transformer: Reinforcement
-  Learning via Sequence Modeling. arXiv:2106.01345.
+    Chen, Lu, Rajeswaran, Lee, Grover, Laskin, Abbeel, Srinivas, Mordatch (2021). Decision Transformer: Reinforcement
+    Learning via Sequence Modeling. arXiv:2106.01345.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class DecisionTransformer(nn.Module):
     """Actions before squashing, from tokens (R̂_t, s_t, a_t) of each step; read at the s_t.
 
     Attributes:
-      action_size: dimensions of an action.
-      num_timesteps: steps of an episode that have an embedding of their own; later ones share the last.
-      embedding_size: width of a token.
-      num_layers: blocks.
-      num_heads: heads of each block's attention.
-      attention_dropout: of the attention's weights.
-      residual_dropout: of what a block adds.
-      embedding_dropout: of the tokens.
+        action_size: dimensions of an action.
+        num_timesteps: steps of an episode that have an embedding of their own; later ones share the last.
+        embedding_size: width of a token.
+        num_layers: blocks.
+        num_heads: heads of each block's attention.
+        attention_dropout: of the attention's weights.
+        residual_dropout: of what a block adds.
+        embedding_dropout: of the tokens.
     """
 
     action_size: int
@@ -87,9 +87,9 @@ class DecisionTransformer(nn.Module):
 
 
 def decision_transformer(action_space: gymnasium.spaces.Space, **options) -> Network:
-    """A policy over the steps of a sequence: ``apply`` gives the action of each, within the bounds of a ``Box``.
+    """A policy over the steps of a sequence: `apply` gives the action of each, within the bounds of a `Box`.
 
-    ``init(key, observation, action, return_to_go, timestep, where)`` and ``apply(params, <the same>, key=None)`` take
+    `init(key, observation, action, return_to_go, timestep, where)` and `apply(params, <the same>, key=None)` take
     sequences::
 
         observation   s [*batch, time, observation]
@@ -103,11 +103,11 @@ def decision_transformer(action_space: gymnasium.spaces.Space, **options) -> Net
     dropout.
 
     Args:
-      action_space: a bounded ``Box`` with one axis.
-      **options: those of ``DecisionTransformer``.
+        action_space: a bounded `Box` with one axis.
+        **options: those of `DecisionTransformer`.
 
     Raises:
-      ValueError: the space is not a ``Box`` with one axis, or is unbounded; heads that do not divide the width.
+        ValueError: the space is not a `Box` with one axis, or is unbounded; heads that do not divide the width.
     """
     module = DecisionTransformer(box_size(action_space), **options)
     if module.embedding_size % module.num_heads:

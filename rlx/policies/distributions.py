@@ -19,10 +19,10 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 def mode(distribution: dist.Distribution) -> Array:
     """The most probable value of a numpyro distribution, which has no rule of its own for this.
 
-    Add one for another distribution with ``mode.register``.
+    Add one for another distribution with `mode.register`.
 
     Raises:
-      TypeError: no rule is known for this distribution.
+        TypeError: no rule is known for this distribution.
     """
     raise TypeError(
         f"no mode is known for {type(distribution).__name__}: add a rule with "
@@ -55,14 +55,14 @@ def _(distribution: dist.Beta) -> Array:
 @partial(jax.tree_util.register_dataclass, data_fields=["base", "low", "high"], meta_fields=["kind"])
 @dataclasses.dataclass(frozen=True)
 class ActionDistribution:
-    """Distribution of an action: ``action = squash(raw)``, ``raw ~ base``.
+    """Distribution of an action: `action = squash(raw)`, `raw ~ base`.
 
     Attributes:
-      base: numpyro distribution over the raw action, event shape = the action's.
-      low: lower bounds ``[*action]`` (ignored by ``kind="identity"``).
-      high: upper bounds ``[*action]``.
-      kind: ``"identity"`` (discrete or unbounded), ``"clip"`` (the density stays that of the raw action),
-        ``"tanh"`` (raw in R, action = low + (high-low)·(tanh(raw)+1)/2) or ``"affine"`` (raw in (0, 1)).
+        base: numpyro distribution over the raw action, event shape = the action's.
+        low: lower bounds `[*action]` (ignored by `kind="identity"`).
+        high: upper bounds `[*action]`.
+        kind: `"identity"` (discrete or unbounded), `"clip"` (the density stays that of the raw action),
+            `"tanh"` (raw in R, action = low + (high-low)·(tanh(raw)+1)/2) or `"affine"` (raw in (0, 1)).
     """
 
     base: dist.Distribution
@@ -71,11 +71,11 @@ class ActionDistribution:
     kind: str = "identity"
 
     def sample(self, key: PRNGKeyArray) -> Array:
-        """A raw action, ``[*batch, *action]``."""
+        """A raw action, `[*batch, *action]`."""
         return self.base.sample(key)
 
     def mode(self) -> Array:
-        """The raw action of highest density under ``base``."""
+        """The raw action of highest density under `base`."""
         return mode(self.base)
 
     def action(self, raw: Array) -> Array:
@@ -88,14 +88,14 @@ class ActionDistribution:
         return self.low + (self.high - self.low) * unit
 
     def log_prob(self, raw: Array) -> Float[Array, "*batch"]:
-        """Log-density of ``action(raw)`` (of ``raw`` itself when clipped), in nats."""
+        """Log-density of `action(raw)` (of `raw` itself when clipped), in nats."""
         return self.base.log_prob(raw) - self._log_det(raw)
 
     def entropy(self, key: PRNGKeyArray) -> Float[Array, "*batch"]:
         """Differential (or Shannon) entropy in nats.
 
-        Exact where ``base`` has a closed form; a squashed one adds the one-sample estimate of E[log |det J|]
-        (reparameterized, so its gradient is unbiased), for which ``key`` is used.
+        Exact where `base` has a closed form; a squashed one adds the one-sample estimate of E[log |det J|]
+        (reparameterized, so its gradient is unbiased), for which `key` is used.
         """
         if self.kind == "tanh":
             return self.base.entropy() + self._log_det(self.base.rsample(key))
@@ -115,7 +115,7 @@ class ActionDistribution:
 
 
 def categorical(logits: Float[Array, "*batch actions"]) -> ActionDistribution:
-    """Categorical distribution over ``actions`` choices; raw action and action are the index (int32)."""
+    """Categorical distribution over `actions` choices; raw action and action are the index (int32)."""
     return ActionDistribution(dist.CategoricalLogits(logits=logits))
 
 
@@ -127,7 +127,7 @@ def gaussian(
     *,
     squash: str = "clip",
 ) -> ActionDistribution:
-    """Diagonal Gaussian over the raw action; ``squash`` is ``"identity"``, ``"clip"`` or ``"tanh"``."""
+    """Diagonal Gaussian over the raw action; `squash` is `"identity"`, `"clip"` or `"tanh"`."""
     return ActionDistribution(dist.Normal(mean, std).to_event(1), low, high, squash)
 
 
@@ -137,5 +137,5 @@ def beta(
     low: PyTree = -1.0,
     high: PyTree = 1.0,
 ) -> ActionDistribution:
-    """Independent Beta distributions stretched onto ``[low, high]``."""
+    """Independent Beta distributions stretched onto `[low, high]`."""
     return ActionDistribution(dist.Beta(concentration1, concentration0).to_event(1), low, high, "affine")

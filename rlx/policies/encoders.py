@@ -16,10 +16,10 @@ class EncodedCritic(NamedTuple):
     """An ensemble of action values Q_i(φ_i(s), a), every member with an encoder of its own.
 
     Attributes:
-      critic: the ensemble, as `rlx.policies.action_critic` makes them.
-      encode: ``(params of the critic, observation) -> φ_i(s) [ensemble, *batch, feature]``.
-      feature_size: dimensions of φ.
-      num: members.
+        critic: the ensemble, as `rlx.policies.action_critic` makes them.
+        encode: `(params of the critic, observation) -> φ_i(s) [ensemble, *batch, feature]`.
+        feature_size: dimensions of φ.
+        num: members.
     """
 
     critic: Network
@@ -39,12 +39,12 @@ def encoded_critic(
     """Action values of linear features of an observation and the action.
 
     Args:
-      encoder_sizes: widths of the hidden layers of φ.
-      hidden_sizes: widths of the hidden layers of Q.
-      feature_size: dimensions of φ.
-      num: members of the ensemble.
-      **options: those of ``rlx.policies.MLP`` for Q; activation is relu and initialization uniform, unless given, and
-        in φ.
+        encoder_sizes: widths of the hidden layers of φ.
+        hidden_sizes: widths of the hidden layers of Q.
+        feature_size: dimensions of φ.
+        num: members of the ensemble.
+        **options: those of `rlx.policies.MLP` for Q; activation is relu and initialization uniform, unless given, and
+            in φ.
     """
     usual = {"activation": "relu", "initialization": "uniform"}
     encoder, head = MLP(encoder_sizes, feature_size, **usual), MLP(hidden_sizes, 1, **usual | options)

@@ -9,23 +9,23 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 
 def orthogonal(scale: float = 1.0):
-    """A random orthogonal matrix (Haar distributed) times ``scale``; its shorter side is orthonormal.
+    """A random orthogonal matrix (Haar distributed) times `scale`; its shorter side is orthonormal.
 
-    Same distribution as ``flax.linen.initializers.orthogonal``, by a product of random reflections instead of a QR
-    decomposition: two batched QR decompositions that run at once, as a ``vmap`` over seeds makes them, can wait for
+    Same distribution as `flax.linen.initializers.orthogonal`, by a product of random reflections instead of a QR
+    decomposition: two batched QR decompositions that run at once, as a `vmap` over seeds makes them, can wait for
     each other for ever on a CPU (jaxlib 0.10: both hold the threads that their own parts are queued for).
 
     Args:
-      scale: gain.
+        scale: gain.
 
     Returns:
-      ``init(key, shape, dtype) -> [rows, columns]``.
+        `init(key, shape, dtype) -> [rows, columns]`.
 
     References:
-      Stewart (1980). The Efficient Generation of Random Orthogonal Matrices with an Application to Condition
-      Estimators. SIAM Journal on Numerical Analysis 17(3).
-      Saxe, McClelland, Ganguli (2014). Exact solutions to the nonlinear dynamics of learning in deep linear neural
-      networks. arXiv:1312.6120.
+        Stewart (1980). The Efficient Generation of Random Orthogonal Matrices with an Application to Condition
+        Estimators. SIAM Journal on Numerical Analysis 17(3).
+        Saxe, McClelland, Ganguli (2014). Exact solutions to the nonlinear dynamics of learning in deep linear neural
+        networks. arXiv:1312.6120.
     """
 
     def init(key: PRNGKeyArray, shape: tuple[int, int], dtype: DTypeLike = jnp.float32) -> Float[Array, "rows columns"]:

@@ -1,4 +1,4 @@
-"""Networks as plain ``init``/``apply`` functions, and policies and critics made of them.
+"""Networks as plain `init`/`apply` functions, and policies and critics made of them.
 
 The builders use flax modules; a network of any other library fits by giving the same two functions.
 """
@@ -35,10 +35,10 @@ _OFF_POLICY = {"activation": "relu", "initialization": "uniform"}
 
 
 class Network(NamedTuple):
-    """A function with parameters: ``init(key, observation) -> params``, ``apply(params, observation)``.
+    """A function with parameters: `init(key, observation) -> params`, `apply(params, observation)`.
 
-    What ``apply`` returns says what the network is: an ``ActionDistribution`` for a policy, an action for a
-    deterministic one, values ``[*batch]`` for a critic, features ``[*batch, features]`` for a torso. Critics of actions
+    What `apply` returns says what the network is: an `ActionDistribution` for a policy, an action for a
+    deterministic one, values `[*batch]` for a critic, features `[*batch, features]` for a torso. Critics of actions
     take the action as a further argument of both functions.
     """
 
@@ -50,16 +50,16 @@ class MLP(nn.Module):
     """Multi-layer perceptron.
 
     Attributes:
-      hidden_sizes: widths of the hidden layers.
-      output_size: width of the linear output layer; None ends with the last hidden activation (a torso).
-      activation: a key of ``ACTIVATIONS``.
-      output_scale: gain of the output layer's orthogonal initialization.
-      layer_norm: normalize before every activation.
-      normalize_after: normalize after every activation rather than before.
-      initialization: ``"orthogonal"`` with biases of zero, ``"uniform"``: kernels and biases within ±1/√inputs,
-        as PyTorch has it, or ``"lecun_uniform"``: kernels within ±√(3/inputs) and biases of zero, as Brax has it.
-      hidden_bias: where the biases of hidden layers start instead.
-      output_bound: draw kernel and bias of the output layer uniformly within ± this instead.
+        hidden_sizes: widths of the hidden layers.
+        output_size: width of the linear output layer; None ends with the last hidden activation (a torso).
+        activation: a key of `ACTIVATIONS`.
+        output_scale: gain of the output layer's orthogonal initialization.
+        layer_norm: normalize before every activation.
+        normalize_after: normalize after every activation rather than before.
+        initialization: `"orthogonal"` with biases of zero, `"uniform"`: kernels and biases within ±1/√inputs,
+            as PyTorch has it, or `"lecun_uniform"`: kernels within ±√(3/inputs) and biases of zero, as Brax has it.
+        hidden_bias: where the biases of hidden layers start instead.
+        output_bound: draw kernel and bias of the output layer uniformly within ± this instead.
     """
 
     hidden_sizes: Sequence[int]
@@ -105,29 +105,29 @@ def _uniform(bound: float):
 
 
 def from_flax(module: nn.Module) -> Network:
-    """A flax module as a ``Network``."""
+    """A flax module as a `Network`."""
     return Network(module.init, module.apply)
 
 
 def torso(hidden_sizes: Sequence[int] = (256, 256), **options) -> Network:
-    """A shared torso: an MLP that ends with its last hidden activation (options: those of ``MLP``)."""
+    """A shared torso: an MLP that ends with its last hidden activation (options: those of `MLP`)."""
     return from_flax(MLP(hidden_sizes, **options))
 
 
 def critic(hidden_sizes: Sequence[int] = (256, 256), **options) -> Network:
-    """A state-value network: ``apply(params, observation) -> [*batch]`` (options: those of ``MLP``)."""
+    """A state-value network: `apply(params, observation) -> [*batch]` (options: those of `MLP`)."""
     module = MLP(hidden_sizes, 1, **options)
     return Network(module.init, lambda params, observation: module.apply(params, observation)[..., 0])
 
 
 def ensemble(network: Network, num: int = 2) -> Network:
-    """A network whose outputs get a leading axis ``[ensemble]``, its members differing by their initialization.
+    """A network whose outputs get a leading axis `[ensemble]`, its members differing by their initialization.
 
-    Every parameter has that leading axis too, so that ``apply`` on a part of them is that part of the ensemble.
+    Every parameter has that leading axis too, so that `apply` on a part of them is that part of the ensemble.
 
     Args:
-      network: one member; ``apply`` gives arrays.
-      num: number of members.
+        network: one member; `apply` gives arrays.
+        num: number of members.
     """
     return Network(
         init=lambda key, *inputs: jax.vmap(lambda one: network.init(one, *inputs))(jax.random.split(key, num)),
@@ -136,16 +136,16 @@ def ensemble(network: Network, num: int = 2) -> Network:
 
 
 def action_critic(hidden_sizes: Sequence[int] = (256, 256), *, num: int = 2, **options) -> Network:
-    """An ensemble of action-value networks: ``apply(params, observation, action) -> [ensemble, *batch]``.
+    """An ensemble of action-value networks: `apply(params, observation, action) -> [ensemble, *batch]`.
 
-    ``init(key, observation, action)``. Leading axes of observation and action are broadcast against each other, so that
-    many actions of one state need no copies of it. Every parameter has the leading axis ``[ensemble]``: ``apply`` on a
+    `init(key, observation, action)`. Leading axes of observation and action are broadcast against each other, so that
+    many actions of one state need no copies of it. Every parameter has the leading axis `[ensemble]`: `apply` on a
     part of them is that part of the ensemble.
 
     Args:
-      hidden_sizes: widths of the hidden layers.
-      num: members of the ensemble.
-      **options: those of ``MLP``; here activation is relu and initialization uniform, unless they are given.
+        hidden_sizes: widths of the hidden layers.
+        num: members of the ensemble.
+        **options: those of `MLP`; here activation is relu and initialization uniform, unless they are given.
     """
     members = ensemble(critic(hidden_sizes, **_OFF_POLICY | options), num)
     return Network(
@@ -161,15 +161,15 @@ def join(observation: Float[Array, "... observation"], action: Float[Array, "...
 
 
 def deterministic(action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int] = (256, 256), **options) -> Network:
-    """A deterministic policy: ``apply(params, observation) -> action`` within the bounds of a ``Box``, by a tanh.
+    """A deterministic policy: `apply(params, observation) -> action` within the bounds of a `Box`, by a tanh.
 
     Args:
-      action_space: a bounded ``Box``.
-      hidden_sizes: widths of the hidden layers.
-      **options: those of ``MLP``; here activation is relu and initialization uniform, unless they are given.
+        action_space: a bounded `Box`.
+        hidden_sizes: widths of the hidden layers.
+        **options: those of `MLP`; here activation is relu and initialization uniform, unless they are given.
 
     Raises:
-      ValueError: the space is not a ``Box``, or is unbounded.
+        ValueError: the space is not a `Box`, or is unbounded.
     """
     module = MLP(hidden_sizes, box_size(action_space), **_OFF_POLICY | options)
     middle, half = middle_and_half(action_space)
@@ -213,23 +213,23 @@ def gaussian_policy(
     bounded_mean: bool = False,
     **options,
 ) -> Network:
-    """Diagonal Gaussian policy: ``apply(params, observation) -> ActionDistribution``.
+    """Diagonal Gaussian policy: `apply(params, observation) -> ActionDistribution`.
 
     Args:
-      action_space: a bounded ``Box`` (unbounded only with ``squash="identity"``).
-      hidden_sizes: widths of the hidden layers.
-      squash: ``"clip"`` sends clipped samples to the environment and keeps the Gaussian density (the usual PPO);
-        ``"tanh"`` squashes, with the exact change of density; ``"identity"`` leaves actions alone.
-      state_dependent_std: the scale is an output of the network (softplus) rather than one parameter per action.
-      initial_std: scale at initialization, in units of the raw action.
-      min_std: lower bound of the scale.
-      log_std_bounds: the scale is the exponential of the parameter or output, clipped to these bounds, in place of
-        softplus and ``min_std``.
-      bounded_mean: a tanh keeps the mean within the bounds of the actions.
-      **options: those of ``MLP`` (``activation``, ``layer_norm``, ``initialization`` …).
+        action_space: a bounded `Box` (unbounded only with `squash="identity"`).
+        hidden_sizes: widths of the hidden layers.
+        squash: `"clip"` sends clipped samples to the environment and keeps the Gaussian density (the usual PPO);
+            `"tanh"` squashes, with the exact change of density; `"identity"` leaves actions alone.
+        state_dependent_std: the scale is an output of the network (softplus) rather than one parameter per action.
+        initial_std: scale at initialization, in units of the raw action.
+        min_std: lower bound of the scale.
+        log_std_bounds: the scale is the exponential of the parameter or output, clipped to these bounds, in place of
+            softplus and `min_std`.
+        bounded_mean: a tanh keeps the mean within the bounds of the actions.
+        **options: those of `MLP` (`activation`, `layer_norm`, `initialization` …).
 
     Raises:
-      ValueError: the space is not a ``Box``, or is unbounded where bounds are needed.
+        ValueError: the space is not a `Box`, or is unbounded where bounds are needed.
     """
     size = box_size(action_space, needs_bounds=squash != "identity" or bounded_mean)
     outputs = 2 * size if state_dependent_std else size
@@ -247,11 +247,11 @@ def gaussian_policy(
 
 
 def beta_policy(action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int] = (256, 256), **options) -> Network:
-    """Beta policy on a bounded ``Box``; both concentrations are ``1 + softplus(head)``, hence unimodal.
+    """Beta policy on a bounded `Box`; both concentrations are `1 + softplus(head)`, hence unimodal.
 
     References:
-      Chou, Maturana, Scherer (2017). Improving Stochastic Policy Gradients in Continuous Control with Deep
-      Reinforcement Learning using the Beta Distribution. ICML.
+        Chou, Maturana, Scherer (2017). Improving Stochastic Policy Gradients in Continuous Control with Deep
+        Reinforcement Learning using the Beta Distribution. ICML.
     """
     size = box_size(action_space)
     module = MLP(hidden_sizes, 2 * size, output_scale=0.01, **options)
@@ -266,7 +266,7 @@ def beta_policy(action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int
 def categorical_policy(
     action_space: gymnasium.spaces.Space, hidden_sizes: Sequence[int] = (256, 256), **options
 ) -> Network:
-    """Softmax policy over a ``Discrete`` space that starts at zero."""
+    """Softmax policy over a `Discrete` space that starts at zero."""
     if not isinstance(action_space, gymnasium.spaces.Discrete) or action_space.start != 0:
         raise ValueError(f"action_space must be Discrete with start=0, got {action_space}")
     module = MLP(hidden_sizes, int(action_space.n), output_scale=0.01, **options)
@@ -284,12 +284,12 @@ def policy(
 ) -> Network:
     """The policy of a named kind for an action space.
 
-    ``kind``: ``"gaussian"`` (clipped, free scale), ``"gaussian_state"`` (clipped, state-dependent scale), ``"tanh"``
-    (tanh-squashed, state-dependent scale), ``"beta"``, ``"categorical"``, or ``"auto"``: categorical for a
-    ``Discrete`` space, gaussian for a ``Box``.
+    `kind`: `"gaussian"` (clipped, free scale), `"gaussian_state"` (clipped, state-dependent scale), `"tanh"`
+    (tanh-squashed, state-dependent scale), `"beta"`, `"categorical"`, or `"auto"`: categorical for a
+    `Discrete` space, gaussian for a `Box`.
 
     Raises:
-      ValueError: unknown kind, or one that does not fit the space.
+        ValueError: unknown kind, or one that does not fit the space.
     """
     if kind == "auto":
         kind = "categorical" if isinstance(action_space, gymnasium.spaces.Discrete) else "gaussian"
@@ -314,7 +314,7 @@ def box_size(action_space: gymnasium.spaces.Space, *, needs_bounds: bool = True)
     """The number of dimensions of an action.
 
     Raises:
-      ValueError: the space is not a ``Box`` with one axis, or is unbounded where bounds are needed.
+        ValueError: the space is not a `Box` with one axis, or is unbounded where bounds are needed.
     """
     if not isinstance(action_space, gymnasium.spaces.Box) or len(action_space.shape) != 1:
         raise ValueError(f"action_space must be a Box with one axis, got {action_space}")

@@ -17,9 +17,9 @@ class ActionAutoencoder(NamedTuple):
     """A generative model of the actions taken at a state.
 
     Attributes:
-      init: ``(key, observation, action) -> params``.
-      encode: ``(params, observation, action) -> (mean, log_std)`` of the latent code ``[*batch, latent]``.
-      decode: ``(params, observation, code) -> action`` within the bounds.
+        init: `(key, observation, action) -> params`.
+        encode: `(params, observation, action) -> (mean, log_std)` of the latent code `[*batch, latent]`.
+        decode: `(params, observation, code) -> action` within the bounds.
     """
 
     init: Callable[..., PyTree]
@@ -46,17 +46,17 @@ def action_autoencoder(
     """A conditional variational autoencoder whose encoder sees (s, a) and whose decoder sees (s, z).
 
     Args:
-      action_space: a bounded ``Box`` with one axis.
-      hidden_sizes: widths of the hidden layers of encoder and decoder.
-      latent_size: dimensions of the code; None for twice those of the action.
-      log_std_bounds: what log_std is clipped to.
-      **options: those of ``rlx.policies.MLP``; here activation is relu and initialization uniform, unless given.
+        action_space: a bounded `Box` with one axis.
+        hidden_sizes: widths of the hidden layers of encoder and decoder.
+        latent_size: dimensions of the code; None for twice those of the action.
+        log_std_bounds: what log_std is clipped to.
+        **options: those of `rlx.policies.MLP`; here activation is relu and initialization uniform, unless given.
 
     Raises:
-      ValueError: the space is not a bounded ``Box`` with one axis.
+        ValueError: the space is not a bounded `Box` with one axis.
 
     References:
-      Fujimoto, Meger, Precup (2019). Off-Policy Deep Reinforcement Learning without Exploration. arXiv:1812.02900.
+        Fujimoto, Meger, Precup (2019). Off-Policy Deep Reinforcement Learning without Exploration. arXiv:1812.02900.
     """
     size = box_size(action_space)
     latent = 2 * size if latent_size is None else latent_size

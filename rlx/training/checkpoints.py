@@ -30,9 +30,9 @@ class CheckpointError(RuntimeError):
 def open_manager(
     directory: Path | str, *, keep: int = 2, best_metric: str | None = "eval_return_mean", read_only: bool = False
 ) -> ocp.CheckpointManager:
-    """A manager of the checkpoints in ``directory`` that keeps the newest ``keep`` and the best one by ``best_metric``.
+    """A manager of the checkpoints in `directory` that keeps the newest `keep` and the best one by `best_metric`.
 
-    What a crash left behind is set aside with a warning, unless ``read_only``.
+    What a crash left behind is set aside with a warning, unless `read_only`.
     """
     directory = Path(directory).resolve()
     if not read_only and jax.process_index() == 0:
@@ -55,9 +55,9 @@ def open_manager(
 def save(
     manager: ocp.CheckpointManager, update: int, state: PyTree, metrics: Mapping[str, float] | None = None
 ) -> None:
-    """Starts to save ``state`` under the number ``update``; returns once the arrays are copied.
+    """Starts to save `state` under the number `update`; returns once the arrays are copied.
 
-    ``metrics`` decide which checkpoint is the best; None marks one that cannot be.
+    `metrics` decide which checkpoint is the best; None marks one that cannot be.
     """
     # A copy, because training donates the buffers of the state while Orbax still writes.
     arrays = jax.tree.map(jnp.copy, _pack(state))
@@ -70,12 +70,12 @@ def restore(manager: ocp.CheckpointManager, template: PyTree, *, update: int | N
     A checkpoint that cannot be read is skipped with a warning and set aside, so that its number can be saved again.
 
     Args:
-      manager: from ``open_manager``.
-      template: pytree of arrays or ``jax.ShapeDtypeStruct`` (with shardings where the state is sharded).
-      update: exactly this checkpoint instead of the newest readable one.
+        manager: from `open_manager`.
+        template: pytree of arrays or `jax.ShapeDtypeStruct` (with shardings where the state is sharded).
+        update: exactly this checkpoint instead of the newest readable one.
 
     Raises:
-      CheckpointError: there is no readable checkpoint.
+        CheckpointError: there is no readable checkpoint.
     """
     steps = sorted(manager.all_steps(), reverse=True) if update is None else [update]
     directory = Path(manager.directory)

@@ -25,11 +25,11 @@ Build = Callable[[Mapping[str, Array]], Program]
 
 
 class WithData(NamedTuple):
-    """A ``Build`` whose programs use arrays that are too large to be constants of a compiled program.
+    """A `Build` whose programs use arrays that are too large to be constants of a compiled program.
 
     Attributes:
-      make: ``(setting, data) -> Program``.
-      data: a pytree of arrays, such as a dataset; the same for all runs.
+        make: `(setting, data) -> Program`.
+        data: a pytree of arrays, such as a dataset; the same for all runs.
     """
 
     make: Callable[[Mapping[str, Array], PyTree], Program]
@@ -44,14 +44,14 @@ _EVALUATION_STREAM = 0x45564C
 
 
 class CompiledRuns(NamedTuple):
-    """Compiled functions over a leading axis ``[run]``.
+    """Compiled functions over a leading axis `[run]`.
 
     Attributes:
-      init: ``() -> state``.
-      advance: ``state -> (state, metrics [run, update])``; donates ``state``.
-      evaluate: ``state -> metrics [run]``.
-      template: shapes, dtypes and shardings of ``state``.
-      seconds: time that tracing and compilation took.
+        init: `() -> state`.
+        advance: `state -> (state, metrics [run, update])`; donates `state`.
+        evaluate: `state -> metrics [run]`.
+        template: shapes, dtypes and shardings of `state`.
+        seconds: time that tracing and compilation took.
     """
 
     init: Callable[[], PyTree]
@@ -64,17 +64,17 @@ class CompiledRuns(NamedTuple):
 def over_runs(
     function: Callable[..., PyTree], *, num_envs: int, num_shared: int = 0, mesh: Mesh | None = None
 ) -> Callable[..., PyTree]:
-    """A function of one run as a function of many, with a leading axis ``[run]`` on its results and arguments.
+    """A function of one run as a function of many, with a leading axis `[run]` on its results and arguments.
 
-    Runs are a ``vmap`` axis, except where measurement speaks against it: on a CPU, runs of many environments, and those
-    of none, which are gradient steps alone, go through the program one after the other (``lax.map``), which is a tenth
+    Runs are a `vmap` axis, except where measurement speaks against it: on a CPU, runs of many environments, and those
+    of none, which are gradient steps alone, go through the program one after the other (`lax.map`), which is a tenth
     faster and needs less memory. Devices that have whole runs to themselves never wait for each other.
 
     Args:
-      function: of one run.
-      num_envs: environments of each run; 0 for a function that learns from a dataset.
-      num_shared: how many of the first arguments are the same for all runs, without that axis.
-      mesh: devices, with axes ``seed``, which the runs are spread over, and ``env``; the default is one device.
+        function: of one run.
+        num_envs: environments of each run; 0 for a function that learns from a dataset.
+        num_shared: how many of the first arguments are the same for all runs, without that axis.
+        mesh: devices, with axes `seed`, which the runs are spread over, and `env`; the default is one device.
     """
     # Otherwise the partitioner needs to know that the batch axis which vmap adds is the mesh's seed axis.
     whole_on_a_device = mesh is None or mesh.shape["env"] == 1
@@ -102,18 +102,18 @@ def compile_runs(
     mesh: Mesh,
     num_envs: int,
 ) -> CompiledRuns:
-    """Compile a batch of runs (as ``over_runs`` does), one for each element of ``seeds``.
+    """Compile a batch of runs (as `over_runs` does), one for each element of `seeds`.
 
     Args:
-      build: from one setting of the hyperparameters (name -> scalar array) to a ``Program``. The data of a
-        ``WithData`` is an argument of the compiled program, whole on every device.
-      seeds: integers ``[run]``.
-      hyperparameters: name -> values ``[run]``; arguments of the compiled program, not constants in it, so that other
-        values need no new compilation.
-      updates_per_report: updates done by one call of ``advance``.
-      mesh: devices, with axes ``seed`` and ``env``. Of several devices of a CPU, a program that calls LAPACK (as MJX
-        does) or the host takes the first alone: their threads would wait for each other.
-      num_envs: environments of each run; 0 for runs from a dataset.
+        build: from one setting of the hyperparameters (name -> scalar array) to a `Program`. The data of a
+            `WithData` is an argument of the compiled program, whole on every device.
+        seeds: integers `[run]`.
+        hyperparameters: name -> values `[run]`; arguments of the compiled program, not constants in it, so that other
+            values need no new compilation.
+        updates_per_report: updates done by one call of `advance`.
+        mesh: devices, with axes `seed` and `env`. Of several devices of a CPU, a program that calls LAPACK (as MJX
+            does) or the host takes the first alone: their threads would wait for each other.
+        num_envs: environments of each run; 0 for runs from a dataset.
     """
     start = time.perf_counter()
     by_run, everywhere = NamedSharding(mesh, P("seed")), NamedSharding(mesh, P())
@@ -196,7 +196,7 @@ def _with_sharding(shapes: PyTree, prefix: PyTree) -> PyTree:
 
 
 def params_digest(params: PyTree, run: int) -> str:
-    """SHA-256 of one run's parameters (host arrays with leading axis ``[run]``), leaf by leaf in tree order."""
+    """SHA-256 of one run's parameters (host arrays with leading axis `[run]`), leaf by leaf in tree order."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
         digest.update(np.ascontiguousarray(np.asarray(leaf)[run]).tobytes())

@@ -27,14 +27,14 @@ from rlx.training.writers import Writer, scalars, tensorboard
 
 
 class Fitted(NamedTuple):
-    """What ``fit`` returns.
+    """What `fit` returns.
 
     Attributes:
-      state: final training state, leading axis ``[run]``.
-      metrics: the rows that were reported.
-      summary: what ``summary.json`` holds; None when the run was stopped before its end.
-      stopped_by: the signal that stopped it, or None.
-      resumed_from: the update whose checkpoint it went on from; 0 for a start from the beginning.
+        state: final training state, leading axis `[run]`.
+        metrics: the rows that were reported.
+        summary: what `summary.json` holds; None when the run was stopped before its end.
+        stopped_by: the signal that stopped it, or None.
+        resumed_from: the update whose checkpoint it went on from; 0 for a start from the beginning.
     """
 
     state: PyTree
@@ -73,32 +73,32 @@ def fit(
     Every process of a distributed job calls it alike; only the first writes metrics, summary and progress.
 
     Args:
-      build: from one setting of the hyperparameters to a ``Program``.
-      seeds: one seed for each run.
-      hyperparameters: name -> one value for each run.
-      swept: names among them that differ between runs on purpose; they become columns of the metrics.
-      choices: for a swept name whose values number a list of choices, the choices, for labels.
-      num_envs: environments of each run; 0 for runs from a dataset.
-      steps_per_update: environment steps of one update of one run; without an environment, gradient steps.
-      initial_steps: such steps that a run takes before its first update.
-      steps_name: what to call them in the metrics, one of ``rlx.training.metrics.TIME_COLUMNS``.
-      num_updates: updates in all; a multiple of ``updates_per_report``.
-      updates_per_report: updates between two rows of the metrics.
-      reports_per_evaluation: reports between two evaluations; the last report always has one.
-      reports_per_checkpoint: reports between two checkpoints; the last report always has one.
-      keep_checkpoints: how many of the newest checkpoints stay, besides the best.
-      run_dir: where to write; None writes nothing.
-      config: what ``config.json`` shall hold and a resumed run must agree with.
-      resume: go on from the newest readable checkpoint, bit for bit (but episodes of an environment on the host, which
-        no checkpoint can hold, are cut off and started anew); start afresh where there is none.
-      allow_changes: resume although the config differs.
-      mesh: devices; the default is ``rlx.training.sharding.make_mesh``.
-      make_writers: further destinations of scalars, given the environment step from which a resumed run reports.
-      quiet: show no progress.
+        build: from one setting of the hyperparameters to a `Program`.
+        seeds: one seed for each run.
+        hyperparameters: name -> one value for each run.
+        swept: names among them that differ between runs on purpose; they become columns of the metrics.
+        choices: for a swept name whose values number a list of choices, the choices, for labels.
+        num_envs: environments of each run; 0 for runs from a dataset.
+        steps_per_update: environment steps of one update of one run; without an environment, gradient steps.
+        initial_steps: such steps that a run takes before its first update.
+        steps_name: what to call them in the metrics, one of `rlx.training.metrics.TIME_COLUMNS`.
+        num_updates: updates in all; a multiple of `updates_per_report`.
+        updates_per_report: updates between two rows of the metrics.
+        reports_per_evaluation: reports between two evaluations; the last report always has one.
+        reports_per_checkpoint: reports between two checkpoints; the last report always has one.
+        keep_checkpoints: how many of the newest checkpoints stay, besides the best.
+        run_dir: where to write; None writes nothing.
+        config: what `config.json` shall hold and a resumed run must agree with.
+        resume: go on from the newest readable checkpoint, bit for bit (but episodes of an environment on the host,
+            which no checkpoint can hold, are cut off and started anew); start afresh where there is none.
+        allow_changes: resume although the config differs.
+        mesh: devices; the default is `rlx.training.sharding.make_mesh`.
+        make_writers: further destinations of scalars, given the environment step from which a resumed run reports.
+        quiet: show no progress.
 
     Raises:
-      RunError: the folder is in use, or its config differs.
-      FloatingPointError: every run has diverged.
+        RunError: the folder is in use, or its config differs.
+        FloatingPointError: every run has diverged.
     """
     if num_updates % updates_per_report:
         raise ValueError(
@@ -225,7 +225,7 @@ def fit(
 
 
 def first_nonfinite(metrics: Mapping[str, np.ndarray]) -> dict[int, dict[str, Any]]:
-    """The first NaN or infinity of each run in metrics ``[run, update]``: run -> metric, value and update (from 1).
+    """The first NaN or infinity of each run in metrics `[run, update]`: run -> metric, value and update (from 1).
 
     Returns of episodes are exempt until the first episode has finished: there is none yet.
     """

@@ -1,6 +1,6 @@
 """Training as pure functions: one step collects a rollout and updates the learner.
 
-``Program`` is what everything else drives: notebooks ``vmap`` it, ``rlx.training.fit`` adds what a person needs.
+`Program` is what everything else drives: notebooks `vmap` it, `rlx.training.fit` adds what a person needs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rlx.algorithms.learner import Learner, Transition
 
 @runtime_checkable
 class Environment(Protocol):
-    """What a loop needs of an environment: the protocol of the ``envs`` package."""
+    """What a loop needs of an environment: the protocol of the `envs` package."""
 
     max_episode_steps: int | None
 
@@ -28,7 +28,7 @@ class Environment(Protocol):
 
 
 class EpisodeStatistics(NamedTuple):
-    """Return and length of the running and of the latest finished episode, each ``[env]``."""
+    """Return and length of the running and of the latest finished episode, each `[env]`."""
 
     running_return: Float[Array, " env"]
     running_length: Int[Array, " env"]
@@ -41,12 +41,12 @@ class TrainState(NamedTuple):
     """The whole of a run: saved and restored, it goes on bit for bit.
 
     Attributes:
-      learner: state of the learner.
-      environment: environment states, leading axis ``[env]``.
-      observation: observations to act on next, leading axis ``[env]``.
-      episodes: statistics of episodes.
-      key: random key.
-      update: updates done.
+        learner: state of the learner.
+        environment: environment states, leading axis `[env]`.
+        observation: observations to act on next, leading axis `[env]`.
+        episodes: statistics of episodes.
+        key: random key.
+        update: updates done.
     """
 
     learner: PyTree
@@ -63,12 +63,12 @@ class TrainState(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A run as pure functions of a state that has at least the fields ``learner``, ``key`` and ``update``.
+    """A run as pure functions of a state that has at least the fields `learner`, `key` and `update`.
 
     Attributes:
-      init: ``key -> state``, such as a ``TrainState``.
-      step: ``state -> (state, metrics)``: one rollout, one update.
-      evaluate: ``(state, key) -> metrics`` in environments of its own.
+        init: `key -> state`, such as a `TrainState`.
+        step: `state -> (state, metrics)`: one rollout, one update.
+        evaluate: `(state, key) -> metrics` in environments of its own.
     """
 
     init: Callable[[PRNGKeyArray], PyTree]
@@ -88,15 +88,15 @@ def make_program(
     """The program of an on-policy learner in an environment.
 
     Args:
-      environment: one environment; it is vmapped here.
-      learner: the algorithm.
-      num_envs: parallel environments.
-      unroll_length: steps of each environment per update.
-      eval_episodes: episodes of each kind (deterministic, stochastic) in an evaluation.
-      max_eval_steps: where an evaluation cuts an episode; the default is the environment's own limit.
+        environment: one environment; it is vmapped here.
+        learner: the algorithm.
+        num_envs: parallel environments.
+        unroll_length: steps of each environment per update.
+        eval_episodes: episodes of each kind (deterministic, stochastic) in an evaluation.
+        max_eval_steps: where an evaluation cuts an episode; the default is the environment's own limit.
 
     Raises:
-      ValueError: a count below one; no limit on the length of an evaluation.
+        ValueError: a count below one; no limit on the length of an evaluation.
     """
     for name, count in (
         ("num_envs", num_envs),
@@ -140,21 +140,21 @@ def make_program(
 
 
 def reset(environment: Environment, key: PRNGKeyArray, num_envs: int) -> tuple[PyTree, PyTree, EpisodeStatistics]:
-    """Environment states, observations and statistics of episodes that begin, leading axis ``[env]``."""
+    """Environment states, observations and statistics of episodes that begin, leading axis `[env]`."""
     states, observation = jax.vmap(environment.reset)(jax.random.split(key, num_envs))
     zeros, counts = jnp.zeros(num_envs), jnp.zeros(num_envs, jnp.int32)
     return states, observation, EpisodeStatistics(zeros, counts, zeros, counts, counts)
 
 
 def interaction(environment: Environment, act: Callable[[PyTree, PRNGKeyArray], tuple[Array, dict[str, Array]]]):
-    """One step of parallel environments, made for ``lax.scan``.
+    """One step of parallel environments, made for `lax.scan`.
 
     Args:
-      environment: one environment; it is vmapped here.
-      act: ``(observation, key) -> (action, extras)`` on ``[env, ...]``.
+        environment: one environment; it is vmapped here.
+        act: `(observation, key) -> (action, extras)` on `[env, ...]`.
 
     Returns:
-      ``((states, observation, episodes), key) -> (the same, Transition)``.
+        `((states, observation, episodes), key) -> (the same, Transition)`.
     """
 
     def interact(carry, key):
@@ -184,15 +184,15 @@ def evaluate_policy(
 ) -> dict[str, Array]:
     """Returns of whole episodes under the deterministic and the exploring policy, side by side.
 
-    Both kinds share one loop over ``2 · num_episodes`` environments, so that the simulator is compiled once; it ends
+    Both kinds share one loop over `2 · num_episodes` environments, so that the simulator is compiled once; it ends
     when every first episode has ended, or, in an environment that runs on the host, after all steps of the limit.
 
     Returns:
-      ``eval_return_mean``, ``eval_return_std``, ``eval_episode_length`` (deterministic) and
-      ``eval_stochastic_return_mean``, scalars.
+        `eval_return_mean`, `eval_return_std`, `eval_episode_length` (deterministic) and
+        `eval_stochastic_return_mean`, scalars.
 
     Raises:
-      ValueError: neither ``max_steps`` nor a time limit of the environment bounds an episode.
+        ValueError: neither `max_steps` nor a time limit of the environment bounds an episode.
     """
     limit = environment.max_episode_steps if max_steps is None else max_steps
     if limit is None:
@@ -236,7 +236,7 @@ def evaluate_policy(
 
 
 def make_train(program: Program, num_updates: int) -> Callable[[PRNGKeyArray], tuple[PyTree, dict]]:
-    """A whole run as one pure function ``train(key) -> (state, metrics)``, metrics ``[update]``; jit and vmap it."""
+    """A whole run as one pure function `train(key) -> (state, metrics)`, metrics `[update]`; jit and vmap it."""
 
     def train(key: PRNGKeyArray) -> tuple[PyTree, dict[str, Array]]:
         return jax.lax.scan(lambda state, _: program.step(state), program.init(key), length=num_updates)
@@ -257,7 +257,7 @@ def _advance(episodes: EpisodeStatistics, reward: Array, done: Array) -> Episode
 
 
 def summarize(episodes: EpisodeStatistics) -> dict[str, Array]:
-    """``return_mean``, ``episode_length`` of the latest finished episodes, and how many ``episodes`` have finished."""
+    """`return_mean`, `episode_length` of the latest finished episodes, and how many `episodes` have finished."""
     # NaN until an episode has finished: there is no return yet.
     finished = episodes.finished > 0
     return {

@@ -20,9 +20,9 @@ class OfflineState(NamedTuple):
     """The whole of a run but its data: saved and restored, it goes on bit for bit.
 
     Attributes:
-      learner: state of the learner.
-      key: random key.
-      update: updates done.
+        learner: state of the learner.
+        key: random key.
+        update: updates done.
     """
 
     learner: PyTree
@@ -48,21 +48,21 @@ def make_program(
 ) -> Program:
     """The program of a learner from a dataset.
 
-    Pass a large dataset through ``rlx.training.compiled.WithData``, or as an argument of your own jitted function: an
+    Pass a large dataset through `rlx.training.compiled.WithData`, or as an argument of your own jitted function: an
     array that a compiled function closes over becomes a constant in it.
 
     Args:
-      dataset: what the sampler draws from.
-      learner: the algorithm.
-      environment: where evaluations take place.
-      batch_size: transitions of a minibatch.
-      updates_per_step: gradient steps of a program step; a multiple of ``learner.minibatches``.
-      sampler: ``(dataset, key, count) -> batch`` with the fields of ``Transition``, such as ``rlx.data.sample``.
-      eval_episodes: episodes of each kind (deterministic, stochastic) in an evaluation.
-      max_eval_steps: where an evaluation cuts an episode; the default is the environment's own limit.
+        dataset: what the sampler draws from.
+        learner: the algorithm.
+        environment: where evaluations take place.
+        batch_size: transitions of a minibatch.
+        updates_per_step: gradient steps of a program step; a multiple of `learner.minibatches`.
+        sampler: `(dataset, key, count) -> batch` with the fields of `Transition`, such as `rlx.data.sample`.
+        eval_episodes: episodes of each kind (deterministic, stochastic) in an evaluation.
+        max_eval_steps: where an evaluation cuts an episode; the default is the environment's own limit.
 
     Raises:
-      ValueError: a count below one; gradient steps that the learner cannot take in whole updates.
+        ValueError: a count below one; gradient steps that the learner cannot take in whole updates.
     """
     for name, count in dict(
         batch_size=batch_size, updates_per_step=updates_per_step, eval_episodes=eval_episodes

@@ -32,13 +32,13 @@ class ReplayState(NamedTuple):
     """The whole of a run: saved and restored, it goes on bit for bit.
 
     Attributes:
-      learner: state of the learner.
-      environment: environment states, leading axis ``[env]``.
-      observation: observations to act on next, leading axis ``[env]``.
-      episodes: statistics of episodes.
-      replay: transitions of the past.
-      key: random key.
-      update: updates done.
+        learner: state of the learner.
+        environment: environment states, leading axis `[env]`.
+        observation: observations to act on next, leading axis `[env]`.
+        episodes: statistics of episodes.
+        replay: transitions of the past.
+        key: random key.
+        update: updates done.
     """
 
     learner: PyTree
@@ -71,26 +71,26 @@ def make_program(
 ) -> Program:
     """The program of an off-policy learner in an environment.
 
-    Its ``init`` fills the replay with ``warmup_steps`` random actions. Every ``step`` then acts
-    ``unroll_length`` times in every environment, and takes ``updates_per_step`` gradient steps on minibatches drawn
-    uniformly, with replacement, from the latest ``buffer_size`` transitions.
+    Its `init` fills the replay with `warmup_steps` random actions. Every `step` then acts
+    `unroll_length` times in every environment, and takes `updates_per_step` gradient steps on minibatches drawn
+    uniformly, with replacement, from the latest `buffer_size` transitions.
 
     Args:
-      environment: one environment; it is vmapped here.
-      learner: the algorithm.
-      num_envs: parallel environments.
-      unroll_length: steps of each environment per program step.
-      updates_per_step: gradient steps of a program step; a multiple of ``learner.minibatches``.
-      batch_size: transitions of a minibatch.
-      buffer_size: transitions that are kept; the oldest make room.
-      warmup_steps: random steps of all environments together, rounded up to whole steps of each.
-      warmup_policy: where their actions come from: ``"uniform"``, or ``"untrained"``, the learner as it begins.
-      eval_episodes: episodes of each kind (deterministic, stochastic) in an evaluation.
-      max_eval_steps: where an evaluation cuts an episode; the default is the environment's own limit.
+        environment: one environment; it is vmapped here.
+        learner: the algorithm.
+        num_envs: parallel environments.
+        unroll_length: steps of each environment per program step.
+        updates_per_step: gradient steps of a program step; a multiple of `learner.minibatches`.
+        batch_size: transitions of a minibatch.
+        buffer_size: transitions that are kept; the oldest make room.
+        warmup_steps: random steps of all environments together, rounded up to whole steps of each.
+        warmup_policy: where their actions come from: `"uniform"`, or `"untrained"`, the learner as it begins.
+        eval_episodes: episodes of each kind (deterministic, stochastic) in an evaluation.
+        max_eval_steps: where an evaluation cuts an episode; the default is the environment's own limit.
 
     Raises:
-      ValueError: a count below one; an unknown ``warmup_policy``; a buffer that cannot hold a minibatch, a step's or
-        the random transitions; gradient steps that the learner cannot take in whole updates.
+        ValueError: a count below one; an unknown `warmup_policy`; a buffer that cannot hold a minibatch, a step's or
+            the random transitions; gradient steps that the learner cannot take in whole updates.
     """
     counts = dict(
         num_envs=num_envs,
@@ -167,7 +167,7 @@ def make_program(
 
 
 def check_updates(learner: Learner, updates_per_step: int) -> None:
-    """Raises ``ValueError`` unless the learner can take so many gradient steps in whole updates."""
+    """Raises `ValueError` unless the learner can take so many gradient steps in whole updates."""
     if updates_per_step % learner.minibatches:
         raise ValueError(
             f"updates_per_step must be a multiple of the {learner.minibatches} gradient steps that one update of the "
@@ -176,10 +176,10 @@ def check_updates(learner: Learner, updates_per_step: int) -> None:
 
 
 def uniform_actions(space: gymnasium.spaces.Space, key: PRNGKeyArray, count: int) -> Array:
-    """Actions drawn uniformly from a bounded ``Box`` or a ``Discrete`` space, ``[count, *action]``.
+    """Actions drawn uniformly from a bounded `Box` or a `Discrete` space, `[count, *action]`.
 
     Raises:
-      ValueError: another space.
+        ValueError: another space.
     """
     if isinstance(space, gymnasium.spaces.Discrete):
         return jax.random.randint(key, (count,), space.start, space.start + space.n)

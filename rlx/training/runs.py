@@ -41,7 +41,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-      RunError: it is missing or is not JSON.
+        RunError: it is missing or is not JSON.
     """
     try:
         return json.loads(path.read_text())
@@ -52,7 +52,7 @@ def read_json(path: Path) -> Any:
 
 
 def config_changes(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """What differs between two configs, one line each: ``learning_rate: 0.0003 -> 0.001``."""
+    """What differs between two configs, one line each: `learning_rate: 0.0003 -> 0.001`."""
     # A saved config has been through JSON, which has no tuples.
     current = json.loads(json.dumps(current))
     lines = []
@@ -66,10 +66,10 @@ def config_changes(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list
 def check_folder(
     folder: RunFolder, config: Mapping[str, Any], *, resume: bool = False, allow_changes: bool = False
 ) -> list[str]:
-    """Whether a run of ``config`` may write into a folder; returns what differs from the config that is saved there.
+    """Whether a run of `config` may write into a folder; returns what differs from the config that is saved there.
 
     Raises:
-      RunError: the folder holds a run that is not to be resumed, or one with another config.
+        RunError: the folder holds a run that is not to be resumed, or one with another config.
     """
     if not folder.config.exists():
         return []

@@ -22,16 +22,16 @@ from rlx.types import Scalar
 
 @runtime_checkable
 class Task(Protocol):
-    """What a program needs of a task of tokens; `envs.tokens` has some. Functions are of one problem.
+    """What a program needs of a task of tokens; `envs.language` has some. Functions are of one problem.
 
     Attributes:
-      prompt_length: tokens of a prompt, which is padded on the left.
-      response_length: tokens of a response, which is padded on the right.
-      pad_token: the padding.
-      end_token: what ends a response.
-      num_turns: turns of the policy.
-      turn_length: tokens of each.
-      reply_length: tokens that the environment appends between two turns.
+        prompt_length: tokens of a prompt, which is padded on the left.
+        response_length: tokens of a response, which is padded on the right.
+        pad_token: the padding.
+        end_token: what ends a response.
+        num_turns: turns of the policy.
+        turn_length: tokens of each.
+        reply_length: tokens that the environment appends between two turns.
     """
 
     prompt_length: int
@@ -43,13 +43,13 @@ class Task(Protocol):
     reply_length: int
 
     def sample(self, key: PRNGKeyArray, split: str) -> Any:
-        """A problem with ``prompt``, ``where`` and what the rest of it needs; split is "train" or "test"."""
+        """A problem with `prompt`, `where` and what the rest of it needs; split is "train" or "test"."""
 
     def solve(self, problem: Any) -> Int[Array, " time"]:
         """A solution."""
 
     def verify(self, problem: Any, token: Int[Array, " time"], where: Bool[Array, " time"]) -> Any:
-        """A verdict with ``correct``, ``answer``, ``first_error``, ``step`` and, where it is not 0 or 1, ``reward``."""
+        """A verdict with `correct`, `answer`, `first_error`, `step` and, where it is not 0 or 1, `reward`."""
 
     def reply(self, problem: Any, token: Int[Array, " turn"], where: Bool[Array, " turn"], turn: int) -> tuple:
         """What the environment answers to a turn: tokens and where they are real."""
@@ -59,11 +59,11 @@ class SequenceState(NamedTuple):
     """The whole of a run: saved and restored, it goes on bit for bit.
 
     Attributes:
-      learner: state of the learner.
-      key: random key.
-      update: updates done.
-      first_params: the policy at the start, which the drift of an evaluation is measured from; None where it is not.
-      replay: groups of the past, with the updates that they were sampled before; None unless some are learned from.
+        learner: state of the learner.
+        key: random key.
+        update: updates done.
+        first_params: the policy at the start, which the drift of an evaluation is measured from; None where it is not.
+        replay: groups of the past, with the updates that they were sampled before; None unless some are learned from.
     """
 
     learner: PyTree
@@ -92,18 +92,18 @@ def rollout(
     """Groups of responses to problems, verified; a multi-turn task answers between the policy's turns.
 
     Args:
-      key: random key.
-      config: structure of the policy.
-      params: its parameters.
-      task: what verifies, and replies.
-      problems: of ``task.sample``, with a leading axis ``[prompt]``.
-      group_size: responses to each.
-      given: tokens that responses begin with, and True where they do: at all of the policy's up to some point of each
-        turn, the rest of which it writes, none where nothing is given. Replies are made anew.
-      sampling: temperature, top_k, top_p and min_p of ``transformer.decode``.
+        key: random key.
+        config: structure of the policy.
+        params: its parameters.
+        task: what verifies, and replies.
+        problems: of `task.sample`, with a leading axis `[prompt]`.
+        group_size: responses to each.
+        given: tokens that responses begin with, and True where they do: at all of the policy's up to some point of each
+            turn, the rest of which it writes, none where nothing is given. Replies are made anew.
+        sampling: temperature, top_k, top_p and min_p of `transformer.decode`.
 
     Returns:
-      A batch whose reward is that of the verdict, or else 1 where the verifier accepts the response and 0 where not.
+        A batch whose reward is that of the verdict, or else 1 where the verifier accepts the response and 0 where not.
     """
     num_prompts = problems.prompt.shape[0]
     repeated = jax.tree.map(lambda x: jnp.repeat(x, group_size, axis=0), problems)
@@ -153,11 +153,11 @@ def judged(
     """Responses, whoever wrote them, as a batch with the verifier's verdicts.
 
     Args:
-      task: what verifies.
-      problems: with a leading axis ``[prompt]``.
-      token: tokens of the responses.
-      present: True at the real ones.
-      where: True at those that may be learned from.
+        task: what verifies.
+        problems: with a leading axis `[prompt]`.
+        token: tokens of the responses.
+        present: True at the real ones.
+        where: True at those that may be learned from.
     """
     of_group = lambda problem, token, present: jax.vmap(task.verify, (None, 0, 0))(problem, token, present)
     verdict = jax.vmap(of_group)(problems, token, present)
@@ -177,7 +177,7 @@ def judged(
 
 
 def draw(key: PRNGKeyArray, task: Task, split: str, count: int) -> Any:
-    """Problems of a split, with a leading axis ``[prompt]``."""
+    """Problems of a split, with a leading axis `[prompt]`."""
     return jax.vmap(partial(task.sample, split=split))(jax.random.split(key, count))
 
 
@@ -199,28 +199,28 @@ def make_program(
     """The program of group-relative policy optimization on a task.
 
     Groups that are replayed keep the log-probabilities of the policy that sampled them, so that ratios are those of
-    importance sampling, however stale. ``init`` then samples groups for the first update to replay.
+    importance sampling, however stale. `init` then samples groups for the first update to replay.
 
     Args:
-      task: where prompts come from and what judges responses.
-      learner: what is learned.
-      policy_params: what the learner begins with, from a run's key: a random policy, a warmed up one, loaded weights,
-        or adapters to them.
-      num_prompts: prompts of an update.
-      group_size: responses to each.
-      oversample: prompts sampled, or drawn from the replay, for each that is learned from; those that the method
-        prefers are kept.
-      replayed: how many prompts of an update, with their groups, are drawn from the replay, uniformly and with
-        replacement, instead of being sampled.
-      replay_size: groups that the replay keeps; the oldest make room. A method that uses distributions keeps theirs.
-      temperature: of sampling, times that of the method.
-      eval_prompts: test prompts of an evaluation.
-      eval_samples: responses to each.
-      measure_drift: evaluations tell the divergence from the policy at the start, which is kept for it.
+        task: where prompts come from and what judges responses.
+        learner: what is learned.
+        policy_params: what the learner begins with, from a run's key: a random policy, a warmed up one, loaded weights,
+            or adapters to them.
+        num_prompts: prompts of an update.
+        group_size: responses to each.
+        oversample: prompts sampled, or drawn from the replay, for each that is learned from; those that the method
+            prefers are kept.
+        replayed: how many prompts of an update, with their groups, are drawn from the replay, uniformly and with
+            replacement, instead of being sampled.
+        replay_size: groups that the replay keeps; the oldest make room. A method that uses distributions keeps theirs.
+        temperature: of sampling, times that of the method.
+        eval_prompts: test prompts of an evaluation.
+        eval_samples: responses to each.
+        measure_drift: evaluations tell the divergence from the policy at the start, which is kept for it.
 
     Raises:
-      ValueError: a count below one; so many replayed prompts that none are sampled; a replay that cannot hold
-        what an update adds or draws.
+        ValueError: a count below one; so many replayed prompts that none are sampled; a replay that cannot hold
+            what an update adds or draws.
     """
     counts = dict(num_prompts=num_prompts, group_size=group_size, oversample=oversample)
     for name, count in (counts | dict(eval_prompts=eval_prompts, eval_samples=eval_samples)).items():
@@ -320,19 +320,19 @@ def evaluate_policy(
     """How a policy does on test prompts.
 
     Args:
-      key: random key.
-      config: structure of the policy.
-      params: its parameters.
-      task: where prompts come from and what judges responses.
-      num_prompts: test prompts.
-      num_samples: responses to each.
-      first_params: a policy whose divergence from this one is told; None for none.
+        key: random key.
+        config: structure of the policy.
+        params: its parameters.
+        task: where prompts come from and what judges responses.
+        num_prompts: test prompts.
+        num_samples: responses to each.
+        first_params: a policy whose divergence from this one is told; None for none.
 
     Returns:
-      ``eval_return_mean``: accuracy of greedy responses; ``eval_return_std`` over prompts; ``eval_episode_length``:
-      their tokens; ``eval_stochastic_return_mean``: accuracy at temperature 1, which is pass@1; ``eval_pass_at_k`` and
-      ``eval_majority_at_k`` for k the number of samples and, as ``…_half_k``, for half of it; ``eval_entropy``: nats
-      per sampled token; ``eval_drift``: KL(policy ‖ first policy), nats per sampled token.
+        `eval_return_mean`: accuracy of greedy responses; `eval_return_std` over prompts; `eval_episode_length`:
+        their tokens; `eval_stochastic_return_mean`: accuracy at temperature 1, which is pass@1; `eval_pass_at_k` and
+        `eval_majority_at_k` for k the number of samples and, as `…_half_k`, for half of it; `eval_entropy`: nats
+        per sampled token; `eval_drift`: KL(policy ‖ first policy), nats per sampled token.
     """
     draw_key, greedy_key, sample_key = jax.random.split(key, 3)
     problems = draw(draw_key, task, "test", num_prompts)

@@ -1,4 +1,4 @@
-"""Meshes with the axes ``seed`` and ``env``, and what of a training state lies on which axis."""
+"""Meshes with the axes `seed` and `env`, and what of a training state lies on which axis."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def use_cores(num_runs: int) -> None:
 
     A program of a single device leaves most cores idle most of the time: a simulator's arrays are too small to divide.
     Devices are left as they are where JAX runs already (as in a notebook), on a GPU or TPU, and where the environment
-    variables ``JAX_NUM_CPU_DEVICES`` or ``XLA_FLAGS`` set their number.
+    variables `JAX_NUM_CPU_DEVICES` or `XLA_FLAGS` set their number.
 
     Args:
-      num_runs: seeds times settings.
+        num_runs: seeds times settings.
     """
     flagged = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if flagged or "JAX_NUM_CPU_DEVICES" in os.environ:
@@ -39,19 +39,19 @@ def largest_divisor(number: int, limit: int) -> int:
 
 
 def make_mesh(num_runs: int, num_envs: int, *, seed: int | None = None, env: int | None = None) -> Mesh:
-    """A mesh of all devices (of all processes) with the axes ``seed`` and ``env``.
+    """A mesh of all devices (of all processes) with the axes `seed` and `env`.
 
-    Seeds need no communication, so by default as many devices as divide ``num_runs`` go to the axis ``seed`` and the
-    rest to ``env``.
+    Seeds need no communication, so by default as many devices as divide `num_runs` go to the axis `seed` and the
+    rest to `env`.
 
     Args:
-      num_runs: seeds times settings.
-      num_envs: environments of each run.
-      seed: devices along ``seed``; None chooses.
-      env: devices along ``env``; None chooses.
+        num_runs: seeds times settings.
+        num_envs: environments of each run.
+        seed: devices along `seed`; None chooses.
+        env: devices along `env`; None chooses.
 
     Raises:
-      ValueError: the devices cannot be laid out that way, or do not divide the runs or the environments.
+        ValueError: the devices cannot be laid out that way, or do not divide the runs or the environments.
     """
     devices = np.array(jax.devices())
     if seed is None:
@@ -65,13 +65,13 @@ def make_mesh(num_runs: int, num_envs: int, *, seed: int | None = None, env: int
     return Mesh(devices.reshape(seed, env), ("seed", "env"))
 
 
-# What of a training state has the axis ``[env]``. A replay is whole on every device of its run: minibatches are drawn
+# What of a training state has the axis `[env]`. A replay is whole on every device of its run: minibatches are drawn
 # from all of it.
 _BY_ENV = ("environment", "observation", "episodes")
 
 
 def state_sharding(mesh: Mesh, kind: type = TrainState) -> PyTree:
-    """Shardings of a batch of training states of a kind (leading axis ``[run]``), as a tree prefix."""
+    """Shardings of a batch of training states of a kind (leading axis `[run]`), as a tree prefix."""
     by_run = NamedSharding(mesh, P("seed"))
     by_env = NamedSharding(mesh, P("seed", "env"))
     return kind(**{name: by_env if name in _BY_ENV else by_run for name in kind._fields})

@@ -39,14 +39,14 @@ def in_float64(tree):
 
 
 def numpy_q(params, observation, action):
-    """Values of every member ``[ensemble, sample]``."""
+    """Values of every member `[ensemble, sample]`."""
     layer = params["params"]["Dense_0"]
     x = np.concatenate([observation, action], axis=-1)
     return np.stack([x @ kernel[:, 0] + bias[0] for kernel, bias in zip(layer["kernel"], layer["bias"])])
 
 
 def numpy_gradient(function, params, step=1e-6):
-    """Central differences of ``function(params)`` in every entry."""
+    """Central differences of `function(params)` in every entry."""
     leaves, structure = jax.tree.flatten(params)
     gradients = []
     for i, leaf in enumerate(leaves):

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import envs
-from rlx import data, policies
+from rlx import data, envs, policies
 from rlx.algorithms import offline
 from rlx.algorithms.learner import Transition
 from rlx.training import loop

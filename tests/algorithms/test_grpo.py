@@ -9,9 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from envs import tokens
 from rlx import reduce
 from rlx.algorithms import grpo, sft
+from rlx.envs import language
 from rlx.policies import transformer
 from rlx.training import sequences
 from tests.sorting_policy import CONFIG, TASK
@@ -182,7 +182,7 @@ def test_a_warm_up_raises_the_likelihood_of_solutions(params):
 
 def test_a_task_of_several_turns(params):
     """Replies are read and not learned from, and each turn is written after the reply before it."""
-    task = tokens.make("tool", keys=3, terms=2)
+    task = language.make("tool", keys=3, terms=2)
     config = dataclasses.replace(CONFIG, vocab_size=len(task.vocabulary), num_key_value_heads=2)
     own = transformer.init(jax.random.key(7), config)
     problems = sequences.draw(jax.random.key(8), task, "train", 3)

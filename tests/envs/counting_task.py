@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs import resets
-from envs.episodes import EpisodicEnvironment, Task, Transition
+from rlx.envs import resets
+from rlx.envs.episodes import EpisodicEnvironment, Task, Transition
 
 
 def counter(*, end: float = np.inf, cut: float = np.inf, renew=resets.in_chunks, limit=None, repeat=1):

@@ -6,7 +6,7 @@ import gymnasium
 import jax
 import numpy as np
 
-from envs import Environment, Step
+from rlx.envs import Environment, Step
 
 
 class Rollout(NamedTuple):

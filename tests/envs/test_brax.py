@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from brax import envs as brax_envs
 
-import envs
+from rlx import envs
 from tests.envs.rollouts import check_promises, rollout
 
 LIMIT = 4

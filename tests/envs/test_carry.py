@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from envs.carry import leaves_read, slim
-from envs.episodes import Transition
+from rlx.envs.carry import leaves_read, slim
+from rlx.envs.episodes import Transition
 
 NOW, LATER, NEVER = True, True, False
 

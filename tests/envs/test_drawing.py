@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import envs
+from rlx import envs
 
 PROGRAM = """
     import jax, numpy as np, envs

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from envs import Environment, RenderingUnavailable, resets
-from envs.episodes import EpisodicEnvironment
-from envs.tasks import pendulum
+from rlx.envs import Environment, RenderingUnavailable, resets
+from rlx.envs.episodes import EpisodicEnvironment
+from rlx.envs.tasks import pendulum
 from tests.envs.counting_task import counter
 from tests.envs.rollouts import check_promises, rollout
 

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import envs
-from envs.adapters.gymnasium import Hosts
+from rlx import envs
+from rlx.envs.adapters.gymnasium import Hosts
 from tests.envs.rollouts import check_promises, rollout
 
 KEY = jax.random.key(0)

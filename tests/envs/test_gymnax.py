@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-import envs
+from rlx import envs
 from tests.envs.rollouts import check_promises, rollout
 
 

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-import envs
+from rlx import envs
 from tests.envs.rollouts import rollout
 
 LENGTH = 3

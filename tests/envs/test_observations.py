@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-import envs
-from envs.observations import flatten
+from rlx import envs
+from rlx.envs.observations import flatten
 from tests.envs.rollouts import check_promises, rollout
 
 KEY = jax.random.key(0)

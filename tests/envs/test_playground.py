@@ -4,7 +4,7 @@ import pytest
 from mujoco_playground import dm_control_suite
 from mujoco_playground._src import mjx_env
 
-import envs
+from rlx import envs
 from tests.envs.rollouts import check_promises, rollout
 
 LIMIT = 4

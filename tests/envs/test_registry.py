@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-import envs
+from rlx import envs
 
 
 def test_importing_and_listing_imports_no_simulator():
@@ -78,6 +78,6 @@ def test_the_limit_is_the_suites_own_unless_given():
 
 
 def test_a_missing_simulator_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "envs.adapters.brax", None)
+    monkeypatch.setitem(sys.modules, "rlx.envs.adapters.brax", None)
     with pytest.raises(ImportError, match="brax:ant needs `pip install brax`"):
         envs.make("brax:ant")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from envs import resets
+from rlx.envs import resets
 
 
 def reset(key):
@@ -100,7 +100,7 @@ def test_sharded_over_devices_each_resets_its_own():
     program = """
         import jax, jax.numpy as jnp, numpy as np
         from jax.sharding import NamedSharding, PartitionSpec
-        from envs import resets
+        from rlx.envs import resets
 
         mesh = jax.make_mesh((2, 4), ("seed", "env"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
         place = NamedSharding(mesh, PartitionSpec("seed", "env"))

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import envs
-from envs.tasks.gridworld import FOUR_ROOMS
-from envs.tasks.multigoal import GOALS
+from rlx import envs
+from rlx.envs.tasks.gridworld import FOUR_ROOMS
+from rlx.envs.tasks.multigoal import GOALS
 from tests.envs.rollouts import check_promises, random_actions, rollout
 
 KEY = jax.random.key(0)

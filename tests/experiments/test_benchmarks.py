@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import ppo as wiring
 from experiments.benchmarks import (
     brax_sac,
     efficiency,
@@ -26,6 +25,7 @@ from experiments.benchmarks import (
 from rlx import data
 from rlx.algorithms import Transition, grpo
 from rlx.policies import transformer
+from rlx.recipes import ppo as wiring
 from rlx.training import sequences
 
 

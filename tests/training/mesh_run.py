@@ -8,7 +8,7 @@ import sys
 import jax
 import numpy as np
 
-import envs
+from rlx import envs
 from rlx.training.fit import fit
 from rlx.training.sharding import fetch, make_mesh, use_cores
 from tests.training.toy import make_program

@@ -9,8 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from envs import tokens
 from rlx.algorithms import grpo
+from rlx.envs import language
 from rlx.policies import transformer
 from rlx.training import sequences
 from tests.sorting_policy import CONFIG, TASK
@@ -23,7 +23,7 @@ def params():
 
 # Random policies that answer many prompts differently, and end some of the turns.
 @pytest.mark.parametrize(
-    ("task", "seed"), [(tokens.make("addition", digits=1), 4), (tokens.make("tool", terms=1, keys=4), 11)]
+    ("task", "seed"), [(language.make("addition", digits=1), 4), (language.make("tool", terms=1, keys=4), 11)]
 )
 def test_a_greedy_response_that_is_resumed_ends_as_it_did(task, seed):
     """Whatever part of it is given: positions, cache and replies are those of the uninterrupted response."""

@@ -20,7 +20,7 @@ from rlx.types import Scalar
 
 
 class A2PRModels(NamedTuple):
-    """What A2PR trains beside actor and critics: parameters and optimizer states of ``value`` and ``autoencoder``."""
+    """What A2PR trains beside actor and critics: parameters and optimizer states of `value` and `autoencoder`."""
 
     params: dict[str, PyTree]
     optimizer_state: dict[str, PyTree]
@@ -58,27 +58,27 @@ def a2pr(
     m = mask_scale·1[Q_1(s, c) ≥ V(s) or Q_1(s, a) > V(s)].
 
     Args:
-      actor: deterministic policy.
-      critic: ensemble of action values.
-      value: state value.
-      autoencoder: model of the data's actions, such as ``rlx.policies.action_autoencoder``.
-      actor_optimizer: transformation of the actor's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      value_optimizer: transformation of the value's gradient.
-      autoencoder_optimizer: transformation of the autoencoder's gradient.
-      alpha: α, how much the value of the policy's action counts.
-      mask_scale: weight of the penalty where an action is better than the state.
-      vae_weight: weight of the reconstruction of good actions.
-      kl_weight: weight of the divergence of the codes from N(0, 1).
-      stop_target: hold the candidate constant; else the policy's gradient passes through the encoder, as in the
-        official code (static).
-      discount: γ.
-      reward_scale: multiplies rewards.
-      **settings: the others of ``rlx.algorithms.td3.learner``.
+        actor: deterministic policy.
+        critic: ensemble of action values.
+        value: state value.
+        autoencoder: model of the data's actions, such as `rlx.policies.action_autoencoder`.
+        actor_optimizer: transformation of the actor's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        value_optimizer: transformation of the value's gradient.
+        autoencoder_optimizer: transformation of the autoencoder's gradient.
+        alpha: α, how much the value of the policy's action counts.
+        mask_scale: weight of the penalty where an action is better than the state.
+        vae_weight: weight of the reconstruction of good actions.
+        kl_weight: weight of the divergence of the codes from N(0, 1).
+        stop_target: hold the candidate constant; else the policy's gradient passes through the encoder, as in the
+            official code (static).
+        discount: γ.
+        reward_scale: multiplies rewards.
+        **settings: the others of `rlx.algorithms.td3.learner`.
 
     References:
-      Liu, Li, Wei, Sun, Wang, Wang (2024). Adaptive Advantage-Guided Policy Regularization for Offline Reinforcement
-      Learning. arXiv:2405.19909.
+        Liu, Li, Wei, Sun, Wang, Wang (2024). Adaptive Advantage-Guided Policy Regularization for Offline Reinforcement
+        Learning. arXiv:2405.19909.
     """
     optimizers = {"value": value_optimizer, "autoencoder": autoencoder_optimizer}
 

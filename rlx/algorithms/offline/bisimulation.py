@@ -18,7 +18,7 @@ from rlx.types import Scalar
 
 
 class LatentModels(NamedTuple):
-    """Parameters of ``reward`` and ``transition`` with the leading axis ``[ensemble]``, and their optimizer's state."""
+    """Parameters of `reward` and `transition` with the leading axis `[ensemble]`, and their optimizer's state."""
 
     params: dict[str, PyTree]
     optimizer_state: PyTree
@@ -34,7 +34,7 @@ def bisimulation(
     discount: Scalar = 0.99,
     order: int = 2,
 ) -> Slots:
-    """The bisimulation loss of a critic's features, for ``added`` of a TD3 or SAC learner or what is built on them.
+    """The bisimulation loss of a critic's features, for `added` of a TD3 or SAC learner or what is built on them.
 
     Every critic i shares its encoder φ_i with a reward model r̂_i and a Gaussian transition model P̂_i of its own, which
     are trained beside it on the features as they are. With (s', a') a random permutation of the minibatch::
@@ -43,31 +43,31 @@ def bisimulation(
         L_r̂   = Σ_i mean (r̂_i(φ_i(s), a) − r)²
         L_P̂   = Σ_i mean −log P̂_i(φ_i(s⁺) | φ_i(s), a),    s⁺ the next observation
 
-    Only the encoders follow the first, only the models the other two. Metrics are ``bisimulation``, the mean of the
-    squares, ``latent_reward_loss`` and ``latent_transition_loss``. Distances of features take the scale of rewards.
+    Only the encoders follow the first, only the models the other two. Metrics are `bisimulation`, the mean of the
+    squares, `latent_reward_loss` and `latent_transition_loss`. Distances of features take the scale of rewards.
 
     Args:
-      encoded: the critic, whose ``encoded.critic`` the learner gets, such as ``rlx.policies.encoded_critic``.
-      reward_model: ``apply(params, [φ, a]) -> r̂``, such as ``rlx.policies.critic``.
-      transition_model: ``apply(params, [φ, a])`` gives an ``ActionDistribution`` of the next φ, a Gaussian, such as
-        ``rlx.policies.gaussian_policy`` of an unbounded ``Box`` with ``squash="identity"`` and
-        ``state_dependent_std=True``.
-      optimizer: transformation of the gradient of both models.
-      weight: how much it counts; 0 leaves the learner as it is without.
-      discount: γ, how much a distance of what follows counts against one of rewards.
-      order: 1 or 2, the norm of the features' distance (static).
+        encoded: the critic, whose `encoded.critic` the learner gets, such as `rlx.policies.encoded_critic`.
+        reward_model: `apply(params, [φ, a]) -> r̂`, such as `rlx.policies.critic`.
+        transition_model: `apply(params, [φ, a])` gives an `ActionDistribution` of the next φ, a Gaussian, such as
+            `rlx.policies.gaussian_policy` of an unbounded `Box` with `squash="identity"` and
+            `state_dependent_std=True`.
+        optimizer: transformation of the gradient of both models.
+        weight: how much it counts; 0 leaves the learner as it is without.
+        discount: γ, how much a distance of what follows counts against one of rewards.
+        order: 1 or 2, the norm of the features' distance (static).
 
     Returns:
-      Slots, the state of whose auxiliary models is a ``LatentModels``.
+        Slots, the state of whose auxiliary models is a `LatentModels`.
 
     Reconstruction:
-      Of the loss see ``rlx.regularizers.representation.bisimulation``. Of the training nothing is published beyond a
-      sum of the losses. Here each critic has an encoder of its own, since an ensemble is worth what its members differ
-      by, and the model losses do not shape the features.
+        Of the loss see `rlx.regularizers.representation.bisimulation`. Of the training nothing is published beyond a
+        sum of the losses. Here each critic has an encoder of its own, since an ensemble is worth what its members
+        differ by, and the model losses do not shape the features.
 
     References:
-      Hong, Dragan, Levine (2023). Offline RL with Observation Histories: Analyzing and Improving Sample Complexity.
-      arXiv:2310.20663.
+        Hong, Dragan, Levine (2023). Offline RL with Observation Histories: Analyzing and Improving Sample Complexity.
+        arXiv:2310.20663.
     """
     networks = {"reward": reward_model, "transition": transition_model}
 

@@ -49,33 +49,34 @@ def cql(
 ) -> Learner:
     """CQL: SAC with L_Q = Σ_i mean (Q_i(s, a) − y)² + weight·mean gap_i.
 
-    The gap (``rlx.losses.value.conservative_q``) is how much the soft maximum over actions, of which ``num_actions``
+    The gap (`rlx.losses.value.conservative_q`) is how much the soft maximum over actions, of which `num_actions`
     are uniform, as many are π(·|s)'s and as many π(·|s')'s, exceeds the value of the data's action.
 
     Args:
-      policy: network that gives an ``ActionDistribution``.
-      critic: ensemble of action values.
-      actor_optimizer: transformation of the policy's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      temperature_optimizer: transformation of the gradient of log α.
-      low: smallest action.
-      high: largest action.
-      weight: weight of the gap; 0 is SAC.
-      num_actions: actions of each of the three kinds (static).
-      gap_temperature: of the soft maximum.
-      importance: correct for the densities that the actions were drawn with (static).
-      calibrated: Cal-QL: no value of the policy's actions is pushed below ``return_to_go`` of the batch's extras, in
-        the scale of the rewards and with the discount (static).
-      gap_target: the Lagrangian form: a multiplier of the weight is trained until the gap is this; None for none.
-      multiplier_optimizer: transformation of the gradient of the multiplier's logarithm; None for that of the critics.
-      max_target_backup: targets take the best of ``num_actions`` next actions (static).
-      backup_entropy: targets hold the entropy of the next action (static).
-      **settings: the others of ``rlx.algorithms.sac.learner``.
+        policy: network that gives an `ActionDistribution`.
+        critic: ensemble of action values.
+        actor_optimizer: transformation of the policy's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        temperature_optimizer: transformation of the gradient of log α.
+        low: smallest action.
+        high: largest action.
+        weight: weight of the gap; 0 is SAC.
+        num_actions: actions of each of the three kinds (static).
+        gap_temperature: of the soft maximum.
+        importance: correct for the densities that the actions were drawn with (static).
+        calibrated: Cal-QL: no value of the policy's actions is pushed below `return_to_go` of the batch's extras, in
+            the scale of the rewards and with the discount (static).
+        gap_target: the Lagrangian form: a multiplier of the weight is trained until the gap is this; None for none.
+        multiplier_optimizer: transformation of the gradient of the multiplier's logarithm; None for that of the
+            critics.
+        max_target_backup: targets take the best of `num_actions` next actions (static).
+        backup_entropy: targets hold the entropy of the next action (static).
+        **settings: the others of `rlx.algorithms.sac.learner`.
 
     References:
-      Kumar, Zhou, Tucker, Levine (2020). Conservative Q-Learning for Offline Reinforcement Learning. arXiv:2006.04779.
-      Nakamoto, Zhai, Singh, Mark, Ma, Finn, Kumar, Levine (2023). Cal-QL: Calibrated Offline RL Pre-Training for
-      Efficient Online Fine-Tuning. arXiv:2303.05479.
+        Kumar, Zhou, Tucker, Levine (2020). Conservative Q-Learning for Offline Reinforcement Learning.
+        arXiv:2006.04779. Nakamoto, Zhai, Singh, Mark, Ma, Finn, Kumar, Levine (2023). Cal-QL: Calibrated Offline RL
+        Pre-Training for Efficient Online Fine-Tuning. arXiv:2303.05479.
     """
     optimizer = critic_optimizer if multiplier_optimizer is None else multiplier_optimizer
 

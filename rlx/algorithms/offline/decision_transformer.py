@@ -1,8 +1,8 @@
 """Imitation of the data's actions given the return that followed them; acting, one asks for a high one.
 
 References:
-  Chen, Lu, Rajeswaran, Lee, Grover, Laskin, Abbeel, Srinivas, Mordatch (2021). Decision Transformer: Reinforcement
-  Learning via Sequence Modeling. arXiv:2106.01345.
+    Chen, Lu, Rajeswaran, Lee, Grover, Laskin, Abbeel, Srinivas, Mordatch (2021). Decision Transformer: Reinforcement
+    Learning via Sequence Modeling. arXiv:2106.01345.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class DecisionTransformerState(NamedTuple):
     """Everything that a Decision Transformer learns.
 
     Attributes:
-      params: ``{"actor"}``.
-      optimizer_state: of its optimizer.
-      step: gradient steps taken.
+        params: `{"actor"}`.
+        optimizer_state: of its optimizer.
+        step: gradient steps taken.
     """
 
     params: dict[str, PyTree]
@@ -46,21 +46,21 @@ def decision_transformer(
 ) -> Learner:
     """Decision Transformer: L = mean over the steps that are no padding of mean_d (π(R̂_≤t, s_≤t, a_<t) − a_t)².
 
-    Minibatches hold pieces of episodes ``[sample, time]``, such as ``rlx.data.sample_sequences`` draws: their extras
-    have ``where``, ``timestep`` and ``return_to_go`` R̂, the undiscounted sum of rewards to the end of the episode.
+    Minibatches hold pieces of episodes `[sample, time]`, such as `rlx.data.sample_sequences` draws: their extras
+    have `where`, `timestep` and `return_to_go` R̂, the undiscounted sum of rewards to the end of the episode.
 
-    It acts on the latest steps of an episode as ``envs.with_history`` observes them, a mapping with ``observation``,
-    ``action``, ``past_return``, ``timestep`` and ``where``. What it asks for is R̂_t = target_return − past_return, so
+    It acts on the latest steps of an episode as `envs.with_history` observes them, a mapping with `observation`,
+    `action`, `past_return`, `timestep` and `where`. What it asks for is R̂_t = target_return − past_return, so
     that R̂_{t+1} = R̂_t − r_t. The policy is deterministic: it acts alike with and without exploration.
 
     Args:
-      policy: network of the action at each step, such as ``rlx.policies.decision_transformer``.
-      optimizer: transformation of its gradient.
-      target_return: return to ask for at the beginning of an episode.
-      return_scale: multiplies the returns that the network sees.
+        policy: network of the action at each step, such as `rlx.policies.decision_transformer`.
+        optimizer: transformation of its gradient.
+        target_return: return to ask for at the beginning of an episode.
+        return_scale: multiplies the returns that the network sees.
 
     Returns:
-      A ``Learner`` whose state is a ``DecisionTransformerState``.
+        A `Learner` whose state is a `DecisionTransformerState`.
     """
 
     def sequences(batch: Transition) -> tuple[Array, ...]:

@@ -26,15 +26,15 @@ def td3_bc(
     """TD3+BC: L_π = mean −λ·Q_1(s, π(s)) + mean_d (π(s) − a)², with λ = α / mean |Q_1(s, π(s))|.
 
     Args:
-      actor: deterministic policy.
-      critic: ensemble of action values.
-      actor_optimizer: transformation of the actor's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      alpha: α, how much the value counts; 0 is behavior cloning.
-      **settings: those of ``rlx.algorithms.td3.learner``.
+        actor: deterministic policy.
+        critic: ensemble of action values.
+        actor_optimizer: transformation of the actor's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        alpha: α, how much the value counts; 0 is behavior cloning.
+        **settings: those of `rlx.algorithms.td3.learner`.
 
     References:
-      Fujimoto, Gu (2021). A Minimalist Approach to Offline Reinforcement Learning. arXiv:2106.06860.
+        Fujimoto, Gu (2021). A Minimalist Approach to Offline Reinforcement Learning. arXiv:2106.06860.
     """
 
     def distance(step: Step) -> Float[Array, " sample"]:
@@ -60,22 +60,22 @@ def rebrac(
 
     y = r + γ·(1 − terminated)·(min_i Q̄_i(s', a') − β_c·Σ_d (a' − â')²) and
     L_π = mean −λ·min_i Q_i(s, π(s)) + β_a·Σ_d (π(s) − a)², with λ = 1 / mean |min_i Q_i(s, π(s))|.
-    The data's next action â' is ``next_action`` of the batch's extras, as ``rlx.data.sample`` gives it; where an
+    The data's next action â' is `next_action` of the batch's extras, as `rlx.data.sample` gives it; where an
     episode was cut, none is known, and nothing is paid.
 
     Args:
-      actor: deterministic policy.
-      critic: ensemble of action values, with layer normalization in the paper.
-      actor_optimizer: transformation of the actor's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      actor_beta: β_a.
-      critic_beta: β_c.
-      normalize_q: λ as above, or 1 (static).
-      **settings: those of ``rlx.algorithms.td3.learner``.
+        actor: deterministic policy.
+        critic: ensemble of action values, with layer normalization in the paper.
+        actor_optimizer: transformation of the actor's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        actor_beta: β_a.
+        critic_beta: β_c.
+        normalize_q: λ as above, or 1 (static).
+        **settings: those of `rlx.algorithms.td3.learner`.
 
     References:
-      Tarasov, Kurenkov, Nikulin, Kolesnikov (2023). Revisiting the Minimalist Approach to Offline Reinforcement
-      Learning. arXiv:2305.09836.
+        Tarasov, Kurenkov, Nikulin, Kolesnikov (2023). Revisiting the Minimalist Approach to Offline Reinforcement
+        Learning. arXiv:2305.09836.
     """
 
     def next_distance(step: Step) -> Float[Array, " sample"]:
@@ -117,21 +117,21 @@ def prdc(
     """PRDC: TD3+BC with the action of the nearest (β·s, a) of the whole dataset in place of the batch's.
 
     Args:
-      actor: deterministic policy.
-      critic: ensemble of action values.
-      actor_optimizer: transformation of the actor's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      data_observation: all observations of the dataset, normalized as those of the batches are.
-      data_action: their actions.
-      alpha: α of TD3+BC.
-      beta: β, how much a distance of states weighs against one of actions.
-      k: which neighbor (static).
-      chunk: rows compared at a time (static).
-      **settings: those of ``rlx.algorithms.td3.learner``.
+        actor: deterministic policy.
+        critic: ensemble of action values.
+        actor_optimizer: transformation of the actor's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        data_observation: all observations of the dataset, normalized as those of the batches are.
+        data_action: their actions.
+        alpha: α of TD3+BC.
+        beta: β, how much a distance of states weighs against one of actions.
+        k: which neighbor (static).
+        chunk: rows compared at a time (static).
+        **settings: those of `rlx.algorithms.td3.learner`.
 
     References:
-      Ran, Li, Zhang, Zhang, Yu (2023). Policy Regularization with Dataset Constraint for Offline Reinforcement
-      Learning. arXiv:2306.06569.
+        Ran, Li, Zhang, Zhang, Yu (2023). Policy Regularization with Dataset Constraint for Offline Reinforcement
+        Learning. arXiv:2306.06569.
     """
 
     def distance(step: Step) -> Float[Array, " sample"]:

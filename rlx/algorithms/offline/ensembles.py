@@ -24,16 +24,16 @@ def sac_n(
     """SAC-N: SAC as it is, with an ensemble of N critics in place of two.
 
     Args:
-      policy: network that gives an ``ActionDistribution``.
-      critic: ensemble of N action values: 10 to 500.
-      actor_optimizer: transformation of the policy's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      temperature_optimizer: transformation of the gradient of log α.
-      **settings: those of ``rlx.algorithms.sac.learner``.
+        policy: network that gives an `ActionDistribution`.
+        critic: ensemble of N action values: 10 to 500.
+        actor_optimizer: transformation of the policy's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        temperature_optimizer: transformation of the gradient of log α.
+        **settings: those of `rlx.algorithms.sac.learner`.
 
     References:
-      An, Moon, Kim, Song (2021). Uncertainty-Based Offline Reinforcement Learning with Diversified Q-Ensemble.
-      arXiv:2110.01548.
+        An, Moon, Kim, Song (2021). Uncertainty-Based Offline Reinforcement Learning with Diversified Q-Ensemble.
+        arXiv:2110.01548.
     """
     return sac.learner(policy, critic, actor_optimizer, critic_optimizer, temperature_optimizer, **settings)
 
@@ -53,17 +53,17 @@ def edac(
     L_Q = Σ_i mean (Q_i(s, a) − y)² + η·mean (1 / (N − 1)) Σ_{i≠j} u_i·u_j, with u_i the direction of ∇_a Q_i(s, a).
 
     Args:
-      policy: network that gives an ``ActionDistribution``.
-      critic: ensemble of N action values: 10 to 50.
-      actor_optimizer: transformation of the policy's gradient.
-      critic_optimizer: transformation of the critics' gradient.
-      temperature_optimizer: transformation of the gradient of log α.
-      eta: η; 0 is SAC-N.
-      **settings: those of ``rlx.algorithms.sac.learner``.
+        policy: network that gives an `ActionDistribution`.
+        critic: ensemble of N action values: 10 to 50.
+        actor_optimizer: transformation of the policy's gradient.
+        critic_optimizer: transformation of the critics' gradient.
+        temperature_optimizer: transformation of the gradient of log α.
+        eta: η; 0 is SAC-N.
+        **settings: those of `rlx.algorithms.sac.learner`.
 
     References:
-      An, Moon, Kim, Song (2021). Uncertainty-Based Offline Reinforcement Learning with Diversified Q-Ensemble.
-      arXiv:2110.01548.
+        An, Moon, Kim, Song (2021). Uncertainty-Based Offline Reinforcement Learning with Diversified Q-Ensemble.
+        arXiv:2110.01548.
     """
 
     def agreement(step: Step) -> Float[Array, " sample"]:

@@ -14,13 +14,13 @@ def with_normalized_observations(
 ) -> Learner:
     """The learner with (observation − mean) / scale for an observation wherever it acts.
 
-    Batches are left alone: those of ``rlx.data.normalize_observations``, which gives mean and scale, are normalized.
-    Of an observation that is a mapping, such as a history of ``envs.with_history``, its ``observation`` is.
+    Batches are left alone: those of `rlx.data.normalize_observations`, which gives mean and scale, are normalized.
+    Of an observation that is a mapping, such as a history of `envs.with_history`, its `observation` is.
 
     Args:
-      learner: the algorithm.
-      mean: what is subtracted.
-      scale: what is divided by.
+        learner: the algorithm.
+        mean: what is subtracted.
+        scale: what is divided by.
     """
 
     def normalized(observation: PyTree) -> PyTree:

@@ -28,24 +28,24 @@ class Config:
     """Structure of a Transformer: hashable, and static under `jax.jit`.
 
     Attributes:
-      vocab_size: number of tokens V.
-      hidden_size: width D of the residual stream.
-      intermediate_size: width F of the gated layer.
-      num_layers: number of layers L.
-      num_heads: query heads H.
-      num_key_value_heads: heads of keys and values, each shared by H / num_key_value_heads query heads.
-      head_dim: width of a head, even.
-      rope_theta: base of the rotary wavelengths.
-      rope_scaling: Llama 3's stretching of them, or None.
-      rms_norm_eps: added to the mean square before the root.
-      tie_embeddings: the output matrix is the transpose of the embedding.
-      attention_bias: queries, keys and values have biases (Qwen2).
-      attention_output_bias: so has the output of attention (with attention_bias: Llama's attention_bias).
-      mlp_bias: so have the three matrices of the gated layer.
-      qk_norm: RMSNorm over each head of queries and keys, before the rotation (Qwen3).
-      max_position_embeddings: longest context of the training; kept for the files of a model, not enforced.
-      dtype: "float32", "bfloat16" or "float64" of parameters at initialization and of all matrix products; parameters
-        of another dtype are cast, so that float32 masters can be trained with bfloat16 products.
+        vocab_size: number of tokens V.
+        hidden_size: width D of the residual stream.
+        intermediate_size: width F of the gated layer.
+        num_layers: number of layers L.
+        num_heads: query heads H.
+        num_key_value_heads: heads of keys and values, each shared by H / num_key_value_heads query heads.
+        head_dim: width of a head, even.
+        rope_theta: base of the rotary wavelengths.
+        rope_scaling: Llama 3's stretching of them, or None.
+        rms_norm_eps: added to the mean square before the root.
+        tie_embeddings: the output matrix is the transpose of the embedding.
+        attention_bias: queries, keys and values have biases (Qwen2).
+        attention_output_bias: so has the output of attention (with attention_bias: Llama's attention_bias).
+        mlp_bias: so have the three matrices of the gated layer.
+        qk_norm: RMSNorm over each head of queries and keys, before the rotation (Qwen3).
+        max_position_embeddings: longest context of the training; kept for the files of a model, not enforced.
+        dtype: "float32", "bfloat16" or "float64" of parameters at initialization and of all matrix products; parameters
+            of another dtype are cast, so that float32 masters can be trained with bfloat16 products.
     """
 
     vocab_size: int

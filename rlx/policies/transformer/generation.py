@@ -60,19 +60,19 @@ def generate(
     """Continues prompts: `prefill`, then `decode`.
 
     Args:
-      key: random key.
-      config: the structure; static.
-      params: parameters of the model.
-      prompt: token indices, shorter prompts padded on the left.
-      where: True at real tokens of the prompt; all are real if None.
-      max_new_tokens: static; the most tokens that a sequence gets.
-      **options: those of `decode`: temperature, top_k, top_p, min_p, stop_tokens, pad_token.
+        key: random key.
+        config: the structure; static.
+        params: parameters of the model.
+        prompt: token indices, shorter prompts padded on the left.
+        where: True at real tokens of the prompt; all are real if None.
+        max_new_tokens: static; the most tokens that a sequence gets.
+        **options: those of `decode`: temperature, top_k, top_p, min_p, stop_tokens, pad_token.
 
     Returns:
-      The sampled tokens with their log-probabilities.
+        The sampled tokens with their log-probabilities.
 
     Raises:
-      ValueError: as `prefill` and `decode` do.
+        ValueError: as `prefill` and `decode` do.
     """
     state = prefill(config, params, prompt, where=where, capacity=prompt.shape[-1] + max_new_tokens)
     return decode(key, config, params, state, max_new_tokens=max_new_tokens, **options)[0]
@@ -92,18 +92,18 @@ def prefill(
     Padding may lie on either side; it takes up slots of the cache, but neither positions nor attention.
 
     Args:
-      config: the structure; static.
-      params: parameters of the model.
-      tokens: token indices.
-      where: True at real tokens; all are real if None. A sequence without one stays as it is.
-      capacity: static; slots of a new cache, for these tokens and all that will follow them.
-      state: the state to continue instead, which then must have the capacity for these tokens.
+        config: the structure; static.
+        params: parameters of the model.
+        tokens: token indices.
+        where: True at real tokens; all are real if None. A sequence without one stays as it is.
+        capacity: static; slots of a new cache, for these tokens and all that will follow them.
+        state: the state to continue instead, which then must have the capacity for these tokens.
 
     Returns:
-      The state after the tokens; its logits are NaN if the cache was too small.
+        The state after the tokens; its logits are NaN if the cache was too small.
 
     Raises:
-      ValueError: unless one of capacity and state is given, and as `hidden` does.
+        ValueError: unless one of capacity and state is given, and as `hidden` does.
     """
     if (capacity is None) == (state is None):
         raise ValueError(f"give either capacity or state, got capacity={capacity} and state={type(state).__name__}")
@@ -121,11 +121,11 @@ def repeat(state: GenerationState, times: int) -> GenerationState:
     """Every sequence `times` times in succession, so that a group of samples reads its prompt only once.
 
     Args:
-      state: of the prompts [batch].
-      times: static; samples of each prompt.
+        state: of the prompts [batch].
+        times: static; samples of each prompt.
 
     Returns:
-      The state of [batch · times] sequences, those of one prompt next to each other.
+        The state of [batch · times] sequences, those of one prompt next to each other.
     """
     return jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=0) if leaf.ndim else leaf, state)
 
@@ -152,25 +152,25 @@ def decode(
     what comes after a sequence's end changes nothing.
 
     Args:
-      key: random key.
-      config: the structure; static.
-      params: parameters of the model.
-      state: where to continue, as `prefill` returns it.
-      max_new_tokens: static; the most tokens that a sequence gets. Sequences end earlier when the cache is full.
-      where: sequences that are to be continued; all if None. Others get no token.
-      temperature: see `sampling_log_prob`; as are top_k, top_p and min_p.
-      top_k: static.
-      top_p: probability of the nucleus.
-      min_p: lowest probability relative to the highest.
-      stop_tokens: each ends its sequence, as the last token of it.
-      pad_token: what follows the end.
+        key: random key.
+        config: the structure; static.
+        params: parameters of the model.
+        state: where to continue, as `prefill` returns it.
+        max_new_tokens: static; the most tokens that a sequence gets. Sequences end earlier when the cache is full.
+        where: sequences that are to be continued; all if None. Others get no token.
+        temperature: see `sampling_log_prob`; as are top_k, top_p and min_p.
+        top_k: static.
+        top_p: probability of the nucleus.
+        min_p: lowest probability relative to the highest.
+        stop_tokens: each ends its sequence, as the last token of it.
+        pad_token: what follows the end.
 
     Returns:
-      The sampled tokens with their log-probabilities, and the state after them, all without gradient.
+        The sampled tokens with their log-probabilities, and the state after them, all without gradient.
 
     Raises:
-      ValueError: if max_new_tokens is not positive or exceeds the capacity of the cache, and as `sampling_log_prob`
-        does.
+        ValueError: if max_new_tokens is not positive or exceeds the capacity of the cache, and as `sampling_log_prob`
+            does.
     """
     capacity = state.cache.where.shape[-1]
     if not 1 <= max_new_tokens <= capacity:
@@ -225,23 +225,23 @@ def sampling_log_prob(
     are kept or removed together.
 
     Args:
-      logits: of the policy.
-      temperature: at least 0; at 0 all probability lies on the (first) highest logit.
-      top_k: static; None keeps all.
-      top_p: in (0, 1]; the most probable token is always kept. None leaves the filter out of the program.
-      min_p: in [0, 1]. None leaves the filter out of the program.
+        logits: of the policy.
+        temperature: at least 0; at 0 all probability lies on the (first) highest logit.
+        top_k: static; None keeps all.
+        top_p: in (0, 1]; the most probable token is always kept. None leaves the filter out of the program.
+        min_p: in [0, 1]. None leaves the filter out of the program.
 
     Returns:
-      Normalized log-probabilities, −inf where a token is removed.
+        Normalized log-probabilities, −inf where a token is removed.
 
     Raises:
-      ValueError: for a number outside of its range (traced ones are not checked), or logits that are not floating.
+        ValueError: for a number outside of its range (traced ones are not checked), or logits that are not floating.
 
     References:
-      Fan, Lewis, Dauphin, 2018, "Hierarchical Neural Story Generation", arXiv:1805.04833 (top_k).
-      Holtzman et al., 2019, "The Curious Case of Neural Text Degeneration", arXiv:1904.09751 (top_p).
-      Nguyen et al., 2024, "Turning Up the Heat: Min-p Sampling for Creative and Coherent LLM Outputs",
-      arXiv:2407.01082 (min_p).
+        Fan, Lewis, Dauphin, 2018, "Hierarchical Neural Story Generation", arXiv:1805.04833 (top_k).
+        Holtzman et al., 2019, "The Curious Case of Neural Text Degeneration", arXiv:1904.09751 (top_p).
+        Nguyen et al., 2024, "Turning Up the Heat: Min-p Sampling for Creative and Coherent LLM Outputs",
+        arXiv:2407.01082 (min_p).
     """
     (logits,) = elements(logits=logits)
     _check_range(temperature, top_k, top_p, min_p)

@@ -43,15 +43,15 @@ def from_hf(description: Mapping[str, Any], file: Path, dtype: str | None = None
     """The configuration that a `config.json` describes.
 
     Args:
-      description: its entries.
-      file: where it was read, for errors.
-      dtype: in place of the one that it names.
+        description: its entries.
+        file: where it was read, for errors.
+        dtype: in place of the one that it names.
 
     Returns:
-      The configuration.
+        The configuration.
 
     Raises:
-      ValueError: for an architecture or option that is not supported, or an entry that is missing.
+        ValueError: for an architecture or option that is not supported, or an entry that is missing.
     """
 
     def refuse(name: str, supported: str):
@@ -103,15 +103,15 @@ def to_hf(config: Config, dtype: str, original: Mapping[str, Any]) -> dict[str, 
     """The `config.json` of a configuration.
 
     Args:
-      config: the configuration.
-      dtype: of the tensors.
-      original: entries of the config.json that the model came from: those that `Config` has no word for are kept.
+        config: the configuration.
+        dtype: of the tensors.
+        original: entries of the config.json that the model came from: those that `Config` has no word for are kept.
 
     Returns:
-      Its entries.
+        Its entries.
 
     Raises:
-      ValueError: if none of the architectures has the configuration's features.
+        ValueError: if none of the architectures has the configuration's features.
     """
     kind = _kind(config)
     kept = {}

@@ -50,22 +50,22 @@ def init(
     """Adapters that change nothing yet: up = 0, and down uniform within ±1/√inputs, as the authors' code draws it.
 
     Args:
-      key: random key.
-      params: parameters of the model.
-      rank: rank r of the change.
-      matrices: which matrices get one: any of query, key, value, output, gate, up and down, and unembedding where it is
-        not tied to the embedding.
-      dtype: of the adapters; float32 also over a bfloat16 model, whose steps would be rounded away otherwise.
+        key: random key.
+        params: parameters of the model.
+        rank: rank r of the change.
+        matrices: which matrices get one: any of query, key, value, output, gate, up and down, and unembedding where it
+            is not tied to the embedding.
+        dtype: of the adapters; float32 also over a bfloat16 model, whose steps would be rounded away otherwise.
 
     Returns:
-      {"layers": {name: {"down": [L, inputs, r], "up": [L, r, outputs]}}, "unembedding": {"down": [D, r], "up":
-      [r, V]}}, with the matrices that were asked for.
+        {"layers": {name: {"down": [L, inputs, r], "up": [L, r, outputs]}}, "unembedding": {"down": [D, r], "up":
+        [r, V]}}, with the matrices that were asked for.
 
     Raises:
-      ValueError: for a matrix that the model has not, or a rank below 1 or above what a matrix can have.
+        ValueError: for a matrix that the model has not, or a rank below 1 or above what a matrix can have.
 
     References:
-      Hu et al., 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685.
+        Hu et al., 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685.
     """
     groups = {"layers": params["layers"], None: params}
     kernels = {
@@ -100,18 +100,18 @@ def merge(params: PyTree, adapters: PyTree, *, scale: Scalar = 1.0) -> PyTree:
     optimizer state. The merged kernels, and in the backward pass their gradients, are arrays of full size.
 
     Args:
-      params: parameters of the model.
-      adapters: what `init` returns.
-      scale: the paper's α / rank.
+        params: parameters of the model.
+        adapters: what `init` returns.
+        scale: the paper's α / rank.
 
     Returns:
-      Parameters as those given; adapted kernels are rounded to the dtype that they had.
+        Parameters as those given; adapted kernels are rounded to the dtype that they had.
 
     Raises:
-      ValueError: for an adapter of a matrix that the model has not, or whose shapes do not fit.
+        ValueError: for an adapter of a matrix that the model has not, or whose shapes do not fit.
 
     References:
-      Hu et al., 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685.
+        Hu et al., 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685.
     """
     return _replace(_merged, params, adapters, scale)
 
@@ -123,19 +123,19 @@ def attach(params: PyTree, adapters: PyTree, *, scale: Scalar = 1.0) -> PyTree:
     small for a kernel's bfloat16 is not rounded away.
 
     Args:
-      params: parameters of the model.
-      adapters: what `init` returns.
-      scale: the paper's α / rank.
+        params: parameters of the model.
+        adapters: what `init` returns.
+        scale: the paper's α / rank.
 
     Returns:
-      Parameters as those given, with an `Adapted` in place of each adapted kernel; the unembedding's is merged, since
-      logits are computed in several ways.
+        Parameters as those given, with an `Adapted` in place of each adapted kernel; the unembedding's is merged, since
+        logits are computed in several ways.
 
     Raises:
-      ValueError: for an adapter of a matrix that the model has not, or whose shapes do not fit.
+        ValueError: for an adapter of a matrix that the model has not, or whose shapes do not fit.
 
     References:
-      Hu et al., 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685.
+        Hu et al., 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685.
     """
     layers = {name: adapter for name, adapter in adapters.items() if name == "layers"}
     others = {name: adapter for name, adapter in adapters.items() if name != "layers"}

@@ -45,15 +45,15 @@ def init(key: PRNGKeyArray, config: Config) -> PyTree:
     its variance does not grow with depth. Embeddings have the standard deviation 0.02, norms start at 1, biases at 0.
 
     Args:
-      key: random key.
-      config: the structure.
+        key: random key.
+        config: the structure.
 
     Returns:
-      {"embedding": [V, D], "layers": {"attention_norm": [L, D], "query": {"kernel": [L, D, H·head_dim], "bias"}, "key",
-      "value", "output": {"kernel": [L, H·head_dim, D], "bias"}, "query_norm": [L, head_dim], "key_norm", "mlp_norm":
-      [L, D], "gate": {"kernel": [L, D, F], "bias"}, "up", "down": {"kernel": [L, F, D], "bias"}}, "final_norm": [D],
-      "unembedding": {"kernel": [D, V]}}, where biases, query_norm, key_norm and unembedding are there if the
-      configuration has them.
+        {"embedding": [V, D], "layers": {"attention_norm": [L, D], "query": {"kernel": [L, D, H·head_dim], "bias"},
+        "key", "value", "output": {"kernel": [L, H·head_dim, D], "bias"}, "query_norm": [L, head_dim], "key_norm",
+        "mlp_norm": [L, D], "gate": {"kernel": [L, D, F], "bias"}, "up", "down": {"kernel": [L, F, D], "bias"}},
+        "final_norm": [D], "unembedding": {"kernel": [D, V]}}, where biases, query_norm, key_norm and unembedding are
+        there if the configuration has them.
     """
     dtype, num_layers, width = jnp.dtype(config.dtype), config.num_layers, config.hidden_size
     heads, key_value_heads = (n * config.head_dim for n in (config.num_heads, config.num_key_value_heads))
@@ -96,10 +96,10 @@ def unstack(params: PyTree) -> PyTree:
     a stacked array is a copy, which compilers leave inside the loop, where it is made at every step.
 
     Args:
-      params: parameters, as `init` returns them; if they are unstacked already, nothing happens.
+        params: parameters, as `init` returns them; if they are unstacked already, nothing happens.
 
     Returns:
-      The parameters, "layers" being a tuple of dicts.
+        The parameters, "layers" being a tuple of dicts.
     """
     layers = params["layers"]
     if isinstance(layers, tuple):
@@ -112,12 +112,12 @@ def init_cache(config: Config, batch: tuple[int, ...], capacity: int) -> Cache:
     """An empty cache.
 
     Args:
-      config: the structure.
-      batch: leading axes of the tokens.
-      capacity: number of slots: tokens of prompts and continuations, padding included.
+        config: the structure.
+        batch: leading axes of the tokens.
+        capacity: number of slots: tokens of prompts and continuations, padding included.
 
     Returns:
-      The cache.
+        The cache.
     """
     zeros = lambda *shape: tuple(
         jnp.zeros((*batch, config.num_key_value_heads, *shape), config.dtype) for _ in range(config.num_layers)
@@ -140,26 +140,26 @@ def hidden(
     """Representations of the tokens, each of the real tokens up to it, after the last norm.
 
     Args:
-      config: the structure; static.
-      params: parameters, as `init` returns them.
-      tokens: token indices; an index outside of the vocabulary gives NaN.
-      where: True at real tokens; others (padding on either side) are attended to by none. All are real if None.
-      positions: rotary positions; the number of real tokens before, those in the cache included, if None.
-      cache: keys and values of earlier tokens, which come before these.
-      remat: static; recompute each layer in the backward pass instead of storing what it computed.
+        config: the structure; static.
+        params: parameters, as `init` returns them.
+        tokens: token indices; an index outside of the vocabulary gives NaN.
+        where: True at real tokens; others (padding on either side) are attended to by none. All are real if None.
+        positions: rotary positions; the number of real tokens before, those in the cache included, if None.
+        cache: keys and values of earlier tokens, which come before these.
+        remat: static; recompute each layer in the backward pass instead of storing what it computed.
 
     Returns:
-      The representations in `config.dtype`, of no meaning where padded, and the cache with these tokens (None if there
-      was none). Representations are NaN if the tokens do not fit into what is left of the cache, whose fill is known
-      only at run time.
+        The representations in `config.dtype`, of no meaning where padded, and the cache with these tokens (None if
+        there was none). Representations are NaN if the tokens do not fit into what is left of the cache, whose fill is
+        known only at run time.
 
     Raises:
-      ValueError: for tokens that are not integers, a mask that is not boolean, shapes that do not fit, or more tokens
-        than the cache has slots.
+        ValueError: for tokens that are not integers, a mask that is not boolean, shapes that do not fit, or more tokens
+            than the cache has slots.
 
     References:
-      Touvron et al., 2023, "LLaMA: Open and Efficient Foundation Language Models", arXiv:2302.13971.
-      Yang et al., 2025, "Qwen3 Technical Report", arXiv:2505.09388 (norms of queries and keys).
+        Touvron et al., 2023, "LLaMA: Open and Efficient Foundation Language Models", arXiv:2302.13971.
+        Yang et al., 2025, "Qwen3 Technical Report", arXiv:2505.09388 (norms of queries and keys).
     """
     _check(config, tokens, where, positions, cache)
     time = tokens.shape[-1]
@@ -203,12 +203,12 @@ def unembed(
     """Logits of the next token, in at least float32.
 
     Args:
-      config: the structure; static.
-      params: parameters.
-      hidden: representations, as `hidden` returns them.
+        config: the structure; static.
+        params: parameters.
+        hidden: representations, as `hidden` returns them.
 
     Returns:
-      The logits.
+        The logits.
     """
     wide = jnp.promote_types(config.dtype, jnp.float32)
     if config.tie_embeddings:
@@ -231,7 +231,7 @@ def apply(
     """Logits of the token that follows each token; arguments and errors are those of `hidden`.
 
     Returns:
-      The logits in at least float32; with a cache the pair (logits, cache).
+        The logits in at least float32; with a cache the pair (logits, cache).
     """
     x, new_cache = hidden(config, params, tokens, where=where, positions=positions, cache=cache, remat=remat)
     logits = unembed(config, params, x)

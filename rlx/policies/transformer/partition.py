@@ -31,20 +31,21 @@ def param_specs(config: Config, mesh: Mesh | AbstractMesh, adapters: PyTree | No
     not divide. Norms, and biases that are added after a sum, are whole on every device. So is everything over `data`.
 
     Args:
-      config: the structure.
-      mesh: devices with the axes `data` and `model`.
-      adapters: low-rank adapters; if given, the specs are theirs. Each of their two matrices is split as is the side of
-        the kernel that it shares.
+        config: the structure.
+        mesh: devices with the axes `data` and `model`.
+        adapters: low-rank adapters; if given, the specs are theirs. Each of their two matrices is split as is the side
+            of the kernel that it shares.
 
     Returns:
-      A `PartitionSpec` for each parameter, in the structure of `model.init`, or for each of the adapters.
+        A `PartitionSpec` for each parameter, in the structure of `model.init`, or for each of the adapters.
 
     Raises:
-      ValueError: if the mesh lacks an axis, or the axis `model` does not divide the heads or another axis to be split.
+        ValueError: if the mesh lacks an axis, or the axis `model` does not divide the heads or another axis to be
+            split.
 
     References:
-      Shoeybi et al., 2019, "Megatron-LM: Training Multi-Billion Parameter Language Models Using Model Parallelism",
-      arXiv:1909.08053.
+        Shoeybi et al., 2019, "Megatron-LM: Training Multi-Billion Parameter Language Models Using Model Parallelism",
+        arXiv:1909.08053.
     """
     if missing := {"data", "model"} - set(mesh.axis_names):
         raise ValueError(f"mesh must have the axes data and model, lacks {sorted(missing)}: {dict(mesh.shape)}")

@@ -74,18 +74,18 @@ def load_pretrained(
     """Reads a model of Qwen2, Qwen2.5, Qwen3 or Llama.
 
     Args:
-      path: the folder.
-      dtype: "float32" or "bfloat16" of parameters and products; what config.json says if None.
-      mesh: devices with the axes `data` and `model` over which to lay each array as soon as it is read, by
-        `partition.param_specs`; None takes JAX's default device.
+        path: the folder.
+        dtype: "float32" or "bfloat16" of parameters and products; what config.json says if None.
+        mesh: devices with the axes `data` and `model` over which to lay each array as soon as it is read, by
+            `partition.param_specs`; None takes JAX's default device.
 
     Returns:
-      The configuration and the parameters, as `init` returns them.
+        The configuration and the parameters, as `init` returns them.
 
     Raises:
-      FileNotFoundError: for a missing folder, config.json or shard, or weights in another format.
-      ValueError: for an architecture or option that is not supported, a tensor that is missing, of a wrong shape or
-        kind, or not part of the model.
+        FileNotFoundError: for a missing folder, config.json or shard, or weights in another format.
+        ValueError: for an architecture or option that is not supported, a tensor that is missing, of a wrong shape or
+            kind, or not part of the model.
     """
     folder = Path(path)
     config = hf_config.from_hf(_read_json(folder / CONFIG), folder / CONFIG, dtype)
@@ -115,16 +115,16 @@ def save_pretrained(
     """Writes a folder that `load_pretrained` and transformers read, in the dtype of the parameters.
 
     Args:
-      path: the folder; it is made if it is missing.
-      config: the configuration. Its features say which architecture it is: Qwen3, Qwen2 or Llama.
-      params: parameters; adapters are merged first (`lora.merge`).
-      source: the folder that the model came from: its tokenizer and generation_config.json are copied, and what else
-        its config.json says is kept, such as the indices of special tokens.
-      max_shard_size: most bytes of tensors in one file; a tensor that is larger has a file of its own.
+        path: the folder; it is made if it is missing.
+        config: the configuration. Its features say which architecture it is: Qwen3, Qwen2 or Llama.
+        params: parameters; adapters are merged first (`lora.merge`).
+        source: the folder that the model came from: its tokenizer and generation_config.json are copied, and what else
+            its config.json says is kept, such as the indices of special tokens.
+        max_shard_size: most bytes of tensors in one file; a tensor that is larger has a file of its own.
 
     Raises:
-      FileExistsError: if the folder holds weights already: shards of two models would be taken for one.
-      ValueError: if no architecture has the configuration's features, or parameters have other shapes than it says.
+        FileExistsError: if the folder holds weights already: shards of two models would be taken for one.
+        ValueError: if no architecture has the configuration's features, or parameters have other shapes than it says.
     """
     folder = Path(path)
     if old := sorted(folder.glob("*.safetensors")):
@@ -155,14 +155,14 @@ def load_tokenizer(path: str | os.PathLike):
     """The tokenizer of a folder, as a `tokenizers.Tokenizer`: `encode(text).ids` and `decode(ids)`.
 
     Args:
-      path: the folder that holds tokenizer.json, or that file.
+        path: the folder that holds tokenizer.json, or that file.
 
     Returns:
-      The tokenizer.
+        The tokenizer.
 
     Raises:
-      ImportError: if the library `tokenizers` is not installed.
-      FileNotFoundError: if there is no tokenizer.json.
+        ImportError: if the library `tokenizers` is not installed.
+        FileNotFoundError: if there is no tokenizer.json.
     """
     try:
         from tokenizers import Tokenizer

@@ -46,22 +46,22 @@ def token_log_prob(
     """Log-probability of each token given those before it, and the entropy of what it was drawn from.
 
     Args:
-      config: the structure; static.
-      params: parameters.
-      tokens: prompts with their continuations.
-      where: True at real tokens; all are real if None.
-      positions: rotary positions, as in `model.hidden`.
-      start: static; the first time that is scored, at least 1: with the prompt's length the results line up with the
-        generated tokens, and the prompt costs no logits.
-      temperature: the logits are divided by it.
-      chunk: static; as in `token_statistics`.
-      remat: static; recompute each layer in the backward pass.
+        config: the structure; static.
+        params: parameters.
+        tokens: prompts with their continuations.
+        where: True at real tokens; all are real if None.
+        positions: rotary positions, as in `model.hidden`.
+        start: static; the first time that is scored, at least 1: with the prompt's length the results line up with the
+            generated tokens, and the prompt costs no logits.
+        temperature: the logits are divided by it.
+        chunk: static; as in `token_statistics`.
+        remat: static; recompute each layer in the backward pass.
 
     Returns:
-      The statistics of `tokens[..., start:]`, 0 where a token or the one before it is padding.
+        The statistics of `tokens[..., start:]`, 0 where a token or the one before it is padding.
 
     Raises:
-      ValueError: if `start` is not a time after the first, and as `model.hidden` does.
+        ValueError: if `start` is not a time after the first, and as `model.hidden` does.
     """
     time = tokens.shape[-1]
     if not 1 <= start < time:
@@ -94,19 +94,19 @@ def token_statistics(
     are taken in the dtype of `hidden`; logits, and the sums that make the gradients, are in at least float32.
 
     Args:
-      hidden: representations from which the tokens are predicted; carries the gradient.
-      unembedding: output matrix [hidden, vocab]; carries the gradient.
-      token: token indices; one outside of the vocabulary gives NaN.
-      where: True where a token counts; values and gradients are 0 elsewhere, even over NaN. All count if None.
-      temperature: the logits are divided by it; carries the gradient.
-      chunk: static; about how many tokens' logits are held at once. Times are split but sequences are not, so that they
-        may lie on different devices: it is at least one time of all sequences. Under `vmap` it is each one's.
+        hidden: representations from which the tokens are predicted; carries the gradient.
+        unembedding: output matrix [hidden, vocab]; carries the gradient.
+        token: token indices; one outside of the vocabulary gives NaN.
+        where: True where a token counts; values and gradients are 0 elsewhere, even over NaN. All count if None.
+        temperature: the logits are divided by it; carries the gradient.
+        chunk: static; about how many tokens' logits are held at once. Times are split but sequences are not, so that
+            they may lie on different devices: it is at least one time of all sequences. Under `vmap` it is each one's.
 
     Returns:
-      Log-probability and entropy [*batch, time].
+        Log-probability and entropy [*batch, time].
 
     Raises:
-      ValueError: for a mask that is not boolean, shapes that do not fit, or a chunk below 1.
+        ValueError: for a mask that is not boolean, shapes that do not fit, or a chunk below 1.
     """
     check_mask(where)
     if where is not None and where.shape != token.shape:

@@ -4,17 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs import tokens
 from experiments.claims import sequence_help, sequence_outcomes, sequence_turns
 from experiments.claims.sequence_length import with_detours
 from experiments.claims.sequence_rollouts import joined, repaired
 from experiments.claims.sequence_training import few_prompts
 from rlx.algorithms.grpo import Batch
+from rlx.envs import language
 from rlx.policies import transformer
 from rlx.training import sequences
 from rlx.training.sequences import judged
 
-ADDITION = tokens.make("addition", digits=2)
+ADDITION = language.make("addition", digits=2)
 judge = jax.jit(judged, static_argnums=0)
 draw = jax.jit(sequences.draw, static_argnums=(1, 2, 3))
 solutions = jax.jit(lambda task, problems: jax.vmap(task.solve)(problems), static_argnums=0)
@@ -24,7 +24,7 @@ def responses(texts, task=ADDITION, prompt="95+8="):
     """Responses to one prompt, judged."""
     a, b = (int(number) for number in prompt[:-1].split("+"))
     shown = jnp.asarray([[0] * (task.prompt_length - len(prompt)) + task.encode(prompt)])
-    problem = tokens.protocol.Problem(shown, shown != 0, (jnp.array([a]), jnp.array([b])))
+    problem = language.protocol.Problem(shown, shown != 0, (jnp.array([a]), jnp.array([b])))
     rows = [task.encode(text) for text in texts]
     token = jnp.asarray([[row + [0] * (task.response_length - len(row)) for row in rows]])
     return problem, judge(task, problem, token, token != 0, token != 0)
@@ -72,7 +72,7 @@ def test_second_attempts_are_judged_apart():
 
 
 def test_detours_are_right_and_longer_and_few_prompts_come_again():
-    task = tokens.make("path", size=3)
+    task = language.make("path", size=3)
     problems = draw(jax.random.key(0), task, "train", 64)
     direct, verbose = (np.asarray(solutions(t, problems)) for t in (task, with_detours(task)))
     verdicts = judge(task, problems, verbose[:, None], verbose[:, None] != 0, verbose[:, None] != 0)
@@ -205,7 +205,7 @@ def test_steps_are_compared_from_one_state():
 
 
 def test_retries_learn_from_the_pivot_on_and_right_responses_have_none():
-    task = tokens.make("tool", terms=1, keys=4)
+    task = language.make("tool", terms=1, keys=4)
     config = transformer.Config(
         vocab_size=len(task.vocabulary), hidden_size=8, intermediate_size=16, num_layers=1, num_heads=1,
         num_key_value_heads=1, head_dim=8,

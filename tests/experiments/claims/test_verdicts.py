@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.claims import verdicts
-from experiments.cli import main
 from rlx import catalog
+from rlx.cli import main
 
 PAGE = Path(__file__).parents[3] / "docs" / "claims.md"
 SEEDS = np.arange(16.0)

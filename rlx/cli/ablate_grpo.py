@@ -1,0 +1,203 @@
+"""`rlx ablate grpo`: methods over tokens side by side, from the same warm-up, at the same budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from rlx.cli import records
+from rlx.cli.errors import CommandError
+from rlx.cli.options import Options
+from rlx.cli.side_by_side import by_seed, labels_of, plain, speed, train_all
+from rlx.cli.train import prepare_jax, read_arguments
+from rlx.recipes import grpo
+from rlx.recipes.language_methods import METHODS, make_method
+from rlx.training import runs
+
+MEASURES = {
+    "accuracy": ("eval_return_mean", "greedy accuracy"),
+    "pass_at_1": ("eval_stochastic_return_mean", "pass@1"),
+    "pass_at_half_k": ("eval_pass_at_half_k", "pass@{half}"),
+    "pass_at_k": ("eval_pass_at_k", "pass@{k}"),
+    "majority_at_k": ("eval_majority_at_k", "maj@{k}"),
+    "entropy": ("eval_entropy", "entropy (nats)"),
+    "length": ("eval_episode_length", "length (tokens)"),
+    "kl_to_start": ("eval_drift", "KL to start (nats)"),
+    "gradient_norm": ("gradient_norm", "gradient norm"),
+}
+"""Name in `summary.json` → column of the metrics, and what tables and pictures call it."""
+DRAWN = ("accuracy", "pass_at_1", "pass_at_k", "entropy", "kl_to_start")
+FORMATS = {"length": ".1f", "gradient_norm": ".2f"}
+
+DESCRIPTION = """\
+Train policies over tokens by one method after the other, all seeds of a method in one program and all methods from the
+same warmed-up policies, and leave a folder with one table (ablation.md), two pictures (intervals.png and curve.png),
+summary.json and a run folder of each method. The first method named is what the others are compared with.
+
+METHOD@NAME=VALUE sets a method's own hyperparameters; `rlx methods` lists methods and tasks.
+
+examples:
+  rlx ablate grpo --task addition --methods grpo,dr_grpo,dapo,clip_cov,kl_cov,siren,lp_reg --seeds 8
+  rlx ablate grpo --task countdown --methods grpo,grpo@beta=0.01 --learning-rate 1e-4
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(grpo.Config):
+    """What all methods have in common."""
+
+    method: Annotated[str, tyro.conf.Suppress] = ""
+    methods: str = "all"
+    """Methods, by commas; `all` takes the table."""
+
+
+COMMON = SimpleNamespace(Config=Config, SWEEPABLE=(), hyperparameters=grpo.hyperparameters)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`rlx ablate grpo …`."""
+    # Each method's run knows by itself whether there is anything to resume.
+    resume = "--resume" in arguments
+    arguments = [word for word in arguments if word != "--resume"]
+    common, options, _ = read_arguments("grpo_ablation", COMMON, arguments, DESCRIPTION)
+    if resume and options.run_dir is None:
+        raise CommandError("--resume needs --run-dir")
+    if options.sweep:
+        raise CommandError("--sweep is for rlx train grpo; here METHOD@NAME=VALUE sets what differs")
+    labels = tuple(METHODS) if common.methods == "all" else labels_of(common.methods, "--methods")
+    for label in labels:
+        name, settings = grpo.named(label)
+        make_method(name, **settings)
+    parent = Path(options.run_dir or f"runs/grpo-{time.strftime('%Y%m%d-%H%M%S')}")
+    start = warm_up(common, options, parent)
+    folders = {label: runs.RunFolder(parent / label) for label in labels}
+
+    def job(label: str) -> tuple:
+        folder = folders[label]
+        again = resume and folder.config.exists()
+        config = of_run(common, method=label, warm_start=str(parent / "warmup.npz"))
+        own = dataclasses.replace(options, run_dir=str(folder.path), no_rollout=True, resume=again)
+        return "grpo", grpo, config, own, records.read(folder.path) if again else None
+
+    if code := train_all({label: job(label) for label in labels}, parent):
+        return code
+    return conclude(parent, common, start, folders)
+
+
+def of_run(common: Config, **changes: Any) -> grpo.Config:
+    """What `rlx train grpo` takes of a config."""
+    values = {field.name: getattr(common, field.name) for field in dataclasses.fields(grpo.Config)}
+    return grpo.Config(**values | changes)
+
+
+def warm_up(config: Config, options: Options, parent: Path) -> Mapping[str, Any]:
+    """What the policies that all methods begin with reach, by measure; made where they are not there yet."""
+    known = parent / "warmup.json"
+    if not known.exists():
+        prepare_jax(options, options.seeds)
+        from rlx.recipes import warm_start
+
+        parent.mkdir(parents=True, exist_ok=True)
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        measured = warm_start.save(of_run(config, method="grpo"), seeds, parent / "warmup.npz")
+        runs.write_json(known, {name: [float(x) for x in of] for name, of in measured.items()})
+    return runs.read_json(known)
+
+
+def conclude(parent: Path, config: Config, start: Mapping[str, Any], folders: Mapping[str, runs.RunFolder]) -> int:
+    """Write table, pictures and summary of run folders, and print the table."""
+    from rlx.training import plots
+
+    summary = summarize(config, start, folders)
+    runs.write_json(parent / "summary.json", summary)
+    text = table(summary)
+    (parent / "ablation.md").write_text(text, encoding="utf-8")
+    rows = {"warm-up": summary["warm_up"], **{label: of["measures"] for label, of in summary["methods"].items()}}
+    first, *others = summary["methods"]
+    panels = {
+        title_of(summary, measure): {
+            label: np.array(rows[label][measure]["per_seed"], float)
+            for label in (first, *others, "warm-up")
+            if measure in rows[label]
+        }
+        for measure in DRAWN
+    }
+    plots.intervals(panels, out=parent / "intervals.png", title=config.task)
+    curves = {label: folder.metrics for label, folder in folders.items()}
+    plots.learning_curve(curves, y="eval_return_mean", x="responses", out=parent / "curve.png", title=config.task)
+    print(f"{text}\nwrote {parent}/: ablation.md intervals.png curve.png summary.json, and a run folder of each method")
+    return 0
+
+
+def summarize(config: Config, start: Mapping[str, Any], folders: Mapping[str, runs.RunFolder]) -> dict[str, Any]:
+    """`summary.json`: of each method what it reached per seed, its interquartile mean and interval, and its speed."""
+    from rlx.training.metrics import MetricsTable
+    from rlx.training.statistics import aggregate
+
+    def measured(values: np.ndarray) -> dict[str, Any]:
+        return {"per_seed": plain(values), **aggregate(values)}
+
+    methods = {}
+    for label, folder in folders.items():
+        columns, measures = MetricsTable.read(folder.metrics), {}
+        for name, (column, _) in MEASURES.items():
+            rows = by_seed(folder, columns, column)
+            # A gradient's norm is noisy: the mean of the last fifth. Evaluations are what the policy is at the end.
+            last = max(1, rows.shape[1] // 5) if name == "gradient_norm" else 1
+            measures[name] = measured(rows[:, -last:].mean(axis=1))
+        paper = METHODS[grpo.named(label)[0]].paper
+        methods[label] = {"paper": paper, "responses_per_second": speed(folder), "measures": measures}
+    known = {name: column for name, (column, _) in MEASURES.items() if column in start}
+    return {
+        "task": config.task,
+        "k": config.eval_samples,
+        "responses": config.num_updates * config.steps_per_update,
+        "warm_up": {name: measured(np.array(start[column])) for name, column in known.items()},
+        "methods": methods,
+    }
+
+
+def title_of(summary: Mapping[str, Any], measure: str) -> str:
+    """What a measure is called."""
+    return MEASURES[measure][1].format(k=summary["k"], half=max(1, summary["k"] // 2))
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """The summary as Markdown."""
+    from rlx.training.statistics import probability_of_improvement
+
+    num_seeds = len(summary["warm_up"]["accuracy"]["per_seed"])
+    lines = [
+        f"{summary['task']}: held-out problems after {summary['responses']:,} sampled responses of each of {num_seeds} "
+        "seeds, all methods from the same warm-ups. Interquartile means over seeds, for the greedy accuracy with 95 % "
+        "bootstrap interval and the probability that a seed beats one of the first method.",
+        "",
+        f"| method | {' | '.join(title_of(summary, name) for name in MEASURES)} | P(beats the first) |",
+        f"| --- |{' ---: |' * (len(MEASURES) + 1)}",
+    ]
+    first = next(iter(summary["methods"].values()))["measures"]["accuracy"]["per_seed"]
+    rows = {"warm-up": summary["warm_up"], **{label: of["measures"] for label, of in summary["methods"].items()}}
+
+    def cell(measures: Mapping[str, Any], name: str) -> str:
+        if name not in measures:
+            return "–"
+        of = measures[name]
+        if of["interquartile_mean"] is None:
+            return "diverged"
+        text = format(of["interquartile_mean"], FORMATS.get(name, ".3f"))
+        return f"{text} [{of['interval'][0]:.3f}, {of['interval'][1]:.3f}]" if name == "accuracy" else text
+
+    for label, measures in rows.items():
+        mine = measures["accuracy"]["per_seed"]
+        better = (
+            "–" if mine is first else f"{probability_of_improvement(np.array(mine, float), np.array(first, float)):.2f}"
+        )
+        lines.append(f"| {label} | {' | '.join(cell(measures, name) for name in MEASURES)} | {better} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,205 @@
+"""`rlx ablate offline`: offline learners side by side on one dataset, at the same budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rlx.cli import records
+from rlx.cli.errors import CommandError
+from rlx.cli.options import Switch
+from rlx.cli.parsing import parse
+from rlx.cli.side_by_side import by_seed, labels_of, plain, speed, train_all
+from rlx.cli.train import read_arguments
+from rlx.training import runs
+
+NUM_LAST = 10
+"""Evaluations at the end of a run whose mean is its score."""
+
+DESCRIPTION = """\
+Train offline learners one after the other on one dataset, all seeds of a learner in one program, and leave a folder
+with one table (ablation.md), one picture (curve.png), summary.json and a run folder of each learner.
+
+LEARNER@NAME=VALUE@NAME=VALUE sets options of `rlx train LEARNER`. Learners: {learners}
+
+examples:
+  rlx ablate offline --dataset hopper.hdf5 --learners td3_bc,a2pr,prdc,iql --seeds 8 --updates 100000
+  rlx ablate offline --dataset maze.hdf5 --learners td3_bc,td3_bc@weighting=return,iql@expectile=0.9
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is compared, and how."""
+
+    dataset: str
+    """File (D4RL's HDF5) or folder (Minari) of the data."""
+    learners: str = "bc,td3_bc,iql"
+    """Learners, by commas. The first is what the others are compared with."""
+    env: str | None = None
+    """Environment to evaluate in; None takes the one that the dataset names."""
+    updates: int = 100_000
+    """Gradient steps of each learner and seed."""
+    updates_per_step: int = 1000
+    """Gradient steps between two measurements."""
+    seeds: int = 8
+    """How many seeds."""
+    first_seed: int = 0
+    """The first of them."""
+    evaluations: int = 20
+    """Evaluations in a run, evenly spaced."""
+    eval_episodes: int = 10
+    """Episodes of an evaluation."""
+    run_dir: str | None = None
+    """Folder; None makes runs/offline-TIME."""
+    resume: Switch = False
+    """Go on with the comparison in --run-dir."""
+    quiet: Switch = False
+    """Print only the table."""
+
+
+class Scores(NamedTuple):
+    """What one learner reached, one number per seed.
+
+    Attributes:
+        final: score of the last evaluation.
+        last: mean score of the last evaluations.
+        best: score of the best evaluation, chosen in hindsight.
+        num_last: over how many `last` is the mean.
+        evaluations: among how many `best` is the best.
+    """
+
+    final: np.ndarray
+    last: np.ndarray
+    best: np.ndarray
+    num_last: int
+    evaluations: int
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`rlx ablate offline …`."""
+    description = DESCRIPTION.replace("{learners}", ", ".join(records.OFFLINE))
+    options = parse(Options, arguments, prog="rlx ablate offline", description=description)
+    labels = labels_of(options.learners, "--learners")
+    if options.evaluations < 1:
+        raise CommandError(f"--evaluations must be at least 1, got {options.evaluations}")
+    if options.resume and options.run_dir is None:
+        raise CommandError("--resume needs --run-dir")
+    parent = Path(options.run_dir or f"runs/offline-{time.strftime('%Y%m%d-%H%M%S')}")
+    # What is wrong with any of them shall be known before the first of them is trained.
+    jobs = {label: _job(label, options, parent) for label in labels}
+    if code := train_all(jobs, parent):
+        return code
+    return conclude(parent, {label: runs.RunFolder(job[3].run_dir) for label, job in jobs.items()})
+
+
+def conclude(parent: Path, folders: Mapping[str, runs.RunFolder]) -> int:
+    """Write table, picture and summary of run folders, and print the table."""
+    from rlx.training import plots
+
+    env = runs.read_json(next(iter(folders.values())).config)["env"]
+    metric, scores = read_scores(folders)
+    summary = summarize(folders, scores, metric) | {"env": env}
+    runs.write_json(parent / "summary.json", summary)
+    text = table(summary)
+    (parent / "ablation.md").write_text(text, encoding="utf-8")
+    curves = {label: folder.metrics for label, folder in folders.items()}
+    plots.learning_curve(curves, y=metric, x="gradient_steps", out=parent / "curve.png", title=env)
+    print(text + f"\nwrote {parent}/: ablation.md curve.png summary.json, and a run folder of each learner")
+    return 0
+
+
+def read_scores(folders: Mapping[str, runs.RunFolder]) -> tuple[str, dict[str, Scores]]:
+    """The metric that scores are of, and those of each learner; a seed that diverged has NaN."""
+    from rlx.training.metrics import MetricsTable
+
+    tables = {label: MetricsTable.read(folder.metrics) for label, folder in folders.items()}
+    normalized = all("eval_normalized_score" in table for table in tables.values())
+    metric = "eval_normalized_score" if normalized else "eval_return_mean"
+    scores = {}
+    for label, folder in folders.items():
+        rows = by_seed(folder, tables[label], metric)
+        last = rows[:, -NUM_LAST:]
+        scores[label] = Scores(rows[:, -1], last.mean(1), rows.max(1), last.shape[1], rows.shape[1])
+    return metric, scores
+
+
+def summarize(folders: Mapping[str, runs.RunFolder], scores: Mapping[str, Scores], metric: str) -> dict[str, Any]:
+    """`summary.json`: of each learner its scores per seed, their interquartile mean and interval, and its speed."""
+    from rlx.training.statistics import aggregate
+
+    learners = {}
+    for label, found in scores.items():
+        learners[label] = {
+            "score_per_seed": plain(found.last),
+            **aggregate(found.last),
+            "evaluations_averaged": found.num_last,
+            "final": {"score_per_seed": plain(found.final), **aggregate(found.final)},
+            "best": {"score_per_seed": plain(found.best), **aggregate(found.best), "chosen_among": found.evaluations},
+            "updates_per_second": speed(folders[label]),
+        }
+    return {"metric": metric, "learners": learners}
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """The summary as Markdown."""
+    from rlx.training.progress import engineering, number
+    from rlx.training.statistics import probability_of_improvement
+
+    learners = summary["learners"]
+    first = next(iter(learners.values()))
+    kind = "Normalized score" if summary["metric"] == "eval_normalized_score" else "Return"
+    lines = [
+        f"{kind} on {summary['env']}: interquartile mean over seeds of the mean of the last "
+        f"{first['evaluations_averaged']} evaluations, 95 % bootstrap interval, and the probability that a seed beats "
+        f"one of the first learner. Beside it the last evaluation alone, and the best of "
+        f"{first['best']['chosen_among']}, which is flattered by the choice. Updates per second are those of all seeds "
+        "together.",
+        "",
+        "| learner | score | 95 % interval | last evaluation | best evaluation | P(beats the first) | updates/s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    shown = lambda result: "–" if result["interquartile_mean"] is None else number(result["interquartile_mean"])
+    for label, result in learners.items():
+        low, high = result["interval"]
+        mine, theirs = (np.array(x["score_per_seed"], float) for x in (result, first))
+        cells = [
+            label,
+            "diverged" if low is None else shown(result),
+            "–" if low is None else f"{number(low)} to {number(high)}",
+            shown(result["final"]),
+            shown(result["best"]),
+            "–" if result is first else f"{probability_of_improvement(mine, theirs):.2f}",
+            "–" if result["updates_per_second"] is None else engineering(result["updates_per_second"]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _job(label: str, options: Options, parent: Path) -> tuple:
+    """The arguments of `rlx.cli.train.train` for one learner."""
+    name, *settings = label.split("@")
+    if name not in records.OFFLINE:
+        raise CommandError(f"--learners must be among {', '.join(records.OFFLINE)}; got {name!r}")
+    folder = parent / label.replace("/", "-")
+    words = [
+        *("--dataset", options.dataset, "--total-steps", str(options.updates), "--seeds", str(options.seeds)),
+        *("--first-seed", str(options.first_seed), "--updates-per-step", str(options.updates_per_step)),
+        *("--evaluations", str(options.evaluations), "--reports", str(options.evaluations)),
+        *("--eval-episodes", str(options.eval_episodes), "--run-dir", str(folder), "--no-rollout"),
+        *(("--env", options.env) if options.env is not None else ()),
+        *(["--quiet"] if options.quiet else []),
+        *(["--resume"] if options.resume and runs.RunFolder(folder).config.exists() else []),
+    ]
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise CommandError(f"--learners takes LEARNER@NAME=VALUE, got {label!r}")
+        words += [f"--{key.strip().strip('_').replace('_', '-')}", value.strip()]
+    module = records.module_of(name)
+    return name, module, *read_arguments(name, module, words)

@@ -1,0 +1,139 @@
+"""What a run leaves for people: pictures, a page, and a few lines at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from rlx.cli import records
+from rlx.cli.errors import one_line
+from rlx.cli.options import Options
+from rlx.training import runs
+
+# A GIF that report.html can carry: ten seconds, or what the simulator makes of that many steps.
+ROLLOUT_FRAMES = 250
+ROLLOUT_STEPS = 1000
+
+
+def opening(algorithm: str, config: Any, plan: dict[str, Any], num_settings: int, folder: runs.RunFolder) -> str:
+    from rlx.training.progress import engineering
+
+    name = algorithm.removesuffix(records.ABLATION).upper() + (
+        " ablation" if algorithm.endswith(records.ABLATION) else ""
+    )
+    seeds = f"{plan['seeds']} seeds" if plan["seeds"] != 1 else "1 seed"
+    settings = f" × {num_settings} settings" if num_settings > 1 else ""
+    steps = engineering(getattr(config, "initial_steps", 0) + plan["num_updates"] * config.steps_per_update)
+    return f"{name} on {config.env}: {seeds}{settings} × {steps} steps → {folder.path}"
+
+
+def discard(folder: runs.RunFolder) -> None:
+    """Take back a folder in which nothing was trained, so that the corrected command can use it."""
+    folder.config.unlink(missing_ok=True)
+    for path in (folder.checkpoints, folder.tensorboard, folder.path):
+        with contextlib.suppress(OSError):  # what holds a file stays
+            path.rmdir()
+
+
+def write_artifacts(folder: runs.RunFolder, module: ModuleType, config: Any, options: Options, fitted: Any) -> None:
+    """Draw the best seed and write the pages; every process calls it, the first one writes.
+
+    What fails is a warning: the run itself is safe by now.
+    """
+    import jax
+
+    if not options.no_rollout and getattr(config, "is_drawable", True):
+        _try("rollout.gif", lambda: write_rollout(folder, module, config, fitted))
+    if not options.no_report and jax.process_index() == 0:
+        write_pages(folder)
+
+
+def write_rollout(folder: runs.RunFolder, module: ModuleType, config: Any, fitted: Any) -> None:
+    """Render the first seconds of an episode of the best run to `rollout.gif`."""
+    import jax
+    import numpy as np
+
+    from rlx.recipes import rollouts
+    from rlx.training.sharding import fetch
+
+    learner_state = fetch(fitted.state.learner)
+    if jax.process_index() > 0:
+        return
+    scores = [run["final_return"] for run in fitted.summary["runs"]]
+    best = int(np.argmax([-np.inf if score is None else score for score in scores]))
+    environment = rollouts.drawable(module.make_environment(config))
+    learner = module.make_learner(config, environment)
+    num_steps = min(environment.max_episode_steps or config.max_eval_steps, ROLLOUT_STEPS)
+    act = jax.jit(lambda state, key: rollouts.rollout(environment, learner, state, key, num_steps=num_steps))
+    played = act(jax.tree.map(lambda x: x[best], learner_state), jax.random.key(0))
+    frames, seconds = rollouts.pictures(environment, played, max_frames=ROLLOUT_FRAMES)
+    rollouts.write_video(folder.rollout, frames, seconds)
+
+
+def write_pages(folder: runs.RunFolder) -> None:
+    """Write `curve.png` and `report.html` from what the folder holds."""
+    from rlx.training import plots, report
+
+    title = runs.read_json(folder.config)["env"]
+    _try(
+        "curve.png",
+        lambda: plots.learning_curve({folder.path.name: folder.metrics}, out=folder.curve, title=title),
+    )
+    _try("report.html", lambda: report.write_report(folder.path))
+
+
+def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
+    """What a run reached, what it wrote, and what to try next."""
+    from rlx.training.progress import duration, engineering, number
+
+    def result(aggregate: dict[str, Any]) -> str:
+        low, high = aggregate["interval"]
+        if low is None:
+            return "none: every seed diverged"
+        count, finite = aggregate["num_runs"], aggregate["num_finite"]
+        spread = f" ({aggregate['confidence']:.0%} interval {number(low)} to {number(high)})" if finite > 1 else ""
+        seeds = f"{count} seeds" if count != 1 else "1 seed"
+        counted = seeds if finite == count else f"{finite} of {seeds}"
+        return f"{number(aggregate['interquartile_mean'])}{spread} over {counted}"
+
+    command = records.command_of(summary["algorithm"])
+    path, other = folder.path, "brax:ant" if summary["env"] != "brax:ant" else "brax:halfcheetah"
+    has_environment = not summary["env"].startswith("tokens:")
+    lines = []
+    if summary["settings"]:
+        ranked = sorted(
+            summary["settings"],
+            key=lambda setting: -math.inf if setting["interquartile_mean"] is None else setting["interquartile_mean"],
+            reverse=True,
+        )
+        labels = [setting["label"] for setting in ranked]
+        lines += [
+            ("final return" if i == 0 else "", f"{label:<{max(map(len, labels))}}  {result(setting)}")
+            for i, (label, setting) in enumerate(zip(labels, ranked))
+        ]
+    else:
+        lines += [("final return", result(summary["final_return"]))]
+    rate = summary["steps_per_second"]
+    speed = f"{engineering(rate)} steps/s · " if rate else ""
+    took, compiling = duration(summary["wall_time"]), duration(summary["compile_time"])
+    lines += [
+        ("speed", f"{speed}{took}, of which {compiling} compilation"),
+        ("wrote", f"{path}/"),
+        ("", " ".join(sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".")))),
+        ("next", f"rlx plot {path}"),
+        ("", f"rlx play {path}") if has_environment else None,
+        ("", f"open {folder.report}") if folder.report.exists() else None,
+        ("", f"{command} --env {other}") if has_environment and summary["algorithm"] not in records.OFFLINE else None,
+    ]
+    return "\n".join(f"  {name:<13} {text}" for name, text in filter(None, lines))
+
+
+def _try(name: str, make: Callable[[], Any]) -> None:
+    try:
+        make()
+    except Exception as error:  # the run is done and saved: no picture of it may take it away
+        warnings.warn(f"no {name}: {one_line(error) or type(error).__name__}", stacklevel=2)

@@ -1,0 +1,53 @@
+"""`rlx export`: from a run of policies over tokens to a folder of weights that other tools read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from rlx.cli import play, records
+from rlx.cli.errors import CommandError
+from rlx.cli.parsing import parse
+from rlx.training.metrics import MetricsTable
+
+DESCRIPTION = """\
+Write the policy of a run of `rlx train grpo` in Hugging Face's format (config.json and safetensors), with the tokenizer
+of the weights that it began with; adapters are merged into these. `--pretrained FOLDER` of another run begins with it.
+
+examples:
+  rlx export runs/NAME weights                      the best seed at its best checkpoint
+  rlx export runs/NAME weights --seed 3 --checkpoint latest
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(play.Choice):
+    """What to write, and where."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="Folder of the run.", metavar="RUN")]
+    out: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="Folder to write.", metavar="FOLDER")]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`rlx export RUN FOLDER …`."""
+    options = parse(Options, arguments, prog="rlx export", description=DESCRIPTION)
+    record = records.read(options.run)
+    if record.algorithm != "grpo":
+        raise CommandError(f"rlx export writes policies over tokens; {options.run} is a run of {record.algorithm}")
+    table = MetricsTable.read(record.folder.metrics)
+    member = play.choose_member(table, seed=options.seed, setting=play.read_setting(options.setting))
+    learner_state, update = play.restore(record, table, member, options.checkpoint)
+
+    from rlx.policies import transformer
+
+    structure, _ = record.module.make_policy(record.config, record.module.make_environment(record.config))
+    params = record.module.make_model(record.config, combine="merge")(learner_state.params["policy"])
+    try:
+        transformer.save_pretrained(options.out, structure, params, source=record.config.pretrained or None)
+    except FileExistsError as error:
+        raise CommandError(str(error)) from error
+    print(f"wrote {options.out}: the policy of seed {member.seed} at checkpoint {update}")
+    return 0

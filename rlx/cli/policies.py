@@ -1,0 +1,126 @@
+"""The policies that a run folder's checkpoints hold, and the run that is done where none is named."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlx.cli import play, records, train
+from rlx.cli.errors import CommandError
+from rlx.cli.options import Options, user_cache
+from rlx.recipes.datasets import Policies, Scores, score_policies
+from rlx.training import checkpoints, runs
+from rlx.training.metrics import MetricsTable
+
+
+def trained(
+    algorithm: str, env: str, *, seed: int, changes: Mapping[str, Any], num_checkpoints: int, quiet: bool
+) -> Path:
+    """The run folder of a training run in the user's cache, which is done or finished now unless it is there.
+
+    Args:
+        algorithm: its name.
+        env: name of the environment; its preset is what is trained with.
+        seed: of the run.
+        changes: fields of the config that differ from the preset.
+        num_checkpoints: how many policies to keep, evenly over the run.
+        quiet: print nothing but warnings and errors.
+
+    Raises:
+        CommandError: the training failed, or was stopped.
+    """
+    import rlx
+
+    module = records.module_of(algorithm)
+    config = module.Config.for_env(env, **changes)
+    options = Options(
+        seeds=1,
+        first_seed=seed,
+        reports=num_checkpoints,
+        evaluations=1,
+        checkpoints=num_checkpoints,
+        keep_checkpoints=2 * num_checkpoints,
+        no_report=True,
+        no_rollout=True,
+        quiet=quiet,
+    )
+    plan = train.make_plan(config, options, {}, None)
+    known_by = json.dumps([rlx.__version__, plan], sort_keys=True)
+    name = f"{algorithm}-{env}-seed{seed}-{hashlib.sha256(known_by.encode()).hexdigest()[:10]}"
+    folder = user_cache() / "policies" / name.replace(":", "-").replace("/", "-")
+    if (folder / "summary.json").exists():
+        return folder
+    started = (folder / "config.json").exists()
+    options = Options(**vars(options) | {"run_dir": str(folder), "resume": started})
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+        code = train.train(algorithm, module, config, options, records.read(folder) if started else None)
+    if code:
+        raise CommandError(f"the policy in {folder} is not trained to its end; the same command goes on with it")
+    return folder
+
+
+def restored(run_dir: str | Path) -> tuple[records.Record, Any, Policies]:
+    """A run's record, its environment, and the policies of its best seed: the untrained one and all that were saved.
+
+    Raises:
+        CommandError: it is not a run folder, or holds no checkpoint.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    record = records.read(run_dir)
+    member = play.choose_member(MetricsTable.read(record.folder.metrics), seed=None, setting={})
+    environment = record.module.make_environment(record.config)
+    learner = record.module.make_learner(record.config, environment)
+    manager = checkpoints.open_manager(record.folder.checkpoints, read_only=True)
+    updates = sorted(manager.all_steps())
+    if not updates:
+        raise CommandError(f"{run_dir} has no checkpoint yet")
+
+    program = record.module.make_build(record.config, record.plan["num_updates"])({})
+    untrained = jax.jit(lambda key: program.init(key).learner)(jax.random.key(member.seed))
+    template = records.state_template(record)
+    states = [untrained]
+    for update in updates:
+        state, _ = checkpoints.restore(manager, template, update=update)
+        states.append(jax.tree.map(lambda x: x[member.index], state.learner))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return record, environment, Policies(learner, stacked, (0, *updates))
+
+
+def scored(
+    run_dir: str | Path,
+    record: records.Record,
+    environment: Any,
+    found: Policies,
+    *,
+    seed: int,
+    num_episodes: int,
+    keep: bool,
+) -> Scores:
+    """How good the policies of a run are; measured once, if the run's folder may `keep` it."""
+    import jax
+
+    path = Path(run_dir) / "scores.json"
+    known_by = {"seed": seed, "num_episodes": num_episodes, "updates": list(found.updates)}
+    if keep and path.exists():
+        saved = runs.read_json(path)
+        if saved["of"] == known_by:
+            return Scores(**saved["scores"] | {"returns": np.array(saved["scores"]["returns"])})
+    scores = score_policies(
+        environment,
+        found,
+        jax.random.key(seed),
+        num_episodes=num_episodes,
+        max_steps=record.config.max_eval_steps,
+    )
+    if keep:
+        runs.write_json(path, {"of": known_by, "scores": scores._asdict() | {"returns": scores.returns.tolist()}})
+    return scores

@@ -1,0 +1,1 @@
+"""Recipes: algorithms wired up, from a config to a program that trains."""

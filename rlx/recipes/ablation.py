@@ -1,0 +1,166 @@
+"""PPO with the policy loss of one paper or another, everything else equal, in one compiled program.
+
+The method of a run is a number, by which `lax.switch` chooses its loss: the physics, the networks and the critic
+are compiled once for all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from rlx.recipes import ppo
+from rlx.recipes.ppo import hyperparameters, make_environment
+
+__all__ = ["METHODS", "SWEEPABLE", "Config", "hyperparameters", "make_build", "make_environment", "make_learner"]
+
+
+def _kl_penalty(log_prob, behavior_log_prob, advantage, *, coefficient=1.0):
+    from rlx.losses.policy import clipped_surrogate
+    from rlx.regularizers.divergence import kl_estimate
+
+    surrogate = clipped_surrogate(log_prob, behavior_log_prob, advantage, clip_low=1.0, clip_high=float("inf"))
+    # KL(behavior ‖ policy), whose samples are the behavior's, is the k3 estimate with the roles exchanged.
+    log_ratio = log_prob - behavior_log_prob
+    return surrogate + coefficient * kl_estimate(-log_ratio, 0.0 * log_ratio)
+
+
+def _balanced_clip(log_prob, behavior_log_prob, advantage, *, target=1.0, dual_clip=3.0):
+    from rlx.controllers import balanced_clip
+    from rlx.losses.policy import clipped_surrogate
+
+    lower, upper, _ = balanced_clip(log_prob, behavior_log_prob, advantage, target=target)
+    return clipped_surrogate(
+        log_prob, behavior_log_prob, advantage, clip_low=1 - lower, clip_high=upper - 1, dual_clip=dual_clip
+    )
+
+
+RATIO = ("log_prob", "behavior_log_prob", "advantage")
+
+
+class Method(NamedTuple):
+    """A policy loss of the comparison.
+
+    Attributes:
+        loss: the function; a name is one of `rlx.losses.policy`.
+        source: where it comes from.
+        options: its settings, where they are not the function's defaults.
+        arguments: what it takes of a minibatch.
+    """
+
+    loss: str | Callable
+    source: str
+    options: Mapping[str, float] = {}
+    arguments: tuple[str, ...] = RATIO
+
+
+METHODS = {
+    "clipped_surrogate": Method("clipped_surrogate", "PPO (Schulman et al., 2017)"),
+    "clip_higher": Method("clipped_surrogate", "DAPO's upper clip (Yu et al., 2025)", {"clip_high": 0.28}),
+    "dual_clip": Method("clipped_surrogate", "dual clip (Ye et al., 2019)", {"dual_clip": 3.0}),
+    "unclipped": Method(
+        "clipped_surrogate",
+        "importance-weighted policy gradient, no clip",
+        {"clip_low": 1.0, "clip_high": float("inf")},
+    ),
+    "kl_penalty": Method(_kl_penalty, "PPO's KL penalty, fixed coefficient (Schulman et al., 2017)"),
+    "decoupled_clip": Method(
+        "decoupled_clip",
+        "PPO-EWMA (Hilton et al., 2021)",
+        arguments=("log_prob", "behavior_log_prob", "proximal_log_prob", "advantage"),
+    ),
+    "hazard_modulated": Method("hazard_modulated_surrogate", "MHPO (Wang et al., 2026)"),
+    "ratio_variance": Method("ratio_variance", "R²VPO, fixed multiplier (Luo et al., 2026)", {"coefficient": 1.0}),
+    "clip_cov": Method("clip_cov", "Clip-Cov (Cui et al., 2025)", arguments=("key", *RATIO)),
+    "kl_cov": Method("kl_cov", "KL-Cov (Cui et al., 2025)"),
+    "balanced_clip": Method(_balanced_clip, "BAPO (Xi et al., 2025)"),
+    "advantage_regression": Method("advantage_regression", "regression of the ratio on the advantage (2025)"),
+}
+"""The policy losses by name."""
+
+SWEEPABLE = (*ppo.SWEEPABLE, "method")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(ppo.Config):
+    """PPO's config and the methods that are compared."""
+
+    methods: str = "clipped_surrogate,decoupled_clip,hazard_modulated,ratio_variance"
+    """Methods, by commas; METHOD@NAME=VALUE@NAME=VALUE sets a method's numbers. The first is the baseline."""
+    anchor_decay: float = 0.9
+    """Decay of the anchor policy's moving average, for decoupled_clip."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The methods as they were given."""
+        return tuple(word.strip() for word in self.methods.split(",") if word.strip())
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """What the values of swept hyperparameters stand for."""
+        return {"method": self.labels}
+
+
+def loss_of(label: str) -> Callable[[Any], Any]:
+    """The per-sample loss of a minibatch that `METHOD@NAME=VALUE` names.
+
+    Raises:
+        ValueError: no such method, no such number of it, or not of that form.
+    """
+    name, *settings = label.split("@")
+    if name not in METHODS:
+        raise ValueError(f"methods must be among {', '.join(METHODS)}; got {name!r}")
+    method = METHODS[name]
+    loss = _library(method.loss) if isinstance(method.loss, str) else method.loss
+    # A default that is text or a flag is a choice of another kind.
+    known = {p.name for p in inspect.signature(loss).parameters.values() if type(p.default) in (int, float)}
+    options = dict(method.options)
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key not in known | options.keys():
+            raise ValueError(f"{name} has no number {key!r} to set; it has {', '.join(sorted(known | options.keys()))}")
+        try:
+            options[key] = float(value)
+        except ValueError:
+            raise ValueError(f"methods take numbers as METHOD@NAME=VALUE, got {label!r}") from None
+    return lambda batch: loss(*(getattr(batch, argument) for argument in method.arguments), **options)
+
+
+def _library(name: str) -> Callable:
+    from rlx.losses import policy
+
+    return getattr(policy, name)
+
+
+def _slots(config: Config, method=0) -> dict:
+    import jax
+    import jax.numpy as jnp
+
+    from rlx import controllers
+
+    index, losses = jnp.asarray(method, jnp.int32), [loss_of(label) for label in config.labels]
+    needed = {argument for label in config.labels for argument in METHODS[label.split("@")[0]].arguments}
+    slots = {"surrogate": partial(jax.lax.switch, index, losses)}
+    if "proximal_log_prob" in needed:
+        slots["anchor"] = controllers.ewma_params(decay=config.anchor_decay)
+    return slots
+
+
+def make_learner(config: Config, environment, num_updates: int | None = None, **slots):
+    """The learner of the first method; all methods act alike."""
+    return ppo.make_learner(config, environment, num_updates, **(_slots(config) | slots))
+
+
+def make_build(config: Config, num_updates: int) -> Callable[[Mapping], object]:
+    """From a setting, whose `method` may be traced, to a `Program`."""
+    environment = make_environment(config)
+
+    def build(setting: Mapping):
+        numbers = {name: value for name, value in setting.items() if name != "method"}
+        slots = _slots(config, setting.get("method", 0))
+        return ppo.make_program(dataclasses.replace(config, **numbers), environment, num_updates, **slots)
+
+    return build

@@ -1,0 +1,183 @@
+"""Whose success counts how much: methods that change the advantage, of responses, groups, steps or tokens."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rlx.recipes.language_methods.table import Entry
+
+
+def bnpo() -> Any:
+    """Rewards normalized by a Beta density that is fitted to the success rates of the batch."""
+    import jax.numpy as jnp
+
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.returns import beta_normalized
+
+    def advantage(batch: Batch):
+        return jnp.broadcast_to(beta_normalized(batch.reward)[..., None], batch.token.shape)
+
+    return Method(advantage=advantage)
+
+
+def ace(*, coefficient: float = 1.0, normalize_length: bool = True) -> Any:
+    """Wrong responses weigh more the surer the policy has become of them.
+
+    The paper sums log-ratios over the tokens; their mean does not grow with the length.
+    """
+    import jax.numpy as jnp
+
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.returns import confidence_penalty, group_relative
+
+    def advantage(batch: Batch):
+        penalized = confidence_penalty(
+            group_relative(batch.reward),
+            batch.log_prob,
+            batch.reference_log_prob,
+            coefficient=coefficient,
+            normalize_length=normalize_length,
+            where=batch.where,
+        )
+        return jnp.broadcast_to(penalized[..., None], batch.token.shape)
+
+    return Method(uses=frozenset({"reference"}), advantage=advantage)
+
+
+def copo(*, sharpness: float = 20.0, midpoint: float = 1.5) -> Any:
+    """Groups whose answers agree are compared with other groups, as they have nothing to compare within."""
+    import jax.numpy as jnp
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.losses.policy import clipped_surrogate
+    from rlx.returns import global_local
+
+    def remember(batch: Batch) -> Batch:
+        local, between, weight = global_local(batch.reward, batch.answer, sharpness=sharpness, midpoint=midpoint)
+        # Groups are compared over the whole batch, before it is cut.
+        return batch._replace(extras=(local[..., None], between[:, None, None], weight[:, None, None]))
+
+    def loss(batch: Batch):
+        local, between, weight = batch.extras
+        surrogate = lambda advantage: clipped_surrogate(
+            batch.log_prob, batch.behavior_log_prob, jnp.broadcast_to(advantage, batch.token.shape), where=batch.where
+        )
+        blended = weight * surrogate(local) + (1 - weight) * surrogate(between)
+        return reduce.token_mean(blended, where=batch.where)
+
+    return Method(remember=remember, loss=loss)
+
+
+def r3l(*, factor: float = 3.0) -> Any:
+    """Positive advantages are amplified, so that few successes outweigh many failures."""
+    import jax.numpy as jnp
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.losses.policy import policy_gradient
+    from rlx.returns import amplified
+
+    def advantage(batch: Batch):
+        return jnp.broadcast_to(amplified(batch.reward, factor=factor)[..., None], batch.token.shape)
+
+    def loss(batch: Batch):
+        per_token = policy_gradient(batch.log_prob, batch.advantage, scale=0.5, where=batch.where)
+        return reduce.token_mean(per_token, where=batch.where)
+
+    return Method(advantage=advantage, loss=loss)
+
+
+def apo(*, base: float = 1.00001, rate: float = math.e, beta: float = 1e-3) -> Any:
+    """Wrong responses longer than the right ones of their group weigh more; a KL penalty weak on hard prompts."""
+    import jax.numpy as jnp
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method, clipped_loss
+    from rlx.regularizers.divergence import kl_estimate
+    from rlx.returns import group_relative
+    from rlx.weighting import difficulty_kl_weight, excess_length_weight
+
+    def advantage(batch: Batch):
+        weight = excess_length_weight(batch.length, batch.correct, base=base)
+        return jnp.broadcast_to((weight * group_relative(batch.reward))[..., None], batch.token.shape)
+
+    def loss(batch: Batch):
+        success_rate = jnp.mean(batch.correct * 1.0, axis=-1, keepdims=True)[..., None]
+        weight = difficulty_kl_weight(batch.advantage, success_rate, rate=rate)
+        divergence = kl_estimate(batch.log_prob, batch.reference_log_prob, kind="k3", where=batch.where)
+        return clipped_loss(batch) + beta * reduce.sequence_mean(weight * divergence, where=batch.where)
+
+    return Method(uses=frozenset({"reference"}), advantage=advantage, loss=loss)
+
+
+def oreal(*, negative_coefficient: float = 0.5) -> Any:
+    """Clones right responses and reshapes the policy gradient on wrong ones, without the paper's reward model."""
+    import jax.numpy as jnp
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method, group_advantage
+    from rlx.losses.policy import outcome_contrast
+
+    def advantage(batch: Batch):
+        return group_advantage(batch, center="leave_one_out", scale="none")
+
+    def loss(batch: Batch):
+        correct = jnp.broadcast_to(batch.correct[..., None], batch.token.shape)
+        per_token = outcome_contrast(
+            batch.log_prob,
+            batch.advantage,
+            correct.astype(batch.log_prob.dtype),
+            negative_coefficient=negative_coefficient,
+            where=batch.where,
+        )
+        of = lambda where: reduce.token_mean(per_token, where=batch.where & where)
+        return of(correct) + of(~correct)
+
+    return Method(advantage=advantage, loss=loss)
+
+
+def empg(*, scale: float = 1.0, future_scale: float = 1.0, bonus: float = 0.05, num_steps: int = 8) -> Any:
+    """Steps of reasoning that the policy was sure of count more, and those that lead to such steps."""
+    import jax
+    import jax.numpy as jnp
+
+    from rlx import reduce
+    from rlx.algorithms.grpo import Batch, Method
+    from rlx.returns import entropy_modulated, group_relative
+
+    def advantage(batch: Batch):
+        in_step = batch.where & (batch.step >= 0)
+        of_step = jax.nn.one_hot(jnp.clip(batch.step, 0, num_steps - 1), num_steps, dtype=bool) & in_step[..., None]
+        entropy = jax.vmap(lambda where: reduce.mean(batch.behavior_entropy, where=where, axis=-1), -1, -1)(of_step)
+        plain = group_relative(batch.reward)
+        modulated = entropy_modulated(
+            plain, entropy, scale=scale, future_scale=future_scale, bonus=bonus, where=jnp.any(of_step, axis=-2)
+        )
+        of_token = jnp.sum(jnp.where(of_step, modulated[..., None, :], 0.0), axis=-1)
+        return jnp.where(in_step, of_token, plain[..., None])
+
+    return Method(advantage=advantage)
+
+
+def lite_ppo(*, clip: float = 0.2) -> Any:
+    """Rewards less the mean of the group over the deviation of the batch, clipped ratios, averages of tokens."""
+    from functools import partial
+
+    from rlx.algorithms.grpo import Method, group_advantage, token_loss
+
+    loss = partial(token_loss, clip_low=clip, clip_high=clip)
+    return Method(advantage=partial(group_advantage, scale="batch_std"), loss=loss)
+
+
+METHODS = {
+    "bnpo": Entry(bnpo, "advantage", "Xiao et al., 2025, arXiv:2506.02864"),
+    "ace": Entry(ace, "advantage", "Xu et al., 2026, arXiv:2602.21420"),
+    "copo": Entry(copo, "advantage", "Han et al., 2025, arXiv:2508.04138"),
+    "empg": Entry(empg, "advantage", "Wang et al., 2025, arXiv:2509.09265"),
+    "lite_ppo": Entry(lite_ppo, "advantage, aggregation", "Liu et al., 2025, arXiv:2508.08221"),
+    "r3l": Entry(r3l, "advantage, loss", "Shi et al., 2026, arXiv:2601.03715"),
+    "apo": Entry(apo, "weight, regularizer", "Hong et al., 2025, arXiv:2506.21655"),
+    "oreal": Entry(oreal, "advantage, loss", "Lyu et al., 2025, arXiv:2502.06781"),
+}

@@ -1,0 +1,91 @@
+"""`rlx ablate offline` and `rlx train LEARNER` on a dataset."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from rlx import cli, data
+from rlx.cli import records
+from rlx.cli.parsing import field_docs
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Rows of the pendulum's shapes, which name it."""
+    rng, rows = np.random.default_rng(0), 60
+    last = np.arange(rows) % 20 == 19
+    observation = rng.normal(size=(rows, 3))
+    made = data.make_dataset(
+        observation, rng.uniform(-2, 2, (rows, 1)), rng.normal(size=rows), observation, np.zeros(rows), last
+    )
+    path = tmp_path_factory.mktemp("data") / "pendulum.hdf5"
+    data.write_dataset(path, made, {"env": "rlx:pendulum", "ref_min_score": -1000.0, "ref_max_score": 0.0})
+    return str(path)
+
+
+def test_learners_side_by_side_leave_a_table_a_picture_and_a_summary(dataset, tmp_path, capsys):
+    out = tmp_path / "comparison"
+    words = [
+        *("ablate", "offline", "--dataset", dataset, "--learners", "bc,bc@weighting=top@top_fraction=0.5"),
+        *("--updates", "6", "--updates-per-step", "2", "--evaluations", "3", "--eval-episodes", "2", "--seeds", "2"),
+        *("--quiet", "--run-dir", str(out)),
+    ]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr().out
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["metric"] == "eval_normalized_score" and list(summary["learners"]) == [
+        "bc",
+        "bc@weighting=top@top_fraction=0.5",
+    ]
+    for label, found in summary["learners"].items():
+        assert len(found["score_per_seed"]) == 2 and found["evaluations_averaged"] == 3
+        low, high = found["interval"]
+        assert low <= found["interquartile_mean"] <= high
+        assert found["best"]["chosen_among"] == 3 and found["updates_per_second"] > 0
+        assert np.all(np.array(found["best"]["score_per_seed"]) >= found["score_per_seed"])
+        config = json.loads((out / label / "config.json").read_text())
+        assert config["env"] == "rlx:pendulum" and config["algorithm"] == "bc"
+    assert (out / "ablation.md").read_text() in printed and (out / "curve.png").stat().st_size > 0
+    assert cli.main([*words, "--resume"]) == 0
+    assert json.loads((out / "summary.json").read_text()) == summary
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--learners", "bc,best"], "--learners must be among"),
+        (["--learners", "bc,bc"], "different learners"),
+        (["--learners", "td3_bc@alpha"], "LEARNER@NAME=VALUE"),
+        (["--learners", "bc", "--resume"], "--resume needs --run-dir"),
+        (["--learners", "bc", "--env", "rlx:point_maze", "--run-dir", "{}"], "name the environment"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_trained(words, message, dataset, tmp_path, capsys):
+    words = [word.format(tmp_path / "run") for word in words]
+    assert cli.main(["ablate", "offline", "--dataset", dataset, *words, "--quiet"]) != 0
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", records.OFFLINE)
+def test_every_learner_is_wired_and_documented(name, dataset):
+    module = records.module_of(name)
+    config = module.Config(dataset=dataset)
+    fields = {field.name for field in dataclasses.fields(config)}
+    assert module.Config.algorithm == name and fields == set(field_docs(module.Config))
+    assert set(module.SWEEPABLE) <= fields
+    assert set(module.hyperparameters(config)) == {
+        name for name in module.SWEEPABLE if getattr(config, name) is not None
+    }
+    read = set()
+
+    class Watched(module.Config):
+        def __getattribute__(self, name):
+            read.add(name)
+            return super().__getattribute__(name)
+
+    everything = {"bisimulation_weight": 0.1} if "bisimulation_weight" in fields else {}
+    assert callable(module.make_program(Watched(dataset=dataset, **everything)).step)
+    # A field that nothing reads, inherited from another method, would be an option that does nothing.
+    assert fields <= read, fields - read

@@ -1,0 +1,142 @@
+"""A user's function scores texts from inside a compiled program, whatever it does."""
+
+import itertools
+import sys
+import threading
+import time
+from decimal import Decimal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlx.envs.language import rewards
+from rlx.envs.language.rewards import final_answer, math_answer, text_reward
+
+END, PAD, LENGTH = 1, 0, 4
+PAIRS = [("two", "2"), ("three", "3")]
+WORDS = {2: "two", 3: "three", 4: "hang", 5: "raise", 6: "nan", 7: "none", 8: "exit", 9: "again"}
+
+
+def decode(tokens):
+    return " ".join(WORDS[token] for token in tokens)
+
+
+def responses(*texts):
+    """Tokens of responses that have ended, and where they are."""
+    number = {word: token for token, word in WORDS.items()}
+    rows = [[number[word] for word in text.split()] + [END] for text in texts]
+    tokens = jnp.asarray([row + [PAD] * (LENGTH - len(row)) for row in rows])
+    return tokens, tokens != PAD
+
+
+def test_final_answers_are_equal_where_the_numbers_are():
+    values = ["0", "-0.0", "7", "-7", "7.50", "1000", "1,000", "1000.0", "$1,000", "-$1,000.00", "12,345,678.25", "0.5"]
+    exact = lambda text: Decimal(text.replace(",", "").replace("$", ""))
+    for a, b in itertools.product(values, repeat=2):
+        for response in (f"so 3 * 4 = 5, that is {a}.", f"#### 9\nno:\n#### {a} \nDone 8", f"####{a}"):
+            assert math_answer("", response, f"as 1 + 1 = 2\n#### {b}") == (exact(a) == exact(b)), (a, b)
+    # A minus between operands is no sign, and a list of numbers is not one number.
+    answers = {"10-5": "5", "x = -5": "-5", "1, 2,3": "3", "1,0000": "0", ".50": "0.5", "no number": ""}
+    assert {text: final_answer(text) for text in answers} == answers
+    assert final_answer("#### 3x + 2, y") == "3x+2y"
+    assert math_answer("", "", "") == 0
+    # More digits than Python would make an integer of.
+    assert math_answer("", f"#### {'9' * 5000}.0", "9" * 5000) == 1
+
+
+def test_rewards_are_those_of_the_texts_however_deep_the_vmap():
+    asked = []
+
+    def function(prompt, response, answer):
+        asked.append((prompt, response, answer))
+        return len(response) - 100 * (prompt == "three")
+
+    score = text_reward(function, PAIRS, decode=decode, end_token=END, answer_of=lambda text: text[:3])
+    tokens, where = responses("two", "three three", "two three", "two")
+    index = jnp.array([0, 1])
+    # One batch of pairs by responses, of which each has one axis.
+    reward, answer = jax.jit(jax.vmap(jax.vmap(score, (None, 0, 0)), (0, None, None)))(index, tokens, where)
+    np.testing.assert_array_equal(reward, [[3, 11, 9, 3], [-97, -89, -91, -97]])
+    assert asked[1] == ("two", "three three", "2") and asked[4] == ("three", "two", "3") and len(asked) == 8
+    assert (answer >= 0).all() and (answer[:, 0] == answer[:, 2]).all() and (answer[:, 0] != answer[:, 1]).all()
+
+    # What has not ended is not judged, and a reward that nobody reads is not asked for.
+    unended = jnp.where(tokens == END, PAD, tokens)
+    reward, answer = jax.vmap(score, (None, 0, 0))(index[0], unended, unended != PAD)
+    assert not reward.any() and (answer == -1).all()
+    jax.block_until_ready(jax.jit(lambda tokens: (score(0, tokens, tokens != PAD), tokens)[1])(tokens[0]))
+    assert len(asked) == 8
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_failing_function_costs_its_response_only(workers):
+    def function(prompt, response, answer):
+        match response.split()[0]:
+            case "raise":
+                raise KeyError(f"no {response}")
+            case "nan":
+                return float("nan")
+            case "none":
+                return None
+            case "exit":
+                sys.exit(3)
+        return 1.0
+
+    score = text_reward(function, PAIRS, decode=decode, end_token=END, failed=-2.0, workers=workers)
+    texts = ["two", "raise", "nan", "three", "none", "exit", "raise again", "two"]
+    with pytest.warns(UserWarning) as warned:
+        reward, answer = jax.jit(jax.vmap(score, (None, 0, 0)))(jnp.int32(0), *responses(*texts))
+        reward.block_until_ready()
+    np.testing.assert_array_equal(reward, [1, -2, -2, 1, -2, -2, -2, 1])
+    np.testing.assert_array_equal(answer == -1, True)
+    kinds = {"KeyError": "'no raise'", "ValueError": "got nan", "TypeError": "'NoneType'", "SystemExit": "3"}
+    for kind, message in kinds.items():
+        (text,) = [str(warning.message) for warning in warned if f": {kind}: " in str(warning.message)]
+        assert message in text and "gives -2" in text and "the response was '" in text
+
+
+def test_what_hangs_is_left_behind_and_bounded(monkeypatch):
+    monkeypatch.setattr(rewards, "MAX_HANGING", 2)
+    released, asked = threading.Event(), []
+
+    def function(prompt, response, answer):
+        asked.append(response)
+        if response == "hang":
+            released.wait(30)
+        return 1.0
+
+    score = jax.jit(
+        jax.vmap(text_reward(function, PAIRS, decode=decode, end_token=END, timeout=0.2), in_axes=(None, 0, 0))
+    )
+    begin = time.monotonic()
+    with pytest.warns(UserWarning, match="TimeoutError: no result after 0.2 s; the response was 'hang'"):
+        reward, _ = jax.block_until_ready(score(0, *responses("two", "hang", "three", "two", "hang")))
+    np.testing.assert_array_equal(reward, [1, 0, 1, 1, 0])
+    threads = threading.active_count()
+    # While two hang nothing is begun, and nothing waits.
+    with pytest.warns(UserWarning, match="TooManyHanging: 2 earlier calls have not returned"):
+        reward, _ = jax.block_until_ready(score(0, *responses("hang", "two", "three", "two", "two")))
+    assert not reward.any() and len(asked) == 5 and threading.active_count() <= threads
+    assert time.monotonic() - begin < 15
+    released.set()
+    while threading.active_count() > threads - 2:
+        time.sleep(0.01)
+        assert time.monotonic() - begin < 25
+    reward, _ = score(0, *responses("two", "three", "hang", "two", "two"))
+    assert reward.all()
+
+
+def test_workers_call_at_the_same_time():
+    meeting = threading.Barrier(3)
+    together = lambda prompt, response, answer: 1.0 + meeting.wait(10) * 0
+    score = text_reward(together, PAIRS, decode=decode, end_token=END, workers=3, timeout=20.0)
+    reward, _ = jax.vmap(score, (None, 0, 0))(jnp.int32(0), *responses("two", "two", "two"))
+    assert reward.all()
+
+
+@pytest.mark.parametrize("option", [{"timeout": 0}, {"failed": float("inf")}, {"workers": 0}])
+def test_impossible_options_are_named(option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))} must be .*, got"):
+        text_reward(math_answer, PAIRS, decode=decode, end_token=END, **option)

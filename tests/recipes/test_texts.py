@@ -1,0 +1,60 @@
+"""Open weights and a file of questions: trained, played and written again, all from the command line."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from rlx import cli
+from rlx.policies import transformer
+
+WORDS = ["<pad>", "<end>", "+", "=", "####", *map(str, range(7))]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights") / "small"
+    config = transformer.Config(
+        vocab_size=len(WORDS), hidden_size=16, intermediate_size=16, num_layers=1, num_heads=2, num_key_value_heads=1,
+        head_dim=8, attention_bias=True,
+    )  # fmt: skip
+    transformer.save_pretrained(folder, config, transformer.init(jax.random.key(0), config))
+    tokenizer = Tokenizer(models.WordLevel({word: token for token, word in enumerate(WORDS)}, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["<pad>", "<end>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def test_weights_are_trained_on_a_file_and_written_again(weights, tmp_path, capsys):
+    lines = [json.dumps({"question": f"{a} + {b} =", "answer": f"#### {a + b}"}) for a in range(4) for b in range(4)]
+    (tmp_path / "sums.jsonl").write_text("\n".join(lines))
+    task = f"{tmp_path / 'sums.jsonl'}@prompt_length=4@response_length=3@end_token=<end>"
+    run = str(tmp_path / "run")
+    words = ["train", "grpo", "--task", task, "--pretrained", str(weights), "--method", "grpo@beta=0.1", "--seeds", "1"]
+    words += ["--num-prompts", "2", "--replayed", "1", "--group-size", "4", "--minibatches", "1", "--quiet"]
+    words += ["--total-steps", "16", "--eval-prompts", "2", "--eval-samples", "2", "--warmup-steps", "2"]
+    words += ["--lora-rank", "2", "--lora-matrices", "query", "down"]
+    assert cli.main([*words, "--run-dir", run]) == 0
+    assert cli.main(["play", run, "--episodes", "2"]) == 0
+    assert capsys.readouterr().out.count("→") == 2
+
+    out = tmp_path / "after"
+    assert cli.main(["export", run, str(out), "--checkpoint", "latest"]) == 0
+    (before, old), (after, new) = (transformer.load_pretrained(folder) for folder in (weights, out))
+    assert before == after and jax.tree.map(np.shape, old) == jax.tree.map(np.shape, new)
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), old, new)
+    adapted = {name for name, of in changed["layers"].items() if any(jax.tree.leaves(of))}
+    assert adapted == {"query", "down"} and not any(changed[name] for name in changed.keys() - {"layers"})
+    assert (out / "tokenizer.json").read_bytes() == (weights / "tokenizer.json").read_bytes()
+    assert cli.main(["export", run, str(out)]) == 2
+    assert "holds weights already" in capsys.readouterr().err
+
+
+def test_only_policies_over_tokens_are_exported(tmp_path, capsys):
+    config = {"algorithm": "ppo", "config": {"env": "rlx:pendulum"}, "env": "rlx:pendulum"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert cli.main(["export", str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "rlx export writes policies over tokens" in capsys.readouterr().err
