@@ -20,8 +20,8 @@ def gae(
     """Generalized advantage estimation, exact where an episode is cut by a time limit.
 
     δ_t = R_t + d_t·V'_t − V_t,  A_t = δ_t + d_t·λ·(1 − truncation_t)·A_{t+1}. The value target is A + V.
-    Termination (d_t = 0) ends both the bootstrap and the trace. Truncation ends the trace alone, since the
-    next row is another episode, while δ_t keeps its bootstrap.
+    Termination (d_t = 0) ends both the bootstrap and the trace: V'_t is not read there, and may be NaN.
+    Truncation ends the trace alone, since the next row is another episode, while δ_t keeps its bootstrap.
 
     Args:
         reward: R_t [time, *batch].
@@ -47,7 +47,8 @@ def gae(
     shape = check_broadcast(reward=reward, discount=discount, value=value, next_value=next_value, truncation=truncation)
     reward, discount, value, next_value = elements(reward=reward, discount=discount, value=value, next_value=next_value)
     (lambda_,) = like(reward, lambda_)
-    delta = reward + discount * next_value - value
+    # Beyond an episode's end the next value means nothing, and 0 · NaN would be NaN.
+    delta = reward + discount * jnp.where(discount == 0, 0, next_value) - value
     decay = discount * lambda_
     if truncation is not None:
         decay = decay * (1 - jnp.asarray(truncation, decay.dtype))
@@ -60,5 +61,6 @@ def gae(
 def _accumulate(advantage: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
     """One step of the recursion. A module-level function, so that uncompiled calls reuse the traced loop."""
     delta, decay = step
-    advantage = delta + decay * advantage
+    # Where the trace ends the next row is another episode's, whatever it holds.
+    advantage = delta + decay * jnp.where(decay == 0, 0, advantage)
     return advantage, advantage

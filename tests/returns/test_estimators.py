@@ -143,3 +143,32 @@ def test_unknown_options() -> None:
         returns.group_relative(jnp.zeros(3), center="median")
     with pytest.raises(ValueError, match="scale must be one of 'std', 'batch_std', 'none', got 'range'"):
         returns.group_relative(jnp.zeros(3), scale="range")
+
+
+NOTHING = [jnp.nan, jnp.inf, -jnp.inf]
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+def test_gae_reads_no_next_value_after_a_termination(nothing) -> None:
+    reward, discount, value = jnp.array([1.0, 0.0, 2.0]), jnp.array([0.99, 0.0, 0.99]), jnp.array([0.5, 0.2, 0.1])
+
+    def total(next_value):
+        advantage = returns.gae(reward, discount, value, next_value)
+        return jnp.sum(advantage), advantage
+
+    slope, advantage = jax.grad(total, has_aux=True)(jnp.array([0.2, nothing, 0.7]))
+    np.testing.assert_array_equal(advantage, returns.gae(reward, discount, value, jnp.array([0.2, 0.0, 0.7])))
+    np.testing.assert_array_equal(slope, 0)
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+@pytest.mark.parametrize("end", ["termination", "truncation"])
+def test_gae_reads_nothing_of_the_next_episode(end, nothing) -> None:
+    cut = jnp.array([False, True, False, False])
+    reward, value = jnp.array([1.0, 0.5, nothing, 0.0]), jnp.array([0.5, 0.2, 0.1, 0.3])
+    discount = jnp.where(cut, 0.0, 0.9) if end == "termination" else jnp.full(4, 0.9)
+    options = {"truncation": cut} if end == "truncation" else {}
+    advantage = returns.gae(reward, discount, value, value, **options)
+    alone = returns.gae(reward[:2], discount[:2], value[:2], value[:2])
+    np.testing.assert_array_equal(advantage[:2], alone)
+    assert not jnp.isfinite(advantage[2])

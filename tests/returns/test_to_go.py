@@ -24,3 +24,8 @@ def test_in_evaluation_rewards_are_taken_off(rng, float64) -> None:
     reward = jnp.asarray(rng.normal(size=(8, 2)))
     target = return_to_go(reward)
     np.testing.assert_allclose(target[1:], (target - reward)[:-1], rtol=1e-12)
+
+
+def test_reads_nothing_of_the_next_episode() -> None:
+    reward, discount = jnp.array([1.0, 2.0, jnp.nan]), jnp.array([0.5, 0.0, 0.5])
+    np.testing.assert_array_equal(return_to_go(reward, discount=discount), [2, 2, jnp.nan])
