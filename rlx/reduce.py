@@ -31,6 +31,13 @@ def mean(
     Raises:
         ValueError: if `x` is not floating, `where` not boolean, or their shapes do not fit.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import reduce
+        >>> x = jnp.array([1.0, 3.0, jnp.nan])
+        >>> print(reduce.mean(x, where=jnp.array([True, True, False])))
+        2.0
+
     References:
         Schulman et al., 2017, "Proximal Policy Optimization Algorithms", arXiv:1707.06347 (the empirical
         average of its objectives).
@@ -57,6 +64,14 @@ def token_mean(x: Float[Array, "*batch token"], *, where: Bool[Array, "..."] | N
 
     Raises:
         ValueError: if `x` is not floating, `where` not boolean, or their shapes do not fit.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import reduce
+        >>> loss = jnp.array([[1.0, 1.0, 1.0, 1.0], [2.0, 0.0, 0.0, 0.0]])
+        >>> print(np.asarray(reduce.token_mean(loss, where=loss > 0)).round(3))
+        1.2
 
     References:
         Yu et al., 2025, "DAPO: An Open-Source LLM Reinforcement Learning System at Scale", arXiv:2503.14476.
@@ -90,6 +105,15 @@ def sequence_mean(
     Raises:
         ValueError: for an unknown `inner` or `empty`, a non-floating `x`, a non-boolean `where`, or unfitting
             shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import reduce
+        >>> loss = jnp.array([[1.0, 1.0, 1.0, 1.0], [2.0, 0.0, 0.0, 0.0]])
+        >>> print(reduce.sequence_mean(loss, where=loss > 0))
+        1.5
+        >>> print(reduce.sequence_mean(loss, where=loss > 0, inner="sum"))
+        3.0
 
     References:
         Shao et al., 2024, "DeepSeekMath", arXiv:2402.03300 (GRPO's length-normalized objective).
@@ -128,6 +152,13 @@ def constant_length(
 
     Raises:
         ValueError: if `x` is not floating, `where` not boolean, or their shapes do not fit.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import reduce
+        >>> loss = jnp.array([[1.0, 1.0, 1.0, 1.0], [2.0, 0.0, 0.0, 0.0]])
+        >>> print(reduce.constant_length(loss, length=4, where=loss > 0))
+        0.75
 
     References:
         Liu et al., 2025, "Understanding R1-Zero-Like Training: A Critical Perspective", arXiv:2503.20783 (Dr.

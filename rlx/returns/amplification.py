@@ -42,6 +42,13 @@ def amplified(
         ValueError: for an unknown `baseline`, a non-floating `reward`, a non-boolean `where`, or unfitting
             shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import returns
+        >>> print(np.asarray(returns.amplified(jnp.array([0.0, 0.6, 0.0, 1.0]))).round(3))
+        [-0.4  0.6 -0.4  1. ]
+
     References:
         Shi et al., 2026, "R³L: Reflect-then-Retry Reinforcement Learning with Language-Guided Exploration,
         Pivotal Credit, and Positive Amplification", arXiv:2601.03715.

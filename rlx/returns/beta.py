@@ -42,6 +42,16 @@ def beta_normalized(
     Raises:
         ValueError: if `reward` is not floating, `where` not boolean, or their shapes do not fit.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import returns
+        >>> reward = jnp.array([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
+        >>> print(np.asarray(returns.beta_normalized(reward)).round(3))
+        [[ 0.742 -0.247 -0.247 -0.247]
+         [ 0.469  0.469 -0.469 -0.469]
+         [ 0.     0.     0.     0.   ]]
+
     References:
         Xiao et al., 2025, "BNPO: Beta Normalization Policy Optimization", arXiv:2506.02864.
     """

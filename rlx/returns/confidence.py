@@ -39,6 +39,15 @@ def confidence_penalty(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import returns
+        >>> advantage, log_prob = jnp.array([1.0, -1.0, -1.0]), jnp.full((3, 1), -0.1)
+        >>> reference_log_prob = jnp.array([[-3.1], [-0.1], [-3.1]])
+        >>> print(np.asarray(returns.confidence_penalty(advantage, log_prob, reference_log_prob)).round(3))
+        [ 1.    -1.693 -4.049]
+
     Reconstruction:
         The abstract gives c and that negative advantages are modulated by it; the softplus is that of two
         public summaries. That c is a sum, that its factor is 1 + coefficient·log 2 at c = 0, and the default

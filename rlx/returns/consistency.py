@@ -43,6 +43,18 @@ def global_local(
     Raises:
         ValueError: for a non-floating `reward`, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import returns
+        >>> reward, outcome = jnp.array([[1.0, 0.0], [1.0, 1.0]]), jnp.array([[0, 1], [0, 0]])
+        >>> for result in returns.global_local(reward, outcome, midpoint=0.35):
+        ...     print(np.asarray(result).round(3))
+        [[ 0.707 -0.707]
+         [ 0.     0.   ]]
+        [-0.707  0.707]
+        [0.999 0.001]
+
     References:
         Han et al., 2025, "COPO: Consistency-Aware Policy Optimization", arXiv:2508.04138.
 

@@ -41,6 +41,16 @@ def group_relative(
     Raises:
         ValueError: for an unknown `center` or `scale`, a non-floating `reward`, or an unfitting `where`.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import returns
+        >>> reward = jnp.array([1.0, 0.0, 0.0, 1.0])
+        >>> print(np.asarray(returns.group_relative(reward)).round(3))
+        [ 0.866 -0.866 -0.866  0.866]
+        >>> print(np.asarray(returns.group_relative(reward, center="leave_one_out", scale="none")).round(3))
+        [ 0.667 -0.667 -0.667  0.667]
+
     References:
         Shao et al., 2024, "DeepSeekMath", arXiv:2402.03300 (GRPO).
         Liu et al., 2025, "Understanding R1-Zero-Like Training: A Critical Perspective", arXiv:2503.20783 (Dr.

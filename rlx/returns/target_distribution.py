@@ -44,6 +44,17 @@ def target_distribution_advantage(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import returns
+        >>> advantage, success = jnp.array([1.0, -1.0]), jnp.array([True, False])
+        >>> log_prob, target_log_prob = jnp.log(jnp.array([[[0.5], [0.5]], [[0.4], [0.4]]]))
+        >>> advantage = returns.target_distribution_advantage(advantage, success, log_prob, target_log_prob, 0.2)
+        >>> print(np.asarray(advantage).round(3))
+        [[ 0.967]
+         [-0.833]]
+
     References:
         Li et al., 2026, "Distribution-Centric Policy Optimization Dominates Exploration-Exploitation Trade-off",
         arXiv:2601.12730.

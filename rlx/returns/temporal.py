@@ -38,6 +38,17 @@ def gae(
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import returns
+        >>> reward, discount = jnp.array([1.0, 1.0, 1.0]), jnp.array([0.9, 0.9, 0.0])
+        >>> value, next_value = jnp.array([2.0, 1.0, 0.5]), jnp.array([1.0, 0.5, jnp.nan])
+        >>> print(np.asarray(returns.gae(reward, discount, value, next_value, lambda_=1.0)).round(3))
+        [0.71 0.9  0.5 ]
+        >>> print(np.asarray(returns.gae(reward, discount, value, next_value, lambda_=0.0)).round(3))
+        [-0.1   0.45  0.5 ]
+
     References:
         Schulman et al., 2016, "High-Dimensional Continuous Control Using Generalized Advantage Estimation",
         arXiv:1506.02438.

@@ -24,6 +24,15 @@ def return_to_go(reward: Float[Array, "*batch"], *, discount: Scalar = 1.0, axis
     Raises:
         ValueError: for a non-floating `reward` or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import returns
+        >>> reward = jnp.array([1.0, 0.0, 2.0])
+        >>> print(returns.return_to_go(reward))
+        [3. 2. 2.]
+        >>> print(returns.return_to_go(reward, discount=0.5))
+        [1.5 1.  2. ]
+
     References:
         Chen et al., 2021, "Decision Transformer: Reinforcement Learning via Sequence Modeling",
         arXiv:2106.01345.

@@ -44,6 +44,14 @@ def entropy_modulated(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import returns
+        >>> advantage, entropy = jnp.array([1.0]), jnp.array([[0.2, 1.0, 0.2]])
+        >>> print(np.asarray(returns.entropy_modulated(advantage, entropy, center=False)).round(3))
+        [[1.285 0.516 1.267]]
+
     References:
         Wang et al., 2025, "Harnessing Uncertainty: Entropy-Modulated Policy Gradients for Long-Horizon LLM
         Agents", arXiv:2509.09265.

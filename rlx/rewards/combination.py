@@ -33,6 +33,14 @@ def combine_scores(
     Raises:
         ValueError: for an unknown `scale`, a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> self_score, similarity = jnp.array([1.0, 3.0, 5.0]), jnp.array([0.2, 0.8, 0.5])
+        >>> print(np.asarray(rewards.combine_scores(self_score, similarity)).round(3))
+        [0.   0.75 0.75]
+
     Reconstruction:
         The paper combines self-evaluation and cosine similarity and its released code has the result only in
         its data: the equal weights and the two scales are our reading.

@@ -24,6 +24,12 @@ def self_correction(
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import rewards
+        >>> print(rewards.self_correction(jnp.array([0.0, 1.0, 1.0]), jnp.array([1.0, 1.0, 0.0])))
+        [ 11.   1. -10.]
+
     References:
         Kumar et al., 2024, "Training Language Models to Self-Correct via Reinforcement Learning",
         arXiv:2409.12917.

@@ -23,6 +23,13 @@ def embedding_novelty(embedding: Float[Array, "*batch feature"], *, axis: int = 
     Raises:
         ValueError: if `embedding` is not floating.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> print(np.asarray(rewards.embedding_novelty(jnp.array([[1.0, 0.0], [2.0, 0.0], [-1.0, 0.0]]))).round(3))
+        [0.5 0.5 1. ]
+
     References:
         Wan et al., 2026, "DSDR: Dual-Scale Diversity Regularization for Exploration in LLM Reasoning",
         arXiv:2602.19895.
@@ -52,6 +59,14 @@ def unique_feature_rate(present: Bool[Array, "*batch group feature"]) -> Float[A
 
     Raises:
         ValueError: if `present` is not boolean.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> present = jnp.array([[True, True, False, True], [True, False, False, False]])
+        >>> print(np.asarray(rewards.unique_feature_rate(present)).round(3))
+        [0.667 0.   ]
 
     References:
         Wan et al., 2026, "DSDR: Dual-Scale Diversity Regularization for Exploration in LLM Reasoning",
@@ -90,6 +105,14 @@ def gated_bonus(
 
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> reward, diversity = jnp.array([1.0, 0.0]), jnp.array([0.5, 0.5])
+        >>> print(np.asarray(rewards.gated_bonus(reward, diversity, reward > 0, coefficient=0.1)).round(3))
+        [1.05 0.  ]
 
     References:
         Wan et al., 2026, "DSDR: Dual-Scale Diversity Regularization for Exploration in LLM Reasoning",

@@ -36,6 +36,15 @@ def kl_shaped(
     Raises:
         ValueError: for an unknown `kind`, a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> reward = jnp.array([0.0, 0.0, 1.0])
+        >>> log_prob, reference_log_prob = jnp.array([[-1.0, -2.0, -0.5], [-1.5, -1.5, -1.5]])
+        >>> print(np.asarray(rewards.kl_shaped(reward, log_prob, reference_log_prob, coefficient=0.1)).round(3))
+        [-0.05  0.05  0.9 ]
+
     References:
         Ziegler et al., 2019, "Fine-Tuning Language Models from Human Preferences", arXiv:1909.08593.
         Wang et al., 2025, "Text2Grad: Reinforcement Learning from Natural Language Feedback", arXiv:2505.22338

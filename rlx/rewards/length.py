@@ -36,6 +36,16 @@ def history_length(
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> length, history = jnp.array([50.0, 100.0, 200.0]), jnp.array(100.0)
+        >>> print(np.asarray(rewards.history_length(length, history, jnp.array(True))).round(3))
+        [ 0.707  0.    -0.7  ]
+        >>> print(np.asarray(rewards.history_length(length, history, jnp.array(False))).round(3))
+        [ 0.  0. -1.]
+
     References:
         Huang et al., 2025, "HAPO: Training Language Models to Reason Concisely via History-Aware Policy
         Optimization", arXiv:2505.11225.

@@ -25,6 +25,13 @@ def format_mixture(
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> print(np.asarray(rewards.format_mixture(jnp.array([1.0, 0.0, 1.0]), jnp.array([1.0, 1.0, 0.0]))).round(3))
+        [1.  0.1 0.9]
+
     References:
         Wang et al., 2025, "LLaVA-Critic-R1: Your Critic Model is Secretly a Strong Policy Model",
         arXiv:2509.00676.
@@ -53,6 +60,13 @@ def effective_reward(
 
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import rewards
+        >>> reward, weight = jnp.array([[1.0, 5.0], [1.0, 0.0]]), jnp.array([1.0, 0.1])
+        >>> print(rewards.effective_reward(reward, weight))
+        [1.5 1. ]
 
     References:
         Xu, 2025, "The Policy Cliff: A Theoretical Analysis of Reward-Policy Maps in Large Language Models",
@@ -90,6 +104,15 @@ def partial_credit(
 
     Raises:
         ValueError: for a non-floating `score`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> score, valid = jnp.array([0.7, jnp.nan]), jnp.array([True, False])
+        >>> marker = jnp.array([[True, True, True], [True, True, False]])
+        >>> print(np.asarray(rewards.partial_credit(score, valid, marker)).round(3))
+        [ 0.7 -9.8]
 
     References:
         Yang et al., 2025, "Reinforcement Learning for Machine Learning Engineering Agents", arXiv:2509.01684.

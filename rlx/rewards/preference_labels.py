@@ -36,6 +36,14 @@ def preference_reward(
     Raises:
         ValueError: for a non-floating reward, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> reward_a, reward_b = jnp.array([2.0, 2.0, 2.0]), jnp.array([0.0, 0.0, 0.0])
+        >>> print(np.asarray(rewards.preference_reward(reward_a, reward_b, jnp.array([0, 1, -1]))).round(3))
+        [0.127 2.127 0.   ]
+
     References:
         Bradley & Terry, 1952, "Rank Analysis of Incomplete Block Designs".
         Christiano et al., 2017, "Deep Reinforcement Learning from Human Preferences", arXiv:1706.03741.
@@ -75,6 +83,14 @@ def relabel(
 
     Raises:
         ValueError: if `reward_fn` gives a non-floating array.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> members = lambda observation: jnp.stack([observation, 10 * observation + 3])
+        >>> print(np.asarray(rewards.relabel(members, jnp.array([0.0, 1.0, 2.0]))).round(3))
+        [-1.225  0.     1.225]
 
     Reconstruction:
         Each member is normalized before the average as in Christiano et al. The released code of RL-VLM-F, the

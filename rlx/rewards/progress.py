@@ -25,6 +25,13 @@ def improvement(
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> print(np.asarray(rewards.improvement(jnp.array([1.0, 0.4]), jnp.array([0.2, 0.5]))).round(3))
+        [ 0.8 -0.1]
+
     References:
         Yao et al., 2023, "Retroformer: Retrospective Large Language Agents with Policy Gradient Optimization",
         arXiv:2308.02151.

@@ -34,6 +34,13 @@ def discriminative_reward_loss(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> print(np.asarray(rewards.discriminative_reward_loss(jnp.array([2.0, 0.0]), jnp.array([0.0, 0.0]))).round(3))
+        [0.127 0.693]
+
     References:
         Dou et al., 2025, "Pre-Trained Policy Discriminators are General Reward Models", arXiv:2507.05197.
         Bradley and Terry, 1952, "Rank Analysis of Incomplete Block Designs: I. The Method of Paired
@@ -66,6 +73,16 @@ def ranking_reward_loss(
 
     Raises:
         ValueError: for a non-floating `reward`, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> rank = jnp.array([0, 1, 2])
+        >>> print(np.asarray(rewards.ranking_reward_loss(jnp.array([2.0, 1.0, 0.0]), rank)).round(2))
+        0.25
+        >>> print(np.asarray(rewards.ranking_reward_loss(jnp.array([0.0, 1.0, 2.0]), rank)).round(2))
+        1.58
 
     References:
         Dou et al., 2025, "Pre-Trained Policy Discriminators are General Reward Models", arXiv:2507.05197.

@@ -46,6 +46,16 @@ def reinforced_token_reward(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import rewards
+        >>> log_prob = reference_log_prob = jnp.array([[-1.0, -1.0]])
+        >>> preference_log_prob, reward = jnp.array([[-0.5, -3.0]]), jnp.array([1.0])
+        >>> shaped = rewards.reinforced_token_reward(log_prob, reference_log_prob, preference_log_prob, reward)
+        >>> print(np.asarray(shaped).round(3))
+        [[0.025 0.95 ]]
+
     References:
         Zhong et al., 2024, "DPO Meets PPO: Reinforced Token Optimization for RLHF", arXiv:2404.18922.
     """

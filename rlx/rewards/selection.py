@@ -31,6 +31,13 @@ def knockout(
         ValueError: if `preference` is not floating or not square in its last two axes, for a non-boolean `where`,
             or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import rewards
+        >>> preference = jnp.array([[0.5, 0.9, 0.2], [0.1, 0.5, 0.6], [0.8, 0.4, 0.5]])
+        >>> print(rewards.knockout(preference))
+        2
+
     References:
         Wang et al., 2025, "LLaVA-Critic-R1: Your Critic Model is Secretly a Strong Policy Model",
         arXiv:2509.00676.

@@ -29,6 +29,13 @@ def span_to_token(
     Raises:
         ValueError: for a non-floating `score`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import rewards
+        >>> score, start, end = jnp.array([1.0, -1.0]), jnp.array([0, 3]), jnp.array([2, 4])
+        >>> print(rewards.span_to_token(score, start, end, length=5))
+        [ 1.  1.  0. -1.  0.]
+
     References:
         Wang et al., 2025, "Text2Grad: Reinforcement Learning from Natural Language Feedback", arXiv:2505.22338.
     """

@@ -28,6 +28,16 @@ def advantage_weight(
     Raises:
         ValueError: for an unknown `kind` or a non-floating `advantage`.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import weighting
+        >>> advantage = jnp.array([-1.0, 0.0, 1.0, 5.0])
+        >>> print(np.asarray(weighting.advantage_weight(advantage, beta=1.0, max_weight=10.0)).round(3))
+        [ 0.368  1.     2.718 10.   ]
+        >>> print(weighting.advantage_weight(advantage, kind="binary"))
+        [0. 0. 1. 1.]
+
     References:
         Peng et al., 2019, "Advantage-Weighted Regression", arXiv:1910.00177.
         Nair et al., 2020, "AWAC: Accelerating Online Reinforcement Learning with Offline Datasets",

@@ -29,6 +29,14 @@ def difficulty_kl_weight(
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import weighting
+        >>> advantage, success_rate = jnp.array([1.0, 1.0, -1.0]), jnp.array([0.1, 0.9, 0.1])
+        >>> print(np.asarray(weighting.difficulty_kl_weight(advantage, success_rate)).round(3))
+        [0.238 0.913 1.   ]
+
     References:
         Hong et al., 2025, "Enhancing Reasoning Ability of MLLMs via Asymmetric Policy Optimization",
         arXiv:2506.21655.
@@ -64,6 +72,14 @@ def excess_length_weight(
 
     Raises:
         ValueError: for a non-boolean `correct` or `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import weighting
+        >>> length, correct = jnp.array([100, 300, 50]), jnp.array([True, False, False])
+        >>> print(np.asarray(weighting.excess_length_weight(length, correct, base=1.01)).round(3))
+        [1.    1.863 1.   ]
 
     References:
         Hong et al., 2025, "Enhancing Reasoning Ability of MLLMs via Asymmetric Policy Optimization",

@@ -34,6 +34,13 @@ def duration(
     Raises:
         ValueError: for a non-floating `duration`, or an unfitting `where`.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import weighting
+        >>> print(np.asarray(weighting.duration(jnp.array([1.0, 1.0, 4.0]))).round(3))
+        [0.5 0.5 2. ]
+
     References:
         Yang et al., 2025, "Reinforcement Learning for Machine Learning Engineering Agents", arXiv:2509.01684.
     """

@@ -31,6 +31,14 @@ def diversity_softmax(
     Raises:
         ValueError: for a non-floating `diversity`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import weighting
+        >>> diversity, success = jnp.array([0.2, 0.6, 0.9]), jnp.array([True, True, False])
+        >>> print(np.asarray(weighting.diversity_softmax(diversity, success)).round(3))
+        [0.119 0.881 0.   ]
+
     References:
         Wan et al., 2026, "DSDR: Dual-Scale Diversity Regularization for Exploration in LLM Reasoning",
         arXiv:2602.19895.

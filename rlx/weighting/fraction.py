@@ -30,6 +30,14 @@ def top_fraction(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import weighting
+        >>> episode_return, length = jnp.array([3.0, 9.0, 5.0, 1.0]), jnp.array([10.0, 10.0, 30.0, 10.0])
+        >>> print(np.asarray(weighting.top_fraction(episode_return, length=length, fraction=0.5)).round(4))
+        [0.    0.025 0.025 0.   ]
+
     References:
         Chen et al., 2021, "Decision Transformer: Reinforcement Learning via Sequence Modeling",
         arXiv:2106.01345.

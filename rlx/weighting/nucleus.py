@@ -29,6 +29,14 @@ def nucleus_threshold(logits: Float[Array, "..."], *, top_p: Scalar, axis: int =
     Raises:
         ValueError: if `logits` is not floating.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import weighting
+        >>> logits = jnp.log(jnp.array([0.5, 0.3, 0.15, 0.05]))
+        >>> print(np.asarray(jnp.exp(weighting.nucleus_threshold(logits, top_p=0.7))).round(3))
+        0.3
+
     References:
         Holtzman et al., 2019, "The Curious Case of Neural Text Degeneration", arXiv:1904.09751.
     """

@@ -25,6 +25,12 @@ def mixed_outcome(
     Raises:
         ValueError: if `reward` is not floating, `where` not boolean, or their shapes do not fit.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import weighting
+        >>> print(weighting.mixed_outcome(jnp.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]])))
+        [ True False]
+
     References:
         Zhu et al., 2026, "Bridging SFT and RL: Dynamic Policy Optimization for Robust Reasoning",
         arXiv:2604.08926 (questions of medium difficulty).
@@ -61,6 +67,12 @@ def performance_gate(
 
     Raises:
         ValueError: if `reward` is not floating, `where` not boolean, or their shapes do not fit.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import weighting
+        >>> print(weighting.performance_gate(jnp.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])))
+        [ True False]
 
     References:
         Lv et al., 2025, "Towards a Unified View of Large Language Model Post-Training", arXiv:2509.04419 (HPT).

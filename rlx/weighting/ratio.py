@@ -40,6 +40,15 @@ def importance_log_ratio(
     Raises:
         ValueError: for an unknown `level`, a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import weighting
+        >>> log_prob, behavior_log_prob = jnp.array([-1.0, -1.0]), jnp.array([-1.5, -2.5])
+        >>> print(weighting.importance_log_ratio(log_prob, behavior_log_prob))
+        [0.5 1.5]
+        >>> print(weighting.importance_log_ratio(log_prob, behavior_log_prob, level="sequence_mean"))
+        [1. 1.]
+
     References:
         Zheng et al., 2025, "Group Sequence Policy Optimization", arXiv:2507.18071 (sequence_mean, its token
         form).

@@ -35,6 +35,12 @@ def quantile_mask(
     Raises:
         ValueError: for a non-floating `score`, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import weighting
+        >>> print(weighting.quantile_mask(jnp.array([[0.1, 0.2, 0.4, 0.3, 5.0]]), quantile=0.6))
+        [[False False  True False  True]]
+
     References:
         Jiang et al., 2025, "Rethinking Entropy Regularization in Large Reasoning Models", arXiv:2509.25133
         (entropy peaks of a response).
@@ -73,6 +79,12 @@ def extreme_mask(
     Raises:
         ValueError: for a non-floating `score`, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import weighting
+        >>> print(weighting.extreme_mask(jnp.array([0.1, 0.9, 0.5, 0.7]), fraction=0.5))
+        [False  True False  True]
+
     References:
         Cui et al., 2025, "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models",
         arXiv:2505.22617 (largest covariances).
@@ -99,6 +111,15 @@ def random_mask(key: PRNGKeyArray, *, count: Scalar, where: Bool[Array, "*batch"
 
     Raises:
         ValueError: for a non-boolean `where`.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx import weighting
+        >>> where = jnp.array([True, True, False, True])
+        >>> mask = weighting.random_mask(jax.random.key(0), count=2, where=where)
+        >>> print(int(mask.sum()), bool(mask[2]))
+        2 False
 
     References:
         Cui et al., 2025, "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models",

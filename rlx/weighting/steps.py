@@ -32,6 +32,12 @@ def first_error_mask(
     Raises:
         ValueError: for a non-floating `score`, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import weighting
+        >>> print(weighting.first_error_mask(jnp.array([0.9, 0.8, 0.2, 0.9])))
+        [ True  True False False]
+
     References:
         Ren et al., 2026, "Recycling Failures: Salvaging Exploration in RLVR via Fine-Grained Off-Policy
         Guidance", arXiv:2602.24110 (SCOPE).
@@ -73,6 +79,16 @@ def cumulative_credit(
 
     Raises:
         ValueError: for a non-floating `score`, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import weighting
+        >>> positive, negative = weighting.cumulative_credit(jnp.array([2.0, 2.0, -10.0, -2.0]))
+        >>> print(np.asarray(positive).round(3))
+        [0.762 0.762 0.    0.   ]
+        >>> print(np.asarray(negative).round(3))
+        [0.    0.    0.762 0.762]
 
     References:
         Lyu et al., 2025, "Exploring the Limit of Outcome Reward for Learning Mathematical Reasoning",

@@ -23,6 +23,13 @@ def suffix_mask(where: Bool[Array, "..."], pivot: Int[Array, "..."] | int, *, ax
     Raises:
         ValueError: for a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import weighting
+        >>> where = jnp.array([True, True, False, True, False, True])
+        >>> print(weighting.suffix_mask(where, 1))
+        [False False False  True False  True]
+
     References:
         Shi et al., 2026, "R³L: Reflect-then-Retry Reinforcement Learning with Language-Guided Exploration,
         Pivotal Credit, and Positive Amplification", arXiv:2601.03715.

@@ -45,6 +45,16 @@ def entropy_discriminator_mask(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx import weighting
+        >>> log_prob, entropy = jnp.log(jnp.array([0.9, 0.9, 0.9, 0.3])), jnp.array([0.3, 0.3, 0.3, 0.3])
+        >>> punished = -jnp.ones(4)
+        >>> print(weighting.entropy_discriminator_mask(log_prob, entropy, punished, threshold=1.0))
+        [ True  True  True False]
+        >>> print(weighting.entropy_discriminator_mask(log_prob, entropy, -punished, threshold=1.0))
+        [ True  True  True  True]
+
     References:
         Wang et al., 2026, "On the Entropy Dynamics in Reinforcement Fine-Tuning of Large Language Models",
         arXiv:2602.03392 (as in the official code, agentscope-ai/Trinity-RFT).

@@ -40,6 +40,13 @@ def trajectory_weight(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx import weighting
+        >>> print(np.asarray(weighting.trajectory_weight(jnp.array([0.0, 50.0, 100.0]), temperature=0.5)).round(3))
+        [0.09  0.245 0.665]
+
     References:
         Hong et al., 2023, "Harnessing Mixed Offline Reinforcement Learning Datasets via Trajectory Weighting",
         arXiv:2306.13085.

@@ -43,6 +43,17 @@ def dataset_constraint(
         ValueError: for `k` or `chunk` out of range, a non-floating array, a non-boolean `where`, or unfitting
             shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import behavior
+        >>> state, action = jnp.array([[0.0]]), jnp.array([[0.2]])
+        >>> data = jnp.array([[0.0], [1.0]]), jnp.array([[1.0], [0.2]])
+        >>> print(np.asarray(behavior.dataset_constraint(state, action, *data)).round(3))
+        [0.64]
+        >>> print(np.asarray(behavior.dataset_constraint(state, action, *data, beta=0.0)).round(3))
+        [0.]
+
     References:
         Ran et al., 2023, "Policy Regularization with Dataset Constraint for Offline Reinforcement Learning",
         arXiv:2306.06569 (PRDC).

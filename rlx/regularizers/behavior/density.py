@@ -33,6 +33,14 @@ def kernel_log_density(
     Raises:
         ValueError: for a non-floating array, unfitting shapes, or a chunk below 1.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import behavior
+        >>> data = jnp.array([[-0.1], [0.0], [0.1]])
+        >>> print(np.asarray(behavior.kernel_log_density(jnp.array([[0.0], [3.0]]), data)).round(1))
+        [ -0.3 -15.7]
+
     References:
         Parzen, 1962, "On Estimation of a Probability Density Function and Mode".
         Yan et al., 2025, "Offline Guarded Safe Reinforcement Learning for Medical Treatment Optimization
@@ -103,6 +111,12 @@ def out_of_distribution_cost(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.regularizers import behavior
+        >>> print(behavior.out_of_distribution_cost(jnp.array([-1.0, -9.0]), threshold=-5.0))
+        [0. 1.]
 
     References:
         Yan et al., 2025, "Offline Guarded Safe Reinforcement Learning for Medical Treatment Optimization

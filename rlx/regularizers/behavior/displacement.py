@@ -42,6 +42,14 @@ def likelihood_displacement(
         ValueError: for a non-floating array, a non-boolean `where`, a `segment` that is not integer, or
             unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.regularizers import behavior
+        >>> log_prob, behavior_log_prob = jnp.array([[-2.0, -1.0], [-2.0, -1.0]]), jnp.array([-1.0, -1.5])
+        >>> print(behavior.likelihood_displacement(log_prob, behavior_log_prob, jnp.array([1.0, -1.0])))
+        [[1. 0.]
+         [0. 0.]]
+
     References:
         Deng et al., 2025, "On GRPO Collapse in Search-R1: The Lazy Likelihood-Displacement Death Spiral",
         arXiv:2512.04220 (gate and penalty as in three public re-implementations).

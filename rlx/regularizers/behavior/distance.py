@@ -35,6 +35,15 @@ def action_distance(
     Raises:
         ValueError: for an unknown `reduce`, a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.regularizers import behavior
+        >>> action, behavior_action = jnp.array([[0.5, -0.5]]), jnp.array([[0.5, 0.5]])
+        >>> print(behavior.action_distance(action, behavior_action))
+        [0.5]
+        >>> print(behavior.action_distance(action, behavior_action, reduce="sum"))
+        [1.]
+
     References:
         Fujimoto and Gu, 2021, "A Minimalist Approach to Offline Reinforcement Learning", arXiv:2106.06860.
         Tarasov et al., 2023, "Revisiting the Minimalist Approach to Offline Reinforcement Learning",
@@ -86,6 +95,14 @@ def advantage_guided(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.regularizers import behavior
+        >>> policy, data, candidate = jnp.zeros((3, 1)), jnp.ones((3, 1)), jnp.full((3, 1), 2.0)
+        >>> data_q, candidate_q, value = jnp.array([[1.0, 3.0, 1.0], [2.0, 2.0, 2.0], [0.0, 0.0, 5.0]])
+        >>> print(behavior.advantage_guided(policy, data, candidate, data_q, candidate_q, value))
+        [4. 1. 0.]
 
     References:
         Liu et al., 2024, "Adaptive Advantage-Guided Policy Regularization for Offline Reinforcement Learning",

@@ -36,6 +36,14 @@ def kl_gaussian(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import divergence
+        >>> mean, std = jnp.array([[1.0, 0.0], [0.0, 0.0]]), jnp.array([[1.0, 1.0], [1.0, 2.0]])
+        >>> print(np.asarray(divergence.kl_gaussian(mean, std, jnp.zeros(2), jnp.ones(2))).round(3))
+        [0.5   0.807]
+
     References:
         Kullback and Leibler, 1951, "On Information and Sufficiency".
     """
@@ -67,6 +75,14 @@ def kl_categorical(
 
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import divergence
+        >>> p, q = jnp.array([[0.5, 0.5], [1.0, 0.0]]), jnp.array([0.9, 0.1])
+        >>> print(np.asarray(divergence.kl_categorical(jnp.log(p), jnp.log(q))).round(3))
+        [0.511 0.105]
 
     References:
         Kullback and Leibler, 1951, "On Information and Sufficiency".

@@ -25,6 +25,14 @@ def squared_hinge(
     Raises:
         ValueError: if `divergence` is not floating.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import divergence
+        >>> penalty = divergence.squared_hinge(jnp.array([0.05, 0.3]), threshold=0.1, coefficient=10.0)
+        >>> print(np.asarray(penalty).round(3))
+        [0.  0.2]
+
     References:
         Li et al., 2025, "DisCO: Reinforcing Large Reasoning Models with Discriminative Constrained Optimization",
         arXiv:2505.12366.

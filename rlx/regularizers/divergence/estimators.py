@@ -41,6 +41,16 @@ def kl_estimate(
     Raises:
         ValueError: for an unknown `kind`, a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import divergence
+        >>> log_prob, reference_log_prob = jnp.array([-1.0, -2.0]), jnp.array([-2.0, -1.0])
+        >>> print(divergence.kl_estimate(log_prob, reference_log_prob, kind="k1"))
+        [ 1. -1.]
+        >>> print(np.asarray(divergence.kl_estimate(log_prob, reference_log_prob, kind="k3")).round(3))
+        [0.368 0.718]
+
     References:
         Schulman, 2020, "Approximating KL Divergence" (k1, k2, k3).
         Tang and Munos, 2025, "On a few pitfalls in KL divergence gradient estimation for RL",

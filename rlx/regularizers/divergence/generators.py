@@ -157,6 +157,16 @@ def f_generator(
     Raises:
         ValueError: for an unknown `divergence` or a non-floating array.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import divergence
+        >>> log_ratio = jnp.log(jnp.array([0.5, 1.0, 2.0]))
+        >>> print(np.asarray(divergence.f_generator(log_ratio, divergence="reverse_kl")).round(3))
+        [-0.347  0.     1.386]
+        >>> print(np.asarray(divergence.f_generator(log_ratio, divergence="pearson")).round(3))
+        [0.25 0.   1.  ]
+
     References:
         Wang et al., 2023, "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse
         Divergence Constraints", arXiv:2309.16240.
@@ -195,6 +205,16 @@ def f_derivative(
     Raises:
         ValueError: for an unknown `divergence` or a non-floating array.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import divergence
+        >>> log_ratio = jnp.array([-1.0, 0.0, 1.0])
+        >>> print(divergence.f_derivative(log_ratio, divergence="reverse_kl"))
+        [0. 1. 2.]
+        >>> print(np.asarray(divergence.f_derivative(log_ratio, divergence="pearson")).round(3))
+        [-1.264  0.     3.437]
+
     References:
         Wang et al., 2023, "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse
         Divergence Constraints", arXiv:2309.16240.
@@ -229,6 +249,12 @@ def f_conjugate(
 
     Raises:
         ValueError: for a `divergence` without conjugate in closed form, or a non-floating array.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.regularizers import divergence
+        >>> print(divergence.f_conjugate(jnp.array([-4.0, 0.0, 2.0]), divergence="pearson"))
+        [-1.  0.  3.]
 
     References:
         Nowozin et al., 2016, "f-GAN: Training Generative Neural Samplers using Variational Divergence

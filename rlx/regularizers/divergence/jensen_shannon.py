@@ -34,6 +34,14 @@ def generalized_jsd(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import divergence
+        >>> logits, target_logits = jnp.array([[9.0, -9.0], [1.0, 2.0]]), jnp.array([[-9.0, 9.0], [1.0, 2.0]])
+        >>> print(np.asarray(divergence.generalized_jsd(logits, target_logits)).round(3))
+        [0.693 0.   ]
+
     References:
         Agarwal et al., 2023, "On-Policy Distillation of Language Models: Learning from Self-Generated
         Mistakes", arXiv:2306.13649.

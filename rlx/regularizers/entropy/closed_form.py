@@ -26,6 +26,14 @@ def categorical_entropy(logits: Float[Array, "..."], *, axis: int = -1) -> Float
     Raises:
         ValueError: if `logits` is not floating.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import entropy
+        >>> logits = jnp.array([[0.0, 0.0, -jnp.inf], [0.0, -jnp.inf, -jnp.inf]])
+        >>> print(np.asarray(entropy.categorical_entropy(logits)).round(3))
+        [0.693 0.   ]
+
     References:
         Shannon, 1948, "A Mathematical Theory of Communication".
         Mnih et al., 2016, "Asynchronous Methods for Deep Reinforcement Learning", arXiv:1602.01783 (as a
@@ -68,6 +76,13 @@ def gaussian_entropy(log_std: Float[Array, "..."], *, axis: int = -1) -> Float[A
 
     Raises:
         ValueError: if `log_std` is not floating.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import entropy
+        >>> print(np.asarray(entropy.gaussian_entropy(jnp.log(jnp.array([[1.0, 1.0], [0.5, 0.5]])))).round(3))
+        [2.838 1.452]
 
     References:
         Cover and Thomas, 2006, "Elements of Information Theory" (theorem 8.4.1).

@@ -36,6 +36,16 @@ def nucleus_entropy(
     Raises:
         ValueError: if `logits` is not floating.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import entropy
+        >>> logits = jnp.log(jnp.array([0.4, 0.4, 0.1, 0.1]))
+        >>> print(np.asarray(entropy.nucleus_entropy(logits, top_p=0.85)).round(3))
+        0.693
+        >>> print(np.asarray(entropy.categorical_entropy(logits)).round(3))
+        1.194
+
     References:
         Jiang et al., 2025, "Rethinking Entropy Regularization in Large Reasoning Models", arXiv:2509.25133
         (the set as in the official code, Linn3a/siren).

@@ -32,6 +32,14 @@ def sampled_negentropy(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import entropy
+        >>> log_prob, behavior_log_prob = jnp.log(jnp.array([[0.5, 0.5], [0.5, 0.25]]))
+        >>> print(np.asarray(entropy.sampled_negentropy(log_prob, behavior_log_prob)).round(3))
+        [-0.693 -1.386]
+
     References:
         Wan et al., 2026, "DSDR: Dual-Scale Diversity Regularization for Exploration in LLM Reasoning",
         arXiv:2602.19895.

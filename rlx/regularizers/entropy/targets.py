@@ -37,6 +37,13 @@ def anchored_entropy(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import entropy
+        >>> print(np.asarray(entropy.anchored_entropy(jnp.array([[1.0, 2.0]]), 1.0, coefficient=0.1)).round(4))
+        0.025
+
     References:
         Jiang et al., 2025, "Rethinking Entropy Regularization in Large Reasoning Models", arXiv:2509.25133.
     """
@@ -83,6 +90,16 @@ def entropy_band_penalty(
     Raises:
         ValueError: for an unknown `level` or `kind`, a non-floating array, a non-boolean `where`, or unfitting
             shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import entropy
+        >>> tokens, history, band = jnp.array([[0.5, 1.0, 3.0]]), jnp.array([1.0]), {"low": 0.8, "high": 1.2}
+        >>> print(np.asarray(entropy.entropy_band_penalty(tokens, history, **band)).round(3))
+        [[0.1 0.  0.1]]
+        >>> print(np.asarray(entropy.entropy_band_penalty(tokens, history, **band, kind="hinge")).round(3))
+        [[0.03 0.   0.18]]
 
     Reconstruction:
         kind "hinge" is our own differentiable form of the band. In the official code (WujiangXu/EPO) the

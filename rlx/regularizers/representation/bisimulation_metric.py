@@ -47,6 +47,15 @@ def bisimulation(
         ValueError: for an order other than 1 and 2, a non-floating array, a non-boolean `where`, or unfitting
             shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.regularizers import representation
+        >>> feature, other = jnp.array([[0.0, 0.0]]), jnp.array([[3.0, 4.0]])
+        >>> reward, mean, scale = jnp.array([1.0]), jnp.array([[0.0]]), jnp.array([[1.0]])
+        >>> model = reward, reward + 2, mean, mean + 2, scale, scale
+        >>> print(representation.bisimulation(feature, other, *model, discount=0.5))
+        [4.]
+
     Reconstruction:
         The form for histories rests on the abstract, on a public review that names |r̂ − r̂'| and a distance of
         P̂ and P̂', and on Deep Bisimulation for Control. Open are the norm of the features (L2 here, `order`), the

@@ -36,6 +36,16 @@ def contrastive_mutual_information(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import representation
+        >>> positive, negative = jnp.array([3.0, 1.0]), jnp.array([[3.0, 0.0], [1.0, 1.0]])
+        >>> log_weight = jnp.log(jnp.array([0.5, 0.5]))
+        >>> loss = representation.contrastive_mutual_information(positive, negative, log_weight=log_weight)
+        >>> print(np.asarray(loss).round(3))
+        [-0.645  0.   ]
+
     References:
         Yang et al., 2022, "Dichotomy of Control: Separating What You Can Control from What You Cannot",
         arXiv:2210.13435.

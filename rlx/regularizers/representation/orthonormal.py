@@ -26,6 +26,14 @@ def orthonormality(
     Raises:
         ValueError: for non-floating features, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.regularizers import representation
+        >>> print(representation.orthonormality(jnp.array([[1.0, 0.0], [0.0, 1.0]])))
+        [-2. -2.]
+        >>> print(representation.orthonormality(jnp.array([[1.0, 0.0], [1.0, 0.0]])))
+        [-1. -1.]
+
     References:
         Touati and Ollivier, 2021, "Learning One Representation to Optimize All Rewards", arXiv:2103.07945.
         Bagatella et al., 2025, "TD-JEPA: Latent-predictive Representations for Zero-Shot Reinforcement

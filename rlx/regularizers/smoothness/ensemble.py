@@ -31,6 +31,14 @@ def ensemble_gradient_diversity(
     Raises:
         ValueError: for non-floating gradients, a non-boolean `where`, unfitting shapes, or the last axis.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.regularizers import smoothness
+        >>> first, second = jnp.array([[1.0, 0.0], [1.0, 0.0]]), jnp.array([[2.0, 0.0], [0.0, 3.0]])
+        >>> print(np.asarray(smoothness.ensemble_gradient_diversity(jnp.stack([first, second]))).round(3))
+        [2. 0.]
+
     References:
         An et al., 2021, "Uncertainty-Based Offline Reinforcement Learning with Diversified Q-Ensemble",
         arXiv:2110.01548 (EDAC).
