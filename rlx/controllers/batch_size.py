@@ -34,6 +34,15 @@ def ewma_params(*, decay: Scalar) -> Controller:
     Raises:
         ValueError: from init and update, if a parameter is not floating, or the structure is not the state's.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import ewma_params
+        >>> controller = ewma_params(decay=0.5)
+        >>> state = controller.init(jnp.array([0.0]))
+        >>> mean, state = controller.update(state, jnp.array([3.0]))
+        >>> mean.tolist()  # the weights are 0.5 and 1
+        [2.0]
+
     References:
         Hilton et al., 2021, "Batch Size-Invariance for Policy Optimization", arXiv:2110.00641.
     """
@@ -90,6 +99,11 @@ def scale_parallel_environments(
     Raises:
         ValueError: for an unknown `rule`, or if the transitions of a cycle do not divide into the
             minibatches.
+
+    Examples:
+        >>> from rlx.controllers import scale_parallel_environments
+        >>> scale_parallel_environments(4096, base_num_envs=1024, num_steps=16, num_minibatches=8)
+        ParallelScale(num_minibatches=32, minibatch_size=2048, learning_rate_multiplier=1.0)
 
     References:
         Beukman et al., 2026, "Preventing Learning Stagnation in PPO by Scaling to 1 Million Parallel

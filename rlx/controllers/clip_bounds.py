@@ -50,6 +50,14 @@ def balanced_clip(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import balanced_clip
+        >>> log_prob, advantage = jnp.log(jnp.array([1.5, 1.0, 0.7])), jnp.array([1.0, -1.0, -1.0])
+        >>> bounds = balanced_clip(log_prob, jnp.zeros(3), advantage, target=0.8)
+        >>> [round(float(x), 3) for x in bounds]  # lower, upper, ratio
+        [0.8, 1.45, 0.806]
+
     References:
         Xi et al., 2025, "BAPO: Stabilizing Off-Policy Reinforcement Learning for LLMs via Balanced Policy
         Optimization with Adaptive Clipping", arXiv:2510.18927.

@@ -30,6 +30,14 @@ def entropy_temperature_loss(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import entropy_temperature_loss
+        >>> slope = jax.grad(entropy_temperature_loss)(jnp.array(0.0), jnp.array(-0.5), target_entropy=-1.0)
+        >>> float(slope)  # an entropy of 0.5 exceeds the target by 1.5, so descent lowers the temperature
+        1.5
+
     References:
         Haarnoja et al., 2018, "Soft Actor-Critic Algorithms and Applications", arXiv:1812.05905.
     """

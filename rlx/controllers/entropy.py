@@ -28,6 +28,12 @@ def entropy_temperature(
     Raises:
         ValueError: if `entropy` is not floating.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import entropy_temperature
+        >>> [round(x, 3) for x in entropy_temperature(jnp.array([0.3, 0.7])).tolist()]
+        [1.2, 0.8]
+
     References:
         Wang et al., 2025, "Arbitrary Entropy Policy Optimization", arXiv:2510.08141 (as in the official code,
         597358816/AEPO).
@@ -54,6 +60,12 @@ def two_phase_decay(
 
     Returns:
         Weights of the step's shape; float32 for an integer step.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import two_phase_decay
+        >>> [round(x, 3) for x in two_phase_decay(jnp.array([0, 75, 76, 150]), total_steps=150).tolist()]
+        [1.0, 0.827, 0.769, 0.04]
 
     References:
         Xu et al., 2025, "EPO: Entropy-regularized Policy Optimization for LLM Agents Reinforcement Learning",

@@ -36,6 +36,16 @@ def best_length(*, mode: str = "min") -> Controller:
         ValueError: for an unknown `mode`; from init and update, for a non-floating array, a non-boolean `where`,
             or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import best_length
+        >>> controller = best_length()
+        >>> state = controller.init(jnp.full(2, jnp.inf))
+        >>> prompt, length, correct = jnp.array([0, 0]), jnp.array([50.0, 30.0]), jnp.array([True, False])
+        >>> before, state = controller.update(state, prompt, length, correct)
+        >>> before.tolist(), state.history.tolist()  # the shorter response is wrong, so that it does not count
+        ([inf, inf], [50.0, inf])
+
     References:
         Huang et al., 2025, "HAPO: Training Language Models to Reason Concisely via History-Aware Policy
         Optimization", arXiv:2505.11225.

@@ -37,6 +37,14 @@ def adaptive_kl(
     Raises:
         ValueError: if coefficient or kl is not floating.
 
+    Examples:
+        >>> from rlx.controllers import adaptive_kl
+        >>> controller = adaptive_kl(target=0.01)
+        >>> state = controller.init(0.2)
+        >>> coefficient, state = controller.update(state, 0.05)  # five times the wanted divergence
+        >>> round(float(coefficient), 3)
+        0.4
+
     References:
         Schulman et al., 2017, "Proximal Policy Optimization Algorithms", arXiv:1707.06347 (section 4).
     """
@@ -72,6 +80,14 @@ def proportional_kl(*, target: Scalar, gain: Scalar = 0.1, limit: Scalar = 0.2) 
 
     Raises:
         ValueError: if coefficient or kl is not floating.
+
+    Examples:
+        >>> from rlx.controllers import proportional_kl
+        >>> controller = proportional_kl(target=0.02)
+        >>> state = controller.init(0.2)
+        >>> coefficient, state = controller.update(state, 0.022)  # a tenth too much: a hundredth more
+        >>> round(float(coefficient), 3)
+        0.202
 
     References:
         Ziegler et al., 2019, "Fine-Tuning Language Models from Human Preferences", arXiv:1909.08593.

@@ -34,6 +34,14 @@ def lagrange_multiplier(*, step: Scalar, lower: Scalar = 0.0, upper: Scalar = jn
     Raises:
         ValueError: if value or violation is not floating.
 
+    Examples:
+        >>> from rlx.controllers import lagrange_multiplier
+        >>> controller = lagrange_multiplier(step=0.5)
+        >>> state = controller.init(1.0)
+        >>> multiplier, state = controller.update(state, 0.5)
+        >>> float(multiplier)
+        1.25
+
     References:
         Luo et al., 2026, "Ratio-Variance Regularized Policy Optimization for Efficient LLM Fine-tuning",
         arXiv:2601.03320.

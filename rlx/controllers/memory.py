@@ -38,6 +38,16 @@ def first_value() -> Controller:
     Raises:
         ValueError: from init and update, if the value is not floating.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import first_value
+        >>> controller = first_value()
+        >>> state = controller.init(jnp.array(0.0))
+        >>> _, state = controller.update(state, jnp.array(2.5))
+        >>> anchor, state = controller.update(state, jnp.array(7.0))
+        >>> float(anchor)
+        2.5
+
     References:
         Jiang et al., 2025, "Rethinking Entropy Regularization in Large Reasoning Models", arXiv:2509.25133
         (anchors the entropy at that of the first batch).
@@ -71,6 +81,16 @@ def running_mean() -> Controller:
 
     Raises:
         ValueError: from init and update, for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import running_mean
+        >>> controller = running_mean()
+        >>> state = controller.init(jnp.zeros(2))
+        >>> _, state = controller.update(state, jnp.array([1.0, 9.0]), where=jnp.array([True, False]))
+        >>> mean, state = controller.update(state, jnp.array([3.0, 5.0]))
+        >>> mean.tolist(), state.count.tolist()
+        ([2.0, 5.0], [2.0, 1.0])
 
     References:
         Xu et al., 2025, "EPO: Entropy-regularized Policy Optimization for LLM Agents Reinforcement Learning",

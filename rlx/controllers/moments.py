@@ -48,6 +48,15 @@ def running_moments(*, clip: Scalar = 10.0, epsilon: Scalar = 1e-8) -> Controlle
     Raises:
         ValueError: from init and update, for arrays that are not floating, or not of the example's shape.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import running_moments
+        >>> controller = running_moments()
+        >>> state = controller.init(jnp.zeros(()))
+        >>> normalized, state = controller.update(state, jnp.array([1.0, 3.0]))
+        >>> [round(x, 3) for x in normalized.tolist()], float(state.mean), float(state.variance)
+        ([-1.0, 1.0], 2.0, 1.0)
+
     References:
         Chan, Golub and LeVeque, 1983, "Algorithms for Computing the Sample Variance".
     """
@@ -90,6 +99,15 @@ def update_moments(state: MomentsState, x: PyTree, *, where: Array | None = None
 
     Raises:
         ValueError: for arrays that are not floating, or not of the example's shape behind the batch axes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import running_moments, update_moments
+        >>> state = running_moments().init(jnp.zeros(()))
+        >>> for batch in (jnp.array([1.0, 2.0]), jnp.array([3.0, 6.0])):
+        ...     state = update_moments(state, batch)
+        >>> [round(float(x), 3) for x in state]  # count, mean and variance of 1, 2, 3 and 6
+        [4.0, 3.0, 3.5]
 
     References:
         Chan, Golub and LeVeque, 1983, "Algorithms for Computing the Sample Variance".
@@ -152,6 +170,13 @@ def normalize(state: MomentsState, x: PyTree, *, clip: Scalar = 10.0, epsilon: S
     Raises:
         ValueError: for arrays that are not floating.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import MomentsState, normalize
+        >>> state = MomentsState(count=jnp.array(4.0), mean=jnp.array(2.0), variance=jnp.array(9.0))
+        >>> [round(x, 3) for x in normalize(state, jnp.array([-1.0, 2.0, 99.0])).tolist()]  # the last is clipped
+        [-1.0, 0.0, 10.0]
+
     References:
         Engstrom et al., 2020, "Implementation Matters in Deep Policy Gradients", arXiv:2005.12729.
     """
@@ -180,6 +205,13 @@ def denormalize(state: MomentsState, x: PyTree, *, epsilon: Scalar = 1e-8) -> Py
 
     Raises:
         ValueError: for arrays that are not floating.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import MomentsState, denormalize
+        >>> state = MomentsState(count=jnp.array(4.0), mean=jnp.array(2.0), variance=jnp.array(9.0))
+        >>> [round(x, 3) for x in denormalize(state, jnp.array([-1.0, 0.0, 1.0])).tolist()]
+        [-1.0, 2.0, 5.0]
 
     References:
         Engstrom et al., 2020, "Implementation Matters in Deep Policy Gradients", arXiv:2005.12729.
@@ -219,6 +251,15 @@ def running_return_scale(*, discount: Scalar, clip: Scalar = 10.0, epsilon: Scal
 
     Raises:
         ValueError: from update, if reward and done differ in shape or are not [time, *env].
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import running_return_scale
+        >>> controller = running_return_scale(discount=0.5)
+        >>> state = controller.init(jnp.zeros(1))
+        >>> scaled, state = controller.update(state, jnp.array([[2.0], [2.0]]), jnp.array([[False], [False]]))
+        >>> [round(x, 3) for x in scaled[:, 0].tolist()]  # the returns 2 and 3 have the standard deviation 0.5
+        [4.0, 4.0]
 
     References:
         Engstrom et al., 2020, "Implementation Matters in Deep Policy Gradients", arXiv:2005.12729.

@@ -35,6 +35,15 @@ def preference_beta(
     Raises:
         ValueError: for a non-floating reward_gap.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.controllers import preference_beta
+        >>> reward_gap = jnp.array([0.0, 1.0, 4.0])
+        >>> [round(x, 3) for x in preference_beta(reward_gap, 100, beta=1.0, start=100, stop=300).tolist()]
+        [0.0, 0.462, 0.964]
+        >>> [round(x, 3) for x in preference_beta(reward_gap, 300, beta=1.0, start=100, stop=300).tolist()]
+        [0.0, 0.231, 0.482]
+
     References:
         Lu et al., 2026, "Offline Preference Optimization for Rectified Flow with Noise-Tracked Pairs",
         arXiv:2605.09433.

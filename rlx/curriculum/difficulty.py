@@ -32,6 +32,12 @@ def relative_difficulty(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.curriculum import relative_difficulty
+        >>> relative_difficulty(jnp.array([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]), jnp.array(0.5)).tolist()
+        [0.25, -0.5]
+
     References:
         Park et al., 2025, "DeepVideo-R1: Video Reinforcement Fine-Tuning via Difficulty-aware Regressive GRPO",
         arXiv:2506.07464 (equation 9).

@@ -29,6 +29,13 @@ def guided_mode(
     Raises:
         ValueError: for an unknown `rule`.
 
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.curriculum import guided_mode
+        >>> guided_mode(jax.random.key(0), jnp.arange(4), rule="switch", threshold=2).tolist()
+        [False, False, True, True]
+
     References:
         Chang et al., 2023, "Learning to Generate Better Than Your LLM", arXiv:2306.11816.
     """

@@ -22,6 +22,13 @@ def best_worst_pair(score: Float[Array, "..."], *, axis: int = -1) -> tuple[Int[
     Raises:
         ValueError: for a non-floating score.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.data import best_worst_pair
+        >>> chosen, rejected = best_worst_pair(jnp.array([0.2, 0.9, 0.1]))
+        >>> int(chosen), int(rejected)
+        (1, 2)
+
     References:
         Wang et al., 2024, "CREAM: Consistency Regularized Self-Rewarding Language Models", arXiv:2410.12735.
     """

@@ -27,6 +27,14 @@ def nearest_neighbor(
     Raises:
         ValueError: for `k` or `chunk` out of range, a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.data import nearest_neighbor
+        >>> keys = jnp.array([[3.0, 4.0], [1.0, 0.0], [0.0, 2.0]])
+        >>> index, distance = nearest_neighbor(jnp.zeros((1, 2)), keys, k=2)
+        >>> index.tolist(), distance.tolist()
+        ([[1, 2]], [[1.0, 2.0]])
+
     References:
         Ran et al., 2023, "Policy Regularization with Dataset Constraint for Offline Reinforcement Learning",
         arXiv:2306.06569 (with a tree in place of the exhaustive search).

@@ -45,6 +45,14 @@ def transitions(
     Raises:
         ValueError: if arrays and flags differ in length, or have fewer than two rows.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.data import transitions
+        >>> flags = {"terminal": jnp.array([0, 0, 0, 1]), "timeout": jnp.array([0, 1, 0, 0])}
+        >>> data = transitions({"observation": jnp.arange(4.0)}, **flags)
+        >>> data.next_step["observation"].tolist(), data.where.tolist()
+        ([1.0, 2.0, 3.0], [True, False, True])
+
     References:
         Fu et al., 2020, "D4RL: Datasets for Deep Data-Driven Reinforcement Learning", arXiv:2004.07219.
     """
@@ -92,6 +100,13 @@ def normalize_states(
 
     Raises:
         ValueError: for non-floating states, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.data import normalize_states
+        >>> data = normalize_states(jnp.array([[1.0, 10.0], [3.0, 30.0]]), eps=0.0)
+        >>> data.states.tolist(), data.mean.tolist()
+        ([[-1.0, -1.0], [1.0, 1.0]], [2.0, 20.0])
 
     References:
         Fujimoto and Gu, 2021, "A Minimalist Approach to Offline Reinforcement Learning", arXiv:2106.06860.

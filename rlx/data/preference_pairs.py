@@ -34,6 +34,13 @@ def optimal_rejected_log_prob(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.data import optimal_rejected_log_prob
+        >>> chosen, target, reference = jnp.log(jnp.array([[0.5, 0.5], [0.8, 0.2], [0.5, 0.5]]))
+        >>> [round(x, 3) for x in jnp.exp(optimal_rejected_log_prob(chosen, target, reference, beta=1.0)).tolist()]
+        [0.2, 0.8]
+
     Reconstruction:
         The abstract states that a closed form exists; this one follows by Bayes' rule from the preference
         probability of two samplers, σ(log (q_chosen/q_rejected)(y_w) − log (q_chosen/q_rejected)(y_l)).
@@ -72,6 +79,13 @@ def reward_augmented_pairs(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.data import reward_augmented_pairs
+        >>> pairs = reward_augmented_pairs(jnp.array([3.0, 2.0]), jnp.array([1.0, 0.0]))
+        >>> pairs["index"].tolist(), pairs["swap"].tolist(), pairs["goal"].tolist()
+        ([0, 1, 0, 1], [False, False, True, True], [3.0, 2.0, 1.0, 0.0])
+
     References:
         Zhang et al., 2024, "Reward-Augmented Data Enhances Direct Preference Alignment of LLMs",
         arXiv:2410.08067.
@@ -101,6 +115,13 @@ def same_policy_triplets(
 
     Returns:
         Mask [*batch, reference, same, different].
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.data import same_policy_triplets
+        >>> mask = same_policy_triplets(jnp.array([0, 0, 1]))
+        >>> jnp.argwhere(mask).tolist()  # reference, same, different
+        [[0, 1, 2], [1, 0, 2]]
 
     References:
         Dou et al., 2025, "Pre-Trained Policy Discriminators are General Reward Models", arXiv:2507.05197.

@@ -22,6 +22,14 @@ def reset_lengths(
     Returns:
         Number of tokens to keep [*batch].
 
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.data import reset_lengths
+        >>> kept = reset_lengths(jax.random.key(0), jnp.array([1, 2, 100]))
+        >>> kept[:2].tolist(), 1 <= int(kept[2]) < 100
+        ([0, 1], True)
+
     References:
         Chang et al., 2024, "Dataset Reset Policy Optimization for RLHF", arXiv:2404.08495.
         Chang et al., 2023, "Learning to Generate Better Than Your LLM", arXiv:2306.11816 (tokens of a guide).
@@ -44,6 +52,12 @@ def prefix_mask(length: Int[Array, "*batch"], *, horizon: int) -> Bool[Array, "*
 
     Returns:
         Mask [*batch, horizon], True where forced.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.data import prefix_mask
+        >>> prefix_mask(jnp.array([1, 3]), horizon=4).astype(int).tolist()
+        [[1, 0, 0, 0], [1, 1, 1, 0]]
 
     References:
         Chang et al., 2024, "Dataset Reset Policy Optimization for RLHF", arXiv:2404.08495.

@@ -31,6 +31,13 @@ def rank_consistency(
     Raises:
         ValueError: for an unknown `kind`, a single response, a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import rank_consistency
+        >>> score, other_score = jnp.array([1.0, 2.0, 3.0]), jnp.array([1.0, 3.0, 2.0])
+        >>> [round(float(rank_consistency(score, other_score, kind=kind)), 3) for kind in ("kendall", "spearman")]
+        [0.667, 0.75]
+
     References:
         Wang et al., 2024, "CREAM: Consistency Regularized Self-Rewarding Language Models", arXiv:2410.12735.
     """

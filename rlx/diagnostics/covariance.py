@@ -32,6 +32,12 @@ def advantage_covariance(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import advantage_covariance
+        >>> advantage_covariance(jnp.array([-0.5, -2.5, -1.5]), jnp.array([1.0, -2.0, 1.0])).tolist()
+        [1.0, 2.0, 0.0]
+
     References:
         Cui et al., 2025, "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models",
         arXiv:2505.22617.

@@ -31,6 +31,12 @@ def positive_sided_variance(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import positive_sided_variance
+        >>> positive_sided_variance(jnp.array([[0.0, 0.0, 0.0, 4.0], [0.0, 4.0, 4.0, 4.0]])).tolist()
+        [2.25, 0.75]
+
     References:
         Hong et al., 2023, "Harnessing Mixed Offline Reinforcement Learning Datasets via Trajectory Weighting",
         arXiv:2306.13085.
@@ -62,6 +68,12 @@ def trajectory_quality(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import trajectory_quality
+        >>> float(trajectory_quality(jnp.array([10.0, 30.0]), minimum=0.0, maximum=40.0))
+        0.5
 
     References:
         Schweighofer et al., 2021, "A Dataset Perspective on Offline Reinforcement Learning", arXiv:2111.04714.
@@ -97,6 +109,13 @@ def unique_state_action(
 
     Raises:
         ValueError: for different numbers of observations and actions, or non-floating observations.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import unique_state_action
+        >>> observation, action = jnp.array([[0.0], [0.0], [1.0], [0.01]]), jnp.array([0, 1, 1, 0])
+        >>> int(unique_state_action(observation, action, bins=10))  # the last row is in the bins of the first
+        3
 
     References:
         Schweighofer et al., 2021, "A Dataset Perspective on Offline Reinforcement Learning", arXiv:2111.04714
@@ -145,6 +164,12 @@ def state_action_coverage(
 
     Returns:
         Coverage [*batch], without gradient: 1 for the reference itself; it may be above 1.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import state_action_coverage
+        >>> state_action_coverage(jnp.array([500, 1000]), reference=1000).tolist()
+        [0.5, 1.0]
 
     References:
         Schweighofer et al., 2021, "A Dataset Perspective on Offline Reinforcement Learning", arXiv:2111.04714.

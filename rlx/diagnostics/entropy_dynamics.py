@@ -26,6 +26,12 @@ def entropy_discriminator(
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import entropy_discriminator
+        >>> [round(x, 3) for x in entropy_discriminator(jnp.log(jnp.array([0.9, 0.1])), jnp.array(0.3251)).tolist()]
+        [0.198, -0.198]
+
     References:
         Wang et al., 2026, "On the Entropy Dynamics in Reinforcement Fine-Tuning of Large Language Models",
         arXiv:2602.03392.
@@ -51,6 +57,12 @@ def entropy_discriminator_baseline(logits: Float[Array, "..."], *, axis: int = -
 
     Raises:
         ValueError: if `logits` is not floating.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import entropy_discriminator_baseline
+        >>> round(float(entropy_discriminator_baseline(jnp.log(jnp.array([0.9, 0.1])))), 3)
+        0.158
 
     References:
         Wang et al., 2026, "On the Entropy Dynamics in Reinforcement Fine-Tuning of Large Language Models",
@@ -89,6 +101,14 @@ def entropy_change(
 
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import entropy_change, entropy_discriminator_baseline
+        >>> log_prob = jnp.log(jnp.array([0.9, 0.1]))
+        >>> entropy, baseline = -jnp.sum(jnp.exp(log_prob) * log_prob), entropy_discriminator_baseline(log_prob)
+        >>> [round(x, 4) for x in entropy_change(log_prob, entropy, baseline, jnp.array(1.0), step_size=0.1).tolist()]
+        [-0.004, 0.0356]
 
     References:
         Wang et al., 2026, "On the Entropy Dynamics in Reinforcement Fine-Tuning of Large Language Models",

@@ -27,6 +27,12 @@ def entropy_law(
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import entropy_law
+        >>> [round(x, 3) for x in entropy_law(jnp.array([1.0, 0.5, 0.0]), 0.2, 0.9).tolist()]
+        [0.356, 0.57, 0.7]
+
     References:
         Cui et al., 2025, "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models",
         arXiv:2505.22617.
@@ -52,6 +58,13 @@ def fit_entropy_law(
 
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import entropy_law, fit_entropy_law
+        >>> entropy = jnp.array([1.0, 0.5, 0.25])
+        >>> [round(float(x), 3) for x in fit_entropy_law(entropy, entropy_law(entropy, 0.2, 0.9))]
+        [0.2, 0.9]
 
     References:
         Cui et al., 2025, "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models",

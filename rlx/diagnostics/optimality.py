@@ -25,6 +25,12 @@ def action_gap(
     Raises:
         ValueError: for a non-floating `q`, or an unfitting `where`.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import action_gap
+        >>> action_gap(jnp.array([[1.0, 0.75, 0.0], [1.0, 1.0, 0.0]])).tolist()
+        [0.25, 0.0]
+
     References:
         Xu, 2025, "The Policy Cliff: A Theoretical Analysis of Reward-Policy Maps in Large Language Models",
         arXiv:2507.20150.
@@ -60,6 +66,12 @@ def optimal_multiplicity(
 
     Raises:
         ValueError: for a non-floating `q`, or an unfitting `where`.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import optimal_multiplicity
+        >>> optimal_multiplicity(jnp.array([[1.0, 1.0, 0.0], [1.0, 0.75, 0.0]])).tolist()
+        [2, 1]
 
     References:
         Xu, 2025, "The Policy Cliff: A Theoretical Analysis of Reward-Policy Maps in Large Language Models",

@@ -27,6 +27,12 @@ def outcome_entropy(
     Raises:
         ValueError: for a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import outcome_entropy
+        >>> [round(x, 3) for x in outcome_entropy(jnp.array([[5, 5, 2, 2], [1, 2, 3, 4]])).tolist()]
+        [0.693, 1.386]
+
     References:
         Han et al., 2025, "COPO: Consistency-Aware Policy Optimization", arXiv:2508.04138.
     """

@@ -29,6 +29,12 @@ def preference_accuracy(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import preference_accuracy
+        >>> preference_accuracy(jnp.array([1.0, 0.0, 2.0]), jnp.array([0.0, 0.0, 3.0])).tolist()
+        [1.0, 0.5, 0.0]
+
     References:
         Tang et al., 2024, "Understanding the performance gap between online and offline alignment algorithms",
         arXiv:2405.08448.
@@ -57,6 +63,13 @@ def goodhart_curve(
 
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import goodhart_curve
+        >>> kl, envelope = goodhart_curve(jnp.array([3.0, 1.0, 2.0]), jnp.array([0.5, 0.25, 0.75]))
+        >>> kl.tolist(), envelope.tolist()
+        ([1.0, 2.0, 3.0], [0.25, 0.75, 0.75])
 
     References:
         Tang et al., 2024, "Understanding the performance gap between online and offline alignment algorithms",
@@ -97,6 +110,13 @@ def likelihood_displacement(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import likelihood_displacement
+        >>> now, before = jnp.array([-5.0, -9.0]), jnp.array([-4.0, -4.0])  # of the chosen and the rejected response
+        >>> {name: float(x) for name, x in likelihood_displacement(*now, *before).items()}
+        {'rejected_drop': 5.0, 'chosen_change': -1.0}
+
     References:
         Yan et al., 2024, "3D-Properties: Identifying Challenges in DPO and Charting a Path Forward",
         arXiv:2406.07327.
@@ -131,6 +151,12 @@ def unseen_mass(
 
     Raises:
         ValueError: for a non-floating `log_prob` or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import unseen_mass
+        >>> round(float(unseen_mass(jnp.log(jnp.array([0.5, 0.3, 0.2])), jnp.array([True, True, False]))), 3)
+        0.2
 
     References:
         Yan et al., 2024, "3D-Properties: Identifying Challenges in DPO and Charting a Path Forward",

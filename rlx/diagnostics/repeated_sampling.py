@@ -28,6 +28,12 @@ def pass_at_k(
     Raises:
         ValueError: for `correct` that is not boolean, or a k that is known to lie outside of 1 … n.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import pass_at_k
+        >>> round(float(pass_at_k(jnp.array([True, False, False, False]), k=2)), 3)
+        0.5
+
     References:
         Chen et al., 2021, "Evaluating Large Language Models Trained on Code", arXiv:2107.03374.
     """
@@ -64,6 +70,13 @@ def majority_at_k(
 
     Raises:
         ValueError: for `correct` that is not boolean, unfitting shapes, or a k outside of 1 … n.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import majority_at_k
+        >>> answer, correct = jnp.array([7, 7, 3, 9]), jnp.array([True, True, False, False])
+        >>> float(majority_at_k(answer, correct, k=2)), float(majority_at_k(answer, correct, k=4))
+        (0.5, 1.0)
 
     References:
         Wang et al., 2022, "Self-Consistency Improves Chain of Thought Reasoning in Language Models", arXiv:2203.11171.

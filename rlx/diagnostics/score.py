@@ -24,6 +24,12 @@ def normalized_score(
     Raises:
         ValueError: for a non-floating `episode_return` or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import normalized_score
+        >>> normalized_score(jnp.array([-20.0, 80.0, 280.0]), minimum=-20.0, maximum=180.0).tolist()
+        [0.0, 50.0, 150.0]
+
     References:
         Fu et al., 2020, "D4RL: Datasets for Deep Data-Driven Reinforcement Learning", arXiv:2004.07219.
     """

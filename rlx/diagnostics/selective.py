@@ -27,6 +27,13 @@ def risk_coverage(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import risk_coverage
+        >>> coverage, risk = risk_coverage(jnp.array([0.9, 0.2, 0.6]), jnp.array([0.0, 1.0, 0.0]))
+        >>> [round(x, 3) for x in coverage.tolist()], [round(x, 3) for x in risk.tolist()]
+        ([0.333, 0.667, 1.0], [0.0, 0.0, 0.333])
+
     References:
         Geifman and El-Yaniv, 2017, "Selective Classification for Deep Neural Networks", arXiv:1705.08500.
         Ye and Ng, 2024, "Self-Judge: Selective Instruction Following with Alignment Self-Evaluation",
@@ -64,6 +71,13 @@ def selective_accuracy(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import selective_accuracy
+        >>> score, correct = jnp.array([0.9, 0.6, 0.2, 0.1]), jnp.array([True, True, True, False])
+        >>> float(selective_accuracy(score, correct, 0.0)), float(selective_accuracy(score, correct, 0.5))
+        (0.75, 1.0)
 
     References:
         Geifman and El-Yaniv, 2017, "Selective Classification for Deep Neural Networks", arXiv:1705.08500.

@@ -31,6 +31,13 @@ def explained_variance(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import explained_variance
+        >>> target = jnp.array([1.0, 2.0, 4.0, 5.0])
+        >>> round(float(explained_variance(jnp.array([1.0, 2.0, 4.0, 4.0]), target)), 3)
+        0.925
+
     References:
         Kvalseth, 1985, "Cautionary Note about R²", The American Statistician 39(4).
     """
@@ -72,6 +79,12 @@ def clip_fraction(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import clip_fraction
+        >>> float(clip_fraction(jnp.log(jnp.array([0.7, 1.0, 1.1, 1.5])), jnp.zeros(4)))
+        0.5
+
     References:
         Schulman et al., 2017, "Proximal Policy Optimization Algorithms", arXiv:1707.06347.
     """
@@ -105,6 +118,13 @@ def approximate_kl(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import approximate_kl
+        >>> log_prob, behavior_log_prob = jnp.log(jnp.array([[0.5, 0.5], [0.6, 0.4]]))
+        >>> round(float(approximate_kl(log_prob, behavior_log_prob)), 3)
+        0.021
+
     References:
         Schulman, 2020, "Approximating KL Divergence".
     """
@@ -131,6 +151,12 @@ def effective_sample_size(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import effective_sample_size
+        >>> [round(x, 3) for x in effective_sample_size(jnp.log(jnp.array([[1.0, 1.0], [3.0, 1.0]]))).tolist()]
+        [2.0, 1.6]
 
     References:
         Kish, 1965, "Survey Sampling".
@@ -160,6 +186,12 @@ def data_to_divergence(num_samples: Scalar, kl: Float[Array, "*batch"] | float) 
 
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.diagnostics import data_to_divergence
+        >>> data_to_divergence(2048, jnp.array([0.01, 0.04])).round().tolist()
+        [204800.0, 51200.0]
 
     References:
         Beukman et al., 2026, "Preventing Learning Stagnation in PPO by Scaling to 1 Million Parallel

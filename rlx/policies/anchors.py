@@ -28,6 +28,12 @@ def transductive_product(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import transductive_product
+        >>> transductive_product(jnp.array([[1.0, 2.0], [0.0, 1.0]]), jnp.array([[3.0, 4.0], [5.0, 6.0]])).tolist()
+        [11.0, 6.0]
+
     References:
         Song et al., 2024, "Compositional Conservatism: A Transductive Approach in Offline Reinforcement
         Learning", arXiv:2404.04682.
@@ -58,6 +64,12 @@ def seek_anchor(
 
     Returns:
         Anchors like `observation`, without gradient.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import seek_anchor
+        >>> seek_anchor(jnp.array([4.0]), lambda s: -s, lambda s, a: s + 0.5 * a, horizon=2).tolist()
+        [1.0]
 
     References:
         Song et al., 2024, "Compositional Conservatism: A Transductive Approach in Offline Reinforcement

@@ -33,6 +33,12 @@ def guidance_schedule(
     Returns:
         Guidance weight c [*batch].
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import guidance_schedule
+        >>> [round(x, 3) for x in guidance_schedule(jnp.arange(5), num_steps=5).tolist()]
+        [1.176, 1.085, 0.885, 0.576, 0.0]
+
     References:
         Jackson et al., 2024, "Policy-Guided Diffusion", arXiv:2404.06356 (with the weights of the released code).
     """
@@ -95,6 +101,14 @@ def edm_sample(
 
     Raises:
         ValueError: for fewer than 1 step.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import edm_sample
+        >>> denoise = lambda x, sigma: jnp.full_like(x, 3.0)  # of data that are all at 3
+        >>> [round(x, 3) for x in edm_sample(jax.random.key(0), denoise, (2,), num_steps=5).tolist()]
+        [3.0, 3.0]
 
     References:
         Karras et al., 2022, "Elucidating the Design Space of Diffusion-Based Generative Models",

@@ -41,6 +41,14 @@ def filtered_log_prob(
         ValueError: for an unknown `kind`, `logits` that are not floating, an `action` that is not integer, or
             unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import filtered_log_prob
+        >>> logits = jnp.log(jnp.array([0.6, 0.39, 0.01]))
+        >>> probability = jnp.exp(filtered_log_prob(logits, jnp.array(0), threshold=0.1))
+        >>> round(float(probability), 3)  # 0.6 / 0.99, since the last action is removed
+        0.606
+
     References:
         Huang et al., 2025, "Low-probability Tokens Sustain Exploration in Reinforcement Learning with
         Verifiable Reward", arXiv:2510.03222 (min_p and probability, as in the official code,

@@ -27,6 +27,14 @@ def best_latent(
     Returns:
         The latent, of the structure that `prior_sample_fn` gives; the first of equally good ones.
 
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import best_latent
+        >>> prior = lambda key: jax.random.choice(key, jnp.array([-1.0, 2.0, 4.0]))
+        >>> float(best_latent(jax.random.key(0), prior, lambda z: -jnp.square(z - 3.0) + z))
+        4.0
+
     References:
         Yang et al., 2022, "Dichotomy of Control: Separating What You Can Control from What You Cannot",
         arXiv:2210.13435.

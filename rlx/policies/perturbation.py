@@ -29,6 +29,14 @@ def perturb(key: PRNGKeyArray, hidden: Float[Array, "*batch"], log_scale: Scalar
     Raises:
         ValueError: for a non-floating array.
 
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import perturb
+        >>> noisy = perturb(jax.random.key(0), jnp.zeros(10_000), jnp.log(0.3))
+        >>> round(float(jnp.std(noisy)), 1)
+        0.3
+
     References:
         Ye et al., 2026, "Adaptive Layerwise Perturbation: Unifying Off-Policy Corrections for LLM RL",
         arXiv:2603.19470.

@@ -34,6 +34,12 @@ def score_corrected_action(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import score_corrected_action
+        >>> [round(x, 3) for x in score_corrected_action(jnp.array([0.5, 0.95]), jnp.array([-1.0, 2.0])).tolist()]
+        [0.4, 1.0]
+
     Reconstruction:
         Rests on the abstract and a public summary: denoising score matching, an auxiliary action component, and
         an inverse dynamics model for the gradient of the state. Open are how the two are combined, the

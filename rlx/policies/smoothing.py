@@ -35,6 +35,14 @@ def target_policy_smoothing(
     Raises:
         ValueError: for a non-floating `action`.
 
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import target_policy_smoothing
+        >>> smoothed = target_policy_smoothing(jax.random.key(0), jnp.zeros(10_000))
+        >>> round(float(jnp.std(smoothed)), 1), round(float(jnp.max(smoothed)), 3)  # the noise and its clip
+        (0.2, 0.5)
+
     References:
         Fujimoto, van Hoof and Meger, 2018, "Addressing Function Approximation Error in Actor-Critic Methods",
         arXiv:1802.09477 (TD3).

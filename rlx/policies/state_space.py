@@ -40,6 +40,14 @@ def selective_scan(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import selective_scan
+        >>> x, ones = jnp.array([[1.0], [0.0], [0.0]]), jnp.ones((3, 1))
+        >>> half = jnp.log(jnp.array([[0.5]]))  # the state is halved at each time
+        >>> [round(x, 3) for x in selective_scan(x, ones, half, ones, ones, jnp.zeros(1))[:, 0].tolist()]
+        [1.0, 0.5, 0.25]
+
     References:
         Gu & Dao, 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv:2312.00752.
         Lv et al., 2024, "Decision Mamba: A Multi-Grained State Space Model with Self-Evolution Regularization

@@ -40,6 +40,13 @@ def task_embedding(
     Raises:
         ValueError: for an unknown `kind`, a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import task_embedding
+        >>> feature, reward = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([3.0, 4.0])
+        >>> [round(x, 3) for x in task_embedding(feature, reward).tolist()]  # along the reward, of norm √2
+        [0.849, 1.131]
+
     References:
         Touati & Ollivier, 2021, "Learning One Representation to Optimize All Rewards", arXiv:2103.07945 (mean).
         Bagatella et al., 2025, "TD-JEPA: Latent-predictive Representations for Zero-Shot Reinforcement Learning",
@@ -72,6 +79,14 @@ def sample_task(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*sha
 
     Returns:
         Embeddings [*shape] of norm √dim.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import sample_task
+        >>> z = sample_task(jax.random.key(0), (3, 4))
+        >>> [round(x, 3) for x in jnp.linalg.norm(z, axis=-1).tolist()]  # √4
+        [2.0, 2.0, 2.0]
 
     References:
         Touati & Ollivier, 2021, "Learning One Representation to Optimize All Rewards", arXiv:2103.07945.

@@ -29,6 +29,14 @@ def rerank_actions(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import rerank_actions
+        >>> q, action = jnp.array([0.25, 0.75, 0.5]), jnp.array([[0.0], [1.0], [2.0]])
+        >>> kept, value = rerank_actions(q, action, num_keep=2)
+        >>> kept.tolist(), value.tolist()
+        ([[1.0], [2.0]], [0.75, 0.5])
+
     References:
         Mark et al., 2024, "Policy Agnostic RL: Offline RL and Online RL Fine-Tuning of Any Class and Backbone",
         arXiv:2412.06685 (global optimization).
@@ -67,6 +75,13 @@ def refine_actions(
 
     Raises:
         ValueError: if `action` is not floating.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import refine_actions
+        >>> value = lambda action: -jnp.sum(jnp.square(action - 0.5), -1)
+        >>> [round(x, 3) for x in refine_actions(value, jnp.zeros(2), num_steps=50, step_size=0.1).tolist()]
+        [0.5, 0.5]
 
     References:
         Mark et al., 2024, "Policy Agnostic RL: Offline RL and Online RL Fine-Tuning of Any Class and Backbone",
@@ -119,6 +134,14 @@ def sample_by_value(
 
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.policies import sample_by_value
+        >>> q, action = jnp.array([0.25, 0.75, 0.5]), jnp.array([[0.0], [1.0], [2.0]])
+        >>> sample_by_value(jax.random.key(0), q, action, temperature=0.001).tolist()  # all but greedy
+        [1.0]
 
     References:
         Mark et al., 2024, "Policy Agnostic RL: Offline RL and Online RL Fine-Tuning of Any Class and Backbone",

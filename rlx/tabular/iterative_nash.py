@@ -35,6 +35,13 @@ def inpo_step(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.tabular import inpo_step
+        >>> uniform, preference = jnp.log(jnp.array([0.5, 0.5])), jnp.array([[0.5, 0.9], [0.1, 0.5]])
+        >>> [round(x, 3) for x in jnp.exp(inpo_step(uniform, uniform, preference, eta=1.0, tau=0.5)).tolist()]
+        [0.599, 0.401]
+
     References:
         Zhang et al., 2024, "Iterative Nash Policy Optimization: Aligning LLMs with General Preferences via
         No-Regret Learning", arXiv:2407.00617.

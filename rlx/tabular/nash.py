@@ -36,6 +36,13 @@ def nash_md_step(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.tabular import nash_md_step
+        >>> uniform, preference = jnp.log(jnp.array([0.5, 0.5])), jnp.array([[0.5, 0.9], [0.1, 0.5]])
+        >>> [round(x, 3) for x in jnp.exp(nash_md_step(uniform, uniform, preference, eta=1.0, tau=0.5)).tolist()]
+        [0.599, 0.401]
+
     References:
         Munos et al., 2023, "Nash Learning from Human Feedback", arXiv:2312.00886.
     """
@@ -73,6 +80,15 @@ def regularized_nash(
 
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.tabular import regularized_nash
+        >>> preference, reference = jnp.array([[0.5, 0.9], [0.1, 0.5]]), jnp.log(jnp.array([0.5, 0.5]))
+        >>> policy = jnp.exp(regularized_nash(preference, reference, tau=0.5, iterations=105))
+        >>> implied = reference + preference @ policy / 0.5  # up to a constant the logarithm of the same policy
+        >>> [round(float(x), 3) for x in (policy[0], jnp.exp(implied[0]) / jnp.exp(implied).sum())]
+        [0.69, 0.69]
 
     References:
         Munos et al., 2023, "Nash Learning from Human Feedback", arXiv:2312.00886 (the equilibrium).

@@ -26,6 +26,13 @@ def soft_policy_stability_bound(
     Raises:
         ValueError: for a non-floating `reward_gap`.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.tabular import soft_policy_stability_bound
+        >>> bound = soft_policy_stability_bound(jnp.array([0.1, 0.01]), temperature=1.0, discount=0.9)
+        >>> [round(x, 3) for x in bound.tolist()]
+        [0.5, 0.05]
+
     References:
         Xu, 2025, "The Policy Cliff: A Theoretical Analysis of Reward-Policy Maps in Large Language Models",
         arXiv:2507.20150 (proposition 4.5).

@@ -31,6 +31,13 @@ def puct(
     Raises:
         ValueError: for a non-floating `value` or `prior`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.tabular import puct
+        >>> value, visits, prior = jnp.array([0.75, 0.5]), jnp.array([15, 1]), jnp.array([0.5, 0.5])
+        >>> puct(value, visits, jnp.array(16), prior).tolist()
+        [0.875, 1.5]
+
     References:
         Xie et al., 2024, "Monte Carlo Tree Search Boosts Reasoning via Iterative Preference Learning",
         arXiv:2405.00451.
@@ -61,6 +68,12 @@ def length_penalized_prior(
 
     Raises:
         ValueError: for a non-floating `log_prob_sum` or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.tabular import length_penalized_prior
+        >>> [round(x, 3) for x in length_penalized_prior(jnp.array([-1.0, -4.0]), jnp.array([1, 4])).tolist()]
+        [0.368, 0.493]
 
     References:
         Xie et al., 2024, "Monte Carlo Tree Search Boosts Reasoning via Iterative Preference Learning",

@@ -27,6 +27,12 @@ def average_parameters(params: Any, other_params: Any, *, weight: Scalar = 0.5) 
     Raises:
         ValueError: if the structures differ.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.transforms import average_parameters
+        >>> average_parameters({"w": jnp.array([1.0])}, {"w": jnp.array([3.0])}, weight=0.25)
+        {'w': Array([2.5], dtype=float32)}
+
     References:
         Chegini et al., 2024, "SALSA: Soup-based Alignment Learning for Stronger Adaptation in RLHF",
         arXiv:2411.01798.
@@ -61,6 +67,12 @@ def soup(params_stack: Any, *, weight: Float[Array, " models"] | None = None) ->
 
     Raises:
         ValueError: if a leaf has another number of models than `weight`.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.transforms import soup
+        >>> soup({"w": jnp.array([[1.0], [3.0]])}, weight=jnp.array([3.0, 1.0]))
+        {'w': Array([1.5], dtype=float32)}
 
     References:
         Wortsman et al., 2022, "Model soups: averaging weights of multiple fine-tuned models improves accuracy

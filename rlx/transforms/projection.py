@@ -26,6 +26,12 @@ def orthogonalize(
     Raises:
         ValueError: for arrays that are not floating, or structures or shapes that differ.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.transforms import orthogonalize
+        >>> orthogonalize(jnp.array([1.0, 0.0]), jnp.array([-2.0, 3.0])).tolist()
+        [1.0, 3.0]
+
     References:
         Mao et al., 2024, "ODICE: Revealing the Mystery of Distribution Correction Estimation via
         Orthogonal-gradient Update", arXiv:2402.00348.
