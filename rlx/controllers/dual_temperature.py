@@ -13,7 +13,7 @@ def entropy_temperature_loss(
     target_entropy: Scalar,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Loss of the temperature of a maximum-entropy policy, which rises while the entropy is too small.
+    """SAC's loss of its temperature, which rises while the entropy of the policy is too small.
 
     L = −log α · sg(log π(a|s) + H̄). Its gradient in log α is the excess of the entropy over H̄, in the mean over
     the policy's own actions. The first paper's form has α in place of log α: the same sign, steps of another size.

@@ -10,7 +10,7 @@ from rlx.types import Scalar, floating, like
 def entropy_temperature(
     entropy: Float[Array, "*batch"], *, target: Scalar = 0.5, low: Scalar = 0.8, high: Scalar = 1.2
 ) -> Float[Array, "*batch"]:
-    """Sampling temperature that pushes the entropy back to its target from both sides.
+    """Sampling temperature that pushes the entropy back to its target from both sides (AEPO).
 
     T = high where H ≤ target, otherwise T = low. AEPO samples extra responses at T and takes the successful ones
     as positive examples (`rlx.losses.policy.policy_gradient` on log-probabilities at temperature 1): hot samples
@@ -46,7 +46,7 @@ def entropy_temperature(
 def two_phase_decay(
     step: Scalar, *, total_steps: Scalar, middle: Scalar = 0.8, slow: Scalar = 2.0, fast: Scalar = 3.0
 ) -> Float[Array, "..."]:
-    """Weight that falls slowly in the first half of training and fast in the second.
+    """Weight that falls slowly in the first half of training and fast in the second (EPO).
 
     With h = ⌊N/2⌋ and the step e clipped to [0, N]: w = 1 − (1 − middle)·(1 − exp(−slow·e/h)) for e ≤ h, then
     w = middle·exp(−fast·(e − h)/(N − h)). The two do not meet at h, as in the official code.

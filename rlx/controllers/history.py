@@ -17,7 +17,7 @@ class BestLengthState(NamedTuple):
 
 
 def best_length(*, mode: str = "min") -> Controller:
-    """Length of the shortest correct response so far to each prompt, as it was before each batch.
+    """Length of the shortest correct response so far to each prompt, as it was before each batch (HAPO).
 
     With ℓ the lengths of the n correct responses of the batch to a prompt: h ← min(h, min ℓ) for mode "min";
     h ← h + (n/(N + n))·(mean ℓ − h), N ← N + n for "mean", the average over all correct responses so far.

@@ -18,7 +18,7 @@ class AdaptiveKLState(NamedTuple):
 def adaptive_kl(
     *, target: Scalar, factor: Scalar = 2.0, tolerance: Scalar = 1.5, low: Scalar = 1e-6, high: Scalar = 1e6
 ) -> Controller:
-    """Coefficient of a KL penalty that keeps the KL of a policy update near a target.
+    """PPO's adaptive coefficient of a KL penalty, which keeps the KL of a policy update near a target.
 
     β ← β / factor where KL < target / tolerance, β ← β · factor where KL > target · tolerance, then clip to
     [low, high].
@@ -63,7 +63,7 @@ def adaptive_kl(
 
 
 def proportional_kl(*, target: Scalar, gain: Scalar = 0.1, limit: Scalar = 0.2) -> Controller:
-    """Coefficient of a KL penalty that moves in proportion to the relative error of the KL.
+    """RLHF's adaptive coefficient of a KL penalty, which moves in proportion to the relative error of the KL.
 
     β ← β·(1 + gain·clip((KL − target) / target, −limit, limit)). Ziegler et al. and TRL have gain = n / horizon
     for a batch of n samples.

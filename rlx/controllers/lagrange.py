@@ -16,7 +16,7 @@ class LagrangeMultiplierState(NamedTuple):
 
 
 def lagrange_multiplier(*, step: Scalar, lower: Scalar = 0.0, upper: Scalar = jnp.inf) -> Controller:
-    """Lagrange multiplier of a constraint g ≤ 0 by projected dual ascent.
+    """Lagrange multiplier of a constraint g ≤ 0 by projected dual ascent (R²VPO).
 
     λ ← clip(λ + step · g, lower, upper), with g the violation, such as E[(r − 1)²] − δ: λ rises while the
     constraint is violated and falls to `lower` where it has slack. The loss adds λ·g with λ constant; no gradient

@@ -24,7 +24,7 @@ class RunningMeanState(NamedTuple):
 
 
 def first_value() -> Controller:
-    """Anchor that keeps the first value it is given.
+    """Anchor that keeps the first value it is given (SIREN).
 
     v ← x at the first update, and v ← v from then on.
 
@@ -66,7 +66,7 @@ def first_value() -> Controller:
 
 
 def running_mean() -> Controller:
-    """Mean of everything seen, element by element, where each element may have been seen a different number of times.
+    """Mean of all values of each element, of which each may have been seen a different number of times (EPO).
 
     n ← n + m,  μ ← μ + m·(x − μ) / n with the mask m; μ = 0 before the first value. An episode that ends before
     the last turn leaves the means of the turns that it has not reached as they are.

@@ -233,7 +233,7 @@ class ReturnScaleState(NamedTuple):
 
 
 def running_return_scale(*, discount: Scalar, clip: Scalar = 10.0, epsilon: Scalar = 1e-8) -> Controller:
-    """Rewards divided by the running standard deviation of the discounted return.
+    """PPO's scaling of rewards: divided by the running standard deviation of the discounted return.
 
     G_t = R_t + discount·(1 − done_{t−1})·G_{t−1},  reward ← clip(R / √(Var[G] + epsilon), −clip, clip). The
     mean is not taken off, so that no reward changes sign. The return starts anew after an episode's last

@@ -16,7 +16,7 @@ def preference_beta(
     stop: Scalar,
     floor: Scalar = 0.5,
 ) -> Float[Array, "*batch"]:
-    """Strength β of each pair, proportional to the certainty of its label and lowered during training.
+    """Strength β of each pair, proportional to the certainty of its label and lowered during training (PNAPO).
 
     β(δ, n) = β·(2σ(δ) − 1)·g(n), where g falls from 1 at n = start by half a cosine to `floor` at n = stop and
     is constant outside: g = floor + (1 − floor)·½(1 + cos(π·(n − start)/(stop − start))).

@@ -15,7 +15,7 @@ def relative_difficulty(
     where: Bool[Array, "*#batch"] | None = None,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """How far a prompt's mean reward falls short of what was common lately.
+    """How far a prompt's mean reward falls short of what was common lately (Reg-GRPO).
 
     ΔR = R̄_W − (1/G) Σ_j R_j, with R̄_W the mean over the group means of the last W steps. ΔR > 0 is harder than
     usual and calls for hints, ΔR < 0 is easier and calls for a perturbed prompt, both in proportion to |ΔR|.

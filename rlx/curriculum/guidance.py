@@ -10,7 +10,7 @@ from rlx.types import Scalar, check_choice
 def guided_mode(
     key: Key[Array, ""], step: Int[Array, "*batch"], *, rule: str = "mix", threshold: Scalar
 ) -> Bool[Array, "*batch"]:
-    """Whether an iteration trains what follows the guide's prefix, or the prefix that the guide completes.
+    """Whether an iteration trains what follows the guide's prefix, or the prefix that the guide completes (RLGF).
 
     True (PPO++: the guide rolls in, the policy rolls out and its tokens are trained) with probability threshold for
     the rule "mix" (LOLS, 0.8 in the paper), or from iteration threshold on, mode = (step ≥ threshold), for "switch"

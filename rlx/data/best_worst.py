@@ -7,7 +7,7 @@ from rlx.types import floating
 
 
 def best_worst_pair(score: Float[Array, "..."], *, axis: int = -1) -> tuple[Int[Array, "..."], Int[Array, "..."]]:
-    """Indices of the best and the worst of the responses to each prompt.
+    """Indices of the best and the worst of the responses to each prompt (CREAM).
 
     chosen = argmax score, rejected = argmin score, of equals the first. Both are the same response where all
     scores are equal: such a prompt has no pair and is to be masked.

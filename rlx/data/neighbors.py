@@ -9,7 +9,7 @@ from rlx.types import floating
 def nearest_neighbor(
     query: Float[Array, "*batch feature"], keys: Float[Array, "row feature"], *, k: int = 1, chunk: int | None = None
 ) -> tuple[Int[Array, "*batch k"], Float[Array, "*batch k"]]:
-    """The k rows of a dataset nearest to each query, in memory that does not grow with the dataset.
+    """The k rows of a dataset nearest to each query, in memory that does not grow with the dataset (PRDC).
 
     index = the k smallest of ‖query − keys_i‖ over all rows i, nearest first, the lower row first among equals.
     Candidates come from a matrix product and are compared again by the exact distance, so that rounding flips

@@ -26,7 +26,7 @@ def transitions(
     terminal: Bool[Array, "row"] | Num[Array, "row"],
     timeout: Bool[Array, "row"] | Num[Array, "row"],
 ) -> Transitions:
-    """Pairs of rows (t, t + 1) of episodes logged one after another, with a mask of those that are transitions.
+    """Pairs of rows (t, t + 1) of episodes logged one after another, and which are transitions (D4RL).
 
     where_t = not timeout_t, for t = 0 … N − 2: a row cut by a time limit has its next observation in another
     episode, and nothing to bootstrap from. A terminal row is kept: its next row belongs to another episode as
@@ -85,7 +85,7 @@ def normalize_states(
     eps: Scalar = 1e-3,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> NormalizedStates:
-    """States of a dataset in units of their standard deviation around their mean, per feature.
+    """States of a dataset in units of their standard deviation around their mean, per feature (TD3+BC).
 
     y = (s − μ) / (σ + eps), with μ and σ over the whole dataset, never over a minibatch. In evaluation states
     are normalized by the same numbers.

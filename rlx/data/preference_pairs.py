@@ -16,7 +16,7 @@ def optimal_rejected_log_prob(
     beta: Scalar = 0.1,
     axis: int = -1,
 ) -> Float[Array, "*batch"]:
-    """Distribution of rejected responses, for which DPO's log-ratio reward is exactly right.
+    """Distribution of rejected responses, for which DPO's log-ratio reward is exactly right (DID).
 
     q_rejected ∝ q_chosen · (π_ref / π_target)^β. Pairs of a chosen response from q_chosen and a rejected one from
     q_rejected have π_target as the only optimum of DPO with that β and reference. β = 0 gives q_chosen back.
@@ -105,7 +105,7 @@ def reward_augmented_pairs(
 def same_policy_triplets(
     policy_id: Int[Array, "*batch trajectory"],
 ) -> Bool[Array, "*batch trajectory trajectory trajectory"]:
-    """Which triplets of trajectories a policy discriminator can be trained on.
+    """Which triplets of trajectories a policy discriminator can be trained on (POLAR).
 
     mask_ijk = (i ≠ j) and (policy_i = policy_j) and (policy_i ≠ policy_k): i is the reference, j another
     trajectory of the same policy, k one of a different policy. Both orders of i and j are included.

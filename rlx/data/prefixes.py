@@ -10,7 +10,7 @@ from rlx.types import Scalar
 def reset_lengths(
     key: Key[Array, ""], length: Int[Array, "*batch"], *, probability: Scalar = 1.0
 ) -> Int[Array, "*batch"]:
-    """How many tokens of each known sequence to keep before the policy continues: a reset to a state of the data.
+    """How many tokens of each known sequence to keep before the policy continues: a reset to the data (DR-PO).
 
     With the given probability L ~ Uniform{1, …, length − 1}, else L = 0; L = 0 too for lengths below 2.
 
@@ -41,7 +41,7 @@ def reset_lengths(
 
 
 def prefix_mask(length: Int[Array, "*batch"], *, horizon: int) -> Bool[Array, "*batch horizon"]:
-    """Mask of the tokens that are taken from the data; the others are the policy's own.
+    """Mask of the tokens that are taken from the data; the others are the policy's own (DR-PO).
 
     mask_t = (t < length). Losses of the policy count `~mask`, and average over its tokens only: a forced token has
     no advantage. Values, returns and KL penalties use all tokens.

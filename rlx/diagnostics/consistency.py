@@ -12,7 +12,7 @@ KINDS = ("kendall", "spearman", "top_order")
 def rank_consistency(
     score: Float[Array, "..."], other_score: Float[Array, "..."], *, kind: str = "kendall", axis: int = -1
 ) -> Float[Array, "..."]:
-    """Agreement of two orders of the same responses, such as those of a model and its predecessor.
+    """Agreement of two orders of the same responses, such as those of a model and its predecessor (CREAM).
 
     C = (τ + 1)/2, with τ over N responses the share of pairs in the same order minus that in opposite order
     ("kendall"), or 1 − 6·Σ d²/(N(N² − 1)) with d the differences of ranks ("spearman"); or C is 1 where best

@@ -14,7 +14,7 @@ def advantage_covariance(
     *,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Contribution of each token to the covariance of log-probability and advantage, which entropy falls by.
+    """Share of each token in the covariance of log-probability and advantage that Clip-Cov and KL-Cov act on.
 
     cov_t = (log π_t − mean log π) · (A_t − mean A), with means over all valid tokens of the batch. One
     policy-gradient step of size η on a tabular softmax changes the entropy by ≈ −η · Cov(log π, π · A), a

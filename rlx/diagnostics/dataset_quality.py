@@ -15,7 +15,7 @@ from rlx.types import Scalar, elements, floating
 def positive_sided_variance(
     episode_return: Float[Array, "..."], *, axis: int = -1, where: Bool[Array, "..."] | None = None
 ) -> Float[Array, "..."]:
-    """Variance of returns on the side above their mean: what weighting trajectories can gain.
+    """Variance of returns on the side above their mean: what weighting trajectories can gain (PSV).
 
     PSV = mean_i max(G_i − mean G, 0)². It is large where few trajectories are much better than the rest, and
     small where a dataset is all alike, good or bad.
@@ -90,7 +90,7 @@ def unique_state_action(
     low: Float[Array, "..."] | float | None = None,
     high: Float[Array, "..."] | float | None = None,
 ) -> Int[Array, ""]:
-    """Number of distinct state-action pairs of a dataset, each feature counted in bins.
+    """Number of distinct state-action pairs of a dataset, each feature counted in bins (SACo).
 
     u = |{(bin(s_i), bin(a_i))}|, where bin(x) = Σ_k 1[x ≥ e_k] over `bins` edges e equally spaced from the smallest
     to the largest value, which is a bin by itself. Rows are compared by hashes of 64 bits: of n distinct ones

@@ -15,7 +15,7 @@ def differential_information(
     axis: int = -1,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Log-probabilities of the differential information distribution of an update, over an enumerated support.
+    """Log-probabilities of the differential information distribution (DID) of an update, on an enumerated support.
 
     DID(y) = (π(y)/π_ref(y)) / Σ_y' (π(y')/π_ref(y')). Where preferences have the odds of DID^β, the log-ratio is the
     right reward for DPO, and π its only optimum. Its entropy, `categorical_entropy` of the result, is log |Y| at
@@ -65,7 +65,7 @@ def differential_information_entropy(
     axis: int = -1,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "..."]:
-    """Entropy of the differential information distribution, estimated from samples of the policy.
+    """Entropy of the differential information distribution (DID), estimated from samples of the policy.
 
     With y_i ~ π, ρ = log π − log π_ref and weights e^ρ/π = 1/π_ref: log Z ≈ log (1/n) Σ_i 1/π_ref(y_i),
     w̄_i ∝ 1/π_ref(y_i), and H ≈ log Z − Σ_i w̄_i·ρ_i. Consistent, but of huge variance on sequences, where a

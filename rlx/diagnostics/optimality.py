@@ -10,7 +10,7 @@ from rlx.types import Scalar, elements, like
 def action_gap(
     q: Float[Array, "*batch"], *, where: Bool[Array, "*#batch"] | None = None, axis: int = -1
 ) -> Float[Array, "..."]:
-    """Distance of the best action's value from the second best: how much a value may err before the choice changes.
+    """Distance of the best action's value from the second best: how much a value may err (policy cliff).
 
     gap = Q(s, a₁) − Q(s, a₂), with a₁ and a₂ the best and second best actions; 0 iff several are best.
 
@@ -50,7 +50,7 @@ def optimal_multiplicity(
     where: Bool[Array, "*#batch"] | None = None,
     axis: int = -1,
 ) -> Int[Array, "..."]:
-    """Number of optimal actions of each state; where it is above 1, the greedy policy can jump with the reward.
+    """Number of optimal actions of each state; above 1 the greedy policy can jump with the reward (policy cliff).
 
     multiplicity = #{a: Q(s, a) ≥ max Q(s, ·) − tolerance}.
 

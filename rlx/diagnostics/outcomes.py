@@ -12,7 +12,7 @@ def outcome_entropy(
     where: Bool[Array, "..."] | None = None,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Entropy of the final answers of each group of rollouts: 0 in consensus, log of the size if all differ.
+    """Entropy of the final answers of each group of rollouts: 0 in consensus, log of the size if all differ (COPO).
 
     H = −Σ_a p̂_a · log p̂_a, with p̂_a the share of answer a in the group.
 

@@ -91,7 +91,7 @@ def likelihood_displacement(
     *,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> dict[str, Float[Array, "*batch"]]:
-    """How far preference training has moved the likelihoods of the two responses of a pair.
+    """How far preference training has moved the likelihoods of the two responses of a pair (3D-properties).
 
     rejected_drop = log π_0(y_l) − log π(y_l) and chosen_change = log π(y_w) − log π_0(y_w). A large drop together
     with a negative change is the failure of direct alignment: both fall, and responses that are not in the data
@@ -136,7 +136,7 @@ def likelihood_displacement(
 def unseen_mass(
     log_prob: Float[Array, "*#batch"], seen: Bool[Array, "*#batch"], *, axis: int = -1
 ) -> Float[Array, "..."]:
-    """Probability of the responses that no pair of the data contains.
+    """Probability of the responses that no pair of the data contains (3D-properties).
 
     unseen = 1 − Σ_{y seen} π(y). Direct alignment disperses to it what it takes from the rejected responses.
 

@@ -13,7 +13,7 @@ def pass_at_k(
     k: Scalar,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Probability that at least one of k samples is right, estimated from n ≥ k samples without bias.
+    """Probability that at least one of k samples is right (pass@k), estimated from n ≥ k samples without bias.
 
     pass@k = 1 − C(n − c, k) / C(n, k) = 1 − Π_{i = n−c+1}^{n} (1 − k/i) with c right ones among n.
 
@@ -54,7 +54,7 @@ def majority_at_k(
     k: int,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Probability that the most frequent answer among k samples is right, estimated from n ≥ k samples without bias.
+    """Probability that the most frequent of k answers is right (maj@k of self-consistency), without bias from n ≥ k.
 
     maj@k = mean over the ⌊n/k⌋ disjoint runs of k samples of Σ_j m_j·correct_j / Σ_j m_j with m_j = 1 where no answer
     is more frequent than j's, so that a tie counts by the share of its votes that are right.

@@ -11,7 +11,7 @@ from rlx.types import Scalar, elements, floating, like
 def risk_coverage(
     score: Float[Array, "*#batch"], loss: Float[Array, "*#batch"], *, axis: int = -1
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """Mean loss of the k most trusted answers, for every k: the risk-coverage curve.
+    """Mean loss of the k most trusted answers, for every k: the risk-coverage curve (AURC).
 
     In descending order of the score, coverage_k = k / n and risk_k = (1/k) Σ_{i≤k} loss_i; equal scores keep their
     order. The mean of the risk over k is the area under the curve (AURC).
@@ -55,7 +55,7 @@ def selective_accuracy(
     axis: int = -1,
     where: Bool[Array, "..."] | None = None,
 ) -> Float[Array, "..."]:
-    """Share of correct answers among those whose score reaches a threshold.
+    """Share of correct answers among those whose score reaches a threshold (selective classification).
 
     accuracy = Σ_i [s_i ≥ threshold]·[i correct] / Σ_i [s_i ≥ threshold].
 

@@ -62,7 +62,7 @@ def clip_fraction(
     clip_high: Scalar = 0.2,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, ""]:
-    """Share of elements whose probability ratio has left the clip range.
+    """Share of elements whose probability ratio has left PPO's clip range.
 
     Mean of [r < 1 − clip_low or r > 1 + clip_high] with r = exp(log_prob − behavior_log_prob).
 
@@ -103,7 +103,7 @@ def approximate_kl(
     *,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, ""]:
-    """Estimate of KL(π_b ‖ π), how far an update has moved the policy, from the behavior policy's samples.
+    """Estimate of KL(π_b ‖ π), how far an update has moved the policy, from the behavior policy's samples (k3).
 
     KL ≈ mean of r − 1 − log r with r = π / π_b: the k3 estimator, unbiased and never negative.
 
@@ -137,7 +137,7 @@ def approximate_kl(
 def effective_sample_size(
     log_weight: Float[Array, "..."], *, where: Bool[Array, "..."] | None = None, axis: int = -1
 ) -> Float[Array, "..."]:
-    """Number of equally weighted samples that a weighted sample is worth.
+    """Number of equally weighted samples that a weighted sample is worth (ESS).
 
     ESS = (Σ w)² / Σ w², between 1 and the number of samples, in whatever scale the weights are.
 
@@ -172,7 +172,7 @@ def effective_sample_size(
 
 
 def data_to_divergence(num_samples: Scalar, kl: Float[Array, "*batch"] | float) -> Float[Array, "*batch"]:
-    """Samples collected per nat of policy movement in one collect-update cycle.
+    """Samples collected per nat of policy movement in one collect-update cycle (DDR).
 
     DDR = num_samples / KL(new policy ‖ behavior policy). Learning stagnates where the policy moves too far
     for the data behind the move, that is, where the ratio is low.

@@ -13,7 +13,7 @@ from rlx.types import check_broadcast, floating
 def transductive_product(
     delta_feature: Float[Array, "*#batch feature rank"], anchor_feature: Float[Array, "*#batch feature rank"]
 ) -> Float[Array, "*batch feature"]:
-    """Bilinear features of an anchor and of the difference to it.
+    """Bilinear features of an anchor and of the difference to it (COCOA).
 
     y_t = Σ_d f(Δ)_{t,d}·g(s̃)_{t,d}, with the anchor s̃ of a state s and Δ = s − s̃ (a critic takes [Δ, a] and
     [s̃, a]). Where both Δ and s̃ are in the range of training their combination may be outside it.
@@ -51,7 +51,7 @@ def seek_anchor(
     *,
     horizon: int = 1,
 ) -> PyTree[Array]:
-    """Anchor of a state: where a policy that returns to the data would lead, in a learned model.
+    """Anchor of a state: where a policy that returns to the data would lead, in a learned model (COCOA).
 
     s̃ = s_h with s_0 = s and s_{k+1} = M̂(s_k, π_anchor(s_k)).
 

@@ -19,7 +19,7 @@ def guidance_schedule(
     cosine: Scalar = 0.3,
     delay: Scalar = 0,
 ) -> Float[Array, "*batch"]:
-    """How strongly a policy guides each step of a diffusion sampler: less and less, and not at the last.
+    """How strongly policy-guided diffusion (PGD) guides each step of its sampler: less and less, not at the last.
 
     c_i = scale·(1 − i/n + cosine·sin(π(i+1)/n)) for delay ≤ i < n − 1, else 0.
 
@@ -67,7 +67,7 @@ def edm_sample(
     normalize_guidance: bool = False,
     guide_denoised: bool = False,
 ) -> Float[Array, "*shape"]:
-    """Stochastic sampler of a denoiser, each of whose steps may first follow the gradient of a policy.
+    """EDM's stochastic sampler of a denoiser, whose steps may follow a policy's gradient (policy-guided diffusion).
 
     From x ~ N(0, σ_0²), at each step i from σ to σ':
     x ← x + c_i·g(x)                                   (guidance)

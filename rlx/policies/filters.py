@@ -18,7 +18,7 @@ def filtered_log_prob(
     floor: Scalar = -1e4,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Log-probability of an action under the policy without its improbable actions.
+    """Log-probability of an action under the policy without its improbable actions (min-p, Lp-Reg).
 
     log softmax(z)_a with z = log p, p = softmax(logits), and z = floor where an action is removed. Kept is what
     has p ≥ threshold·max p (kind "min_p"), p ≥ threshold ("probability"), or belongs to the fewest most probable

@@ -14,7 +14,7 @@ def best_latent(
     *,
     num_samples: int = 100,
 ) -> PyTree[Array]:
-    """Latent of the highest value among samples of a prior, for a future-conditioned policy to act on.
+    """Latent of the highest value among samples of a prior, for a policy to act on (DoC, dichotomy of control).
 
     z* = argmax over z_1 … z_n ~ p(z|s) of V(s, z_i). The prior keeps to futures that can be reached from s.
 

@@ -15,7 +15,7 @@ def score_corrected_action(
     low: Scalar = -1.0,
     high: Scalar = 1.0,
 ) -> Float[Array, "*batch"]:
-    """Action of a trained policy corrected by the score of the data, without training it again.
+    """Action of a trained policy corrected by the score of the data, without training it again (CDSA).
 
     a' = clip(a + k_a·∇_a log p(s, a) + correction, low, high). The optional correction makes for denser next
     states: k_s·[I(s, ŝ' + ∇_s log p) − I(s, ŝ')] with an inverse dynamics model I and a predicted next state ŝ'.

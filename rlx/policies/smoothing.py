@@ -16,7 +16,7 @@ def target_policy_smoothing(
     low: Scalar = -1.0,
     high: Scalar = 1.0,
 ) -> Float[Array, "*batch"]:
-    """The target policy's action with clipped noise, so that a critic is learned flat around it.
+    """TD3's target policy smoothing: clipped noise on the action, so that a critic is learned flat around it.
 
     a' = clip(a + h·clip(ε·std, −clip, clip), low, high), with ε ~ N(0, 1) and h = (high − low) / 2, or 1 where
     the action is unbounded.

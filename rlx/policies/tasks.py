@@ -19,7 +19,7 @@ def task_embedding(
     ridge: Scalar = 0.0,
     where: Bool[Array, "batch"] | None = None,
 ) -> Float[Array, "z"]:
-    """Embedding of a task from states and their rewards, for a policy that has never seen the task.
+    """Embedding of a task from states and their rewards, for a policy that has never seen the task (FB, TD-JEPA).
 
     z = mean_i r_i·B(s_i) (kind "mean", of forward-backward representations, whose features are orthonormal) or
     z = (BᵀB/n + ridge·I)⁻¹·mean_i r_i·B(s_i) ("least_squares": B·z is the closest to r), scaled to ‖z‖ = √dim,
@@ -69,7 +69,7 @@ def task_embedding(
 
 
 def sample_task(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*shape"]:
-    """Task embeddings drawn uniformly from the sphere on which policies are trained.
+    """Task embeddings drawn uniformly from the sphere on which policies are trained (FB).
 
     z = √dim·ε/‖ε‖ with ε ~ N(0, I).
 

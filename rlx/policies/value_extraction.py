@@ -13,7 +13,7 @@ from rlx.types import Scalar, check_broadcast, floating, like
 def rerank_actions(
     q: Float[Array, "*batch candidate"], action: Float[Array, "*batch candidate action"], *, num_keep: int = 10
 ) -> tuple[Float[Array, "*batch keep action"], Float[Array, "*batch keep"]]:
-    """The candidate actions of the highest value.
+    """The candidate actions of the highest value (PA-RL).
 
     (a_(1), …, a_(k)) = the k largest by Q of a_1 … a_n ~ π(·|s). For distillation the dataset's action takes the
     place of the last.
@@ -56,7 +56,7 @@ def refine_actions(
     high: Scalar = 1.0,
     keep_best: bool = True,
 ) -> Float[Array, "*batch action"]:
-    """Actions improved by gradient ascent on their value.
+    """Actions improved by gradient ascent on their value (PA-RL).
 
     a_{t+1} = clip(a_t + η·∇_a Q(s, a_t), low, high), and of a_0 … a_T the best by Q, the last of equal ones.
 
@@ -118,7 +118,7 @@ def sample_by_value(
     temperature: Scalar = 1.0,
     greedy: bool = False,
 ) -> Float[Array, "*batch action"]:
-    """One of the candidate actions, drawn by a softmax of their values or the best.
+    """One of the candidate actions, drawn by a softmax of their values or the best (PA-RL).
 
     P(a_i) = exp(Q_i/T) / Σ_j exp(Q_j/T) for distillation; argmax Q for backups and evaluation.
 

@@ -15,7 +15,7 @@ def inpo_step(
     eta: Scalar,
     tau: Scalar,
 ) -> Float[Array, "*batch action"]:
-    """Step of mirror descent towards the Nash equilibrium of a preference, regularized to a reference.
+    """Step of mirror descent towards the Nash equilibrium of a preference, regularized to a reference (INPO).
 
     π_{t+1} = softmax((τ/η)·log π_ref + (1 − τ/η)·log π_t + P·π_t/η). It minimizes
     `rlx.losses.preference.inpo` in expectation over pairs of π_t, and its fixed point is the regularized

@@ -17,7 +17,7 @@ def nash_md_step(
     eta: Scalar,
     tau: Scalar,
 ) -> Float[Array, "*batch response"]:
-    """One exact step of Nash mirror descent, whose last iterate converges to the regularized equilibrium.
+    """One exact step of Nash mirror descent, whose last iterate converges to the regularized equilibrium (Nash-MD).
 
     π' ∝ π^{1−ητ} · μ^{ητ} and π_{t+1} ∝ π' · exp(η P(· ≻ π')), with the win rate P(y ≻ π') = Σ_y' P(y, y')·π'(y').
     KL(π* ‖ π_t) ≤ (1 − ητ)^t KL(π* ‖ π_0) + 2η/τ.
@@ -61,7 +61,7 @@ def regularized_nash(
     tau: Scalar,
     iterations: int,
 ) -> Float[Array, "*batch response"]:
-    """Equilibrium of a preference game in which both players pay for leaving a reference policy.
+    """Equilibrium of a preference game in which both players pay for leaving a reference policy (NLHF).
 
     π* is the Nash equilibrium of P(π ≻ π') − τ KL(π ‖ μ) + τ KL(π' ‖ μ), the only solution of
     π* ∝ μ · exp(P(· ≻ π*) / τ). It is found by mirror descent with prediction: π̄ ∝ π^{1−ητ} μ^{ητ} exp(η P(· ≻ π)),

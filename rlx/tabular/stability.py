@@ -8,7 +8,7 @@ from rlx.types import Scalar, floating, like
 def soft_policy_stability_bound(
     reward_gap: Float[Array, "*batch"], *, temperature: Scalar, discount: Scalar
 ) -> Float[Array, "*batch"]:
-    """Largest distance between the entropy-regularized optimal policies of two rewards.
+    """Largest distance between the entropy-regularized optimal policies of two rewards (policy cliff).
 
     max_s TV(π*_R(·|s), π*_R'(·|s)) ≤ bound = ‖R − R'‖∞ / (2·temperature·(1 − discount)), with TV half the L1
     distance and π*_R = softmax(Q*_R / temperature). Without the entropy there is no such bound: an action that

@@ -54,7 +54,7 @@ def puct(
 def length_penalized_prior(
     log_prob_sum: Float[Array, "*#batch"], length: Real[Array, "*#batch"], *, power: Scalar = 1.25
 ) -> Float[Array, "*batch"]:
-    """Prior of a reasoning step that does not vanish with the step's length.
+    """Prior of a reasoning step that does not vanish with the step's length (MCTS-DPO).
 
     prior = exp(Σ_t log π_t / length^power). Power 1 is the geometric mean of the token probabilities.
 

@@ -10,7 +10,7 @@ from rlx.types import Scalar, like
 
 
 def average_parameters(params: Any, other_params: Any, *, weight: Scalar = 0.5) -> Any:
-    """Weighted average of the parameters of two models, such as the reference of an alignment run.
+    """Weighted average of the parameters of two models, such as the reference of an alignment run (SALSA).
 
     θ = w·θ₁ + (1 − w)·θ₂, leaf by leaf, in at least float32. The models must come from one initialization:
     between others the average is no model.
@@ -53,7 +53,7 @@ def average_parameters(params: Any, other_params: Any, *, weight: Scalar = 0.5) 
 
 
 def soup(params_stack: Any, *, weight: Float[Array, " models"] | None = None) -> Any:
-    """Weighted average of the parameters of any number of models.
+    """Model soup: the weighted average of the parameters of any number of models.
 
     θ = Σ_i w_i·θ_i / Σ_i w_i, leaf by leaf, in at least float32.
 

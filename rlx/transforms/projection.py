@@ -10,7 +10,7 @@ from rlx.types import Scalar, elements
 def orthogonalize(
     forward: PyTree[Float[Array, "..."]], backward: PyTree[Float[Array, "..."]], *, eps: Scalar = 1e-10
 ) -> PyTree[Float[Array, "..."]]:
-    """Sum of two gradients, the second without its part along the first.
+    """Sum of two gradients, the second without its part along the first (ODICE).
 
     g = g_f + g_b − (⟨g_f, g_b⟩ / max(⟨g_f, g_f⟩, eps))·g_f, with inner products over all parameters at once: not
     per layer, nor per sample. Then g − g_f is orthogonal to g_f.
