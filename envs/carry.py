@@ -5,27 +5,15 @@ anew. Carried along, it is copied at every step, scattered at every reset and wr
 """
 
 import functools
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
 from jaxtyping import PyTree
 
 from rlx.envs.episodes import Transition
-
-_CALLS = {
-    "jit",
-    "pjit",
-    "closed_call",
-    "core_call",
-    "checkpoint",
-    "remat",
-    "remat2",
-    "custom_jvp_call",
-    "custom_vjp_call",
-}
 
 
 def slim(
@@ -33,9 +21,9 @@ def slim(
 ) -> tuple[Callable, Callable]:
     """Returns a task's `reset` and `step` with a state that holds only those leaves that a later step reads.
 
-    What is read follows from the program of `step` itself; the leaves dropped are replaced by zeros that no
-    result depends on. The slim state is a flat dict from a leaf's path to the leaf. Nothing is traced before
-    the first call.
+    What is read follows from the program of `step` itself (`leaves_read`); the leaves dropped are replaced by
+    zeros that no result depends on. The slim state is a flat dict from a leaf's path to the leaf. Nothing is
+    traced before the first call.
 
     Args:
         reset: `key -> (state, observation)`.
@@ -82,64 +70,46 @@ def slim(
 def leaves_read(step: Callable, state: PyTree, *arguments: Any) -> list[bool]:
     """Tells for each leaf of `state` whether anything but the same leaf of a later state can depend on it.
 
+    JAX's own elimination of dead code tells what a result depends on, as it does when `jax.jit` drops arguments
+    that are not used. It looks into calls, branches and scans. A `while` loop, a function with a derivative of
+    its own and anything opaque counts as a whole, and an effect, such as a callback, counts as a result.
+
     Args:
         step: `(state, *arguments) -> Transition`, whose state has the structure of `state`.
         state: Example or shapes of the state.
         *arguments: Examples or shapes of the other arguments.
 
     Returns:
-        One bool per leaf of `state`, True also where the program is too opaque to tell.
+        One bool per leaf of `state`, True also where it cannot be told.
     """
     program, result = jax.make_jaxpr(step, return_shape=True)(state, *arguments)
-    size = len(jax.tree.leaves(state))
+    size, inputs = len(jax.tree.leaves(state)), len(jax.tree.leaves((state, arguments)))
     is_state = [field == "state" for field, part in result._asdict().items() for _ in jax.tree.leaves(part)]
     read = [False] * size
     while True:
         later = iter(read)
         wanted = [next(later) if of_state else True for of_state in is_state]
-        now = [a or b for a, b in zip(read, _needed(program.jaxpr, wanted)[:size], strict=True)]
+        now = [a or b for a, b in zip(read, _needed(program, wanted, inputs)[:size], strict=True)]
         if now == read:
             return read
         read = now
 
 
-def _needed(program: core.Jaxpr, wanted: list[bool]) -> list[bool]:
-    """Tells which inputs the `wanted` outputs depend on."""
-    live = {v for v, want in zip(program.outvars, wanted, strict=True) if want and not isinstance(v, core.Literal)}
-    for equation in reversed(program.eqns):
-        outputs = [v in live for v in equation.outvars]
-        if any(outputs):
-            inputs = zip(equation.invars, _needed_by(equation, outputs), strict=True)
-            live |= {v for v, needs in inputs if needs and not isinstance(v, core.Literal)}
-    return [v in live for v in program.invars]
+def _needed(program: Any, wanted: Sequence[bool], inputs: int) -> list[bool]:
+    """Tells which of the `inputs` of a traced program its `wanted` outputs depend on: all, where JAX does not say."""
+    # JAX does not promise to keep this function, hence the import in here: to carry everything is slow, not wrong.
+    try:
+        from jax.interpreters.partial_eval import dce_jaxpr
 
-
-def _needed_by(equation: core.JaxprEqn, wanted: list[bool]) -> list[bool]:
-    """Tells which inputs the `wanted` outputs of one equation depend on: all, but for calls and loops."""
-    name, params = equation.primitive.name, equation.params
-    if name in _CALLS:
-        body = params.get("jaxpr") or params.get("call_jaxpr")
-        return _needed(getattr(body, "jaxpr", body), wanted)
-    if name == "cond":
-        branches = [_needed(branch.jaxpr, wanted) for branch in params["branches"]]
-        return [True, *map(any, zip(*branches, strict=True))]
-    if name == "scan":
-        carry, start = params["num_carry"], params["num_consts"]
-        return _needed_by_loop(params["jaxpr"].jaxpr, wanted, start, carry)
-    if name == "while":
-        test, consts = params["cond_jaxpr"].jaxpr, params["cond_nconsts"]
-        of_test = _needed(test, [True])
-        of_carry = [a or b for a, b in zip(wanted, of_test[consts:], strict=True)]
-        body = _needed_by_loop(params["body_jaxpr"].jaxpr, of_carry, params["body_nconsts"], len(wanted))
-        return of_test[:consts] + body
-    return [True] * len(equation.invars)
-
-
-def _needed_by_loop(body: core.Jaxpr, wanted: list[bool], consts: int, carry: int) -> list[bool]:
-    """As `_needed` for a body whose first `carry` outputs come back as the inputs after `consts`."""
-    while True:
-        needed = _needed(body, wanted)
-        again = [a or b for a, b in zip(wanted[:carry], needed[consts : consts + carry], strict=True)] + wanted[carry:]
-        if again == wanted:
-            return needed[:consts] + wanted[:carry] + needed[consts + carry :]
-        wanted = again
+        _, needed = dce_jaxpr(getattr(program, "jaxpr", program), wanted)
+        if len(needed) != inputs:
+            raise ValueError(f"{len(needed)} answers for {inputs} inputs")
+        return [bool(need) for need in needed]
+    except Exception as error:
+        warnings.warn(
+            f"JAX {jax.__version__} does not tell what a step of the simulator reads, so its whole state is carried, "
+            f"which is slow ({type(error).__name__}: {error})",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return [True] * inputs

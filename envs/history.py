@@ -11,20 +11,14 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Array, Key, PyTree
 
 from rlx.envs.protocol import Environment, Step
+from rlx.envs.wrapper import Wrapper
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class WithHistory:
+class WithHistory(Wrapper):
     """The same `environment`, its observations with the `length - 1` before them. Made by `with_history`."""
 
-    environment: Environment
     length: int
-
-    def __getattr__(self, name: str) -> Any:
-        # Copies and unpickled objects ask before there is an environment.
-        if name == "environment":
-            raise AttributeError(name)
-        return getattr(self.environment, name)
 
     @property
     def observation_space(self) -> spaces.Dict:

@@ -1,7 +1,6 @@
 """Observations as vectors, whatever their space: what a network that takes vectors can act on."""
 
 import dataclasses
-from typing import Any
 
 import gymnasium
 import jax
@@ -11,19 +10,12 @@ from gymnasium import spaces
 from jaxtyping import Array, Float, Key, PyTree
 
 from rlx.envs.protocol import Environment, Step
+from rlx.envs.wrapper import Wrapper
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FlatObservations:
+class FlatObservations(Wrapper):
     """The same `environment`, its observations flattened. Made by `flatten_observations`."""
-
-    environment: Environment
-
-    def __getattr__(self, name: str) -> Any:
-        # Copies and unpickled objects ask before there is an environment.
-        if name == "environment":
-            raise AttributeError(name)
-        return getattr(self.environment, name)
 
     @property
     def observation_space(self) -> spaces.Box:

@@ -10,7 +10,8 @@ import pytest
 from rlx import envs
 
 PROGRAM = """
-    import jax, numpy as np, envs
+    import jax, numpy as np
+    from rlx import envs
     env = envs.make("brax:inverted_pendulum")
     state, _ = env.reset(jax.random.key(0))
     q = np.array([[0.0, 0.0], [0.5, 0.1]])
