@@ -51,7 +51,7 @@ def mean(
 
 
 def token_mean(x: Float[Array, "*batch token"], *, where: Bool[Array, "..."] | None = None) -> Float[Array, ""]:
-    """Mean over all tokens of all sequences, in which every token weighs the same.
+    """Mean over all tokens of all sequences, in which every token weighs the same (DAPO).
 
     token_mean = Σ_i Σ_t m_it·x_it / Σ_i Σ_t m_it.
 
@@ -87,7 +87,7 @@ def sequence_mean(
     empty: str = "skip",
     axis: int = -1,
 ) -> Float[Array, ""]:
-    """Mean over sequences of the mean or the sum within each sequence.
+    """Mean over sequences of the mean or the sum within each sequence (GRPO).
 
     sequence_mean = (1/N) Σ_i s_i, with s_i = Σ_t m_it·x_it / Σ_t m_it (inner "mean") or Σ_t m_it·x_it (inner
     "sum").
@@ -136,7 +136,7 @@ def constant_length(
     where: Bool[Array, "..."] | None = None,
     axis: int = -1,
 ) -> Float[Array, ""]:
-    """Sum over tokens divided by one fixed length, averaged over sequences: no length bias.
+    """Sum over tokens divided by one fixed length, averaged over sequences: no length bias (Dr. GRPO).
 
     constant_length = Σ_i Σ_t m_it·x_it / (N · length), N the number of sequences, empty ones included. Some
     frameworks divide by `length` alone; multiply by N to compare.

@@ -18,7 +18,7 @@ def beta_normalized(
     axis: int = -1,
     max_weight: Scalar = 1e6,
 ) -> Float[Array, "*batch"]:
-    """Advantage of each rollout over its group, normalized by a Beta density fitted to the success rates.
+    """Advantage of each rollout over its group, normalized by a Beta density fitted to the success rates (BNPO).
 
     With r = (R − low) / (high − low), p the mean r of a question, and m and v the mean and variance (ddof 1) of p
     over the questions, Beta(a, b) has these moments for (a, b) = (m·(1 − m)/v − 1) · (m, 1 − m). Then

@@ -18,7 +18,7 @@ def group_relative(
     ddof: Scalar = 1,
     epsilon: Scalar = 1e-6,
 ) -> Float[Array, "*batch"]:
-    """Advantage of each rollout over the other rollouts of the same prompt, without a critic.
+    """Advantage of each rollout over the others of the same prompt, without a critic (GRPO, Dr. GRPO, RLOO).
 
     A = (R − μ) / (σ + epsilon), with μ the mean of the group, of the others of the group, of the batch, or 0,
     and σ the standard deviation of the rewards of the group, of the batch, or 1 without epsilon. (center, scale)

@@ -17,7 +17,7 @@ def gae(
     truncation: Bool[Array, "*#batch"] | Num[Array, "*#batch"] | None = None,
     axis: int = 0,
 ) -> Float[Array, "*batch"]:
-    """Generalized advantage estimation, exact where an episode is cut by a time limit.
+    """Generalized advantage estimation (GAE), exact where an episode is cut by a time limit.
 
     δ_t = R_t + d_t·V'_t − V_t,  A_t = δ_t + d_t·λ·(1 − truncation_t)·A_{t+1}. The value target is A + V.
     Termination (d_t = 0) ends both the bootstrap and the trace: V'_t is not read there, and may be NaN.

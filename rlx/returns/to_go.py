@@ -8,7 +8,7 @@ from rlx.types import Scalar, floating, like
 
 
 def return_to_go(reward: Float[Array, "*batch"], *, discount: Scalar = 1.0, axis: int = 0) -> Float[Array, "*batch"]:
-    """Sum of rewards from each step to the end, the input that return-conditioned policies are asked for.
+    """Sum of rewards from each step to the end (RTG), the input of return-conditioned policies (Decision Transformer).
 
     R̂_t = r_t + discount_t·R̂_{t+1}, that is `gae` with λ = 1 and all values 0. In evaluation R̂_{t+1} = R̂_t − r_t.
 

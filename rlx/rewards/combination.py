@@ -15,7 +15,7 @@ def combine_scores(
     axis: int = -1,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Mean of two quality scores, each brought to a common scale first.
+    """Mean of two quality scores, each brought to a common scale first (Self-Judge).
 
     s = (n(self_score) + n(similarity)) / 2, with n(x) = (x − min x) / (max x − min x) for the scale "min_max", in
     [0, 1], or (x − mean x) / std x for "z". A score that is the same everywhere says nothing and gives n = 0.

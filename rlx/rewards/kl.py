@@ -16,7 +16,7 @@ def kl_shaped(
     kind: str = "k1",
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Reward of each token less its share of the divergence from the reference policy.
+    """Reward of each token less its share of the Kullback-Leibler divergence from the reference policy (RLHF).
 
     r = R − coefficient·kl, with kl the `rlx.regularizers.divergence.kl_estimate` of the token: log π − log π_ref
     for "k1". With the vocabulary's logits at hand the exact divergence takes its place: R − coefficient·

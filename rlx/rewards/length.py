@@ -15,7 +15,7 @@ def history_length(
     floor: Scalar = -0.7,
     coefficient: Scalar = 1.0,
 ) -> Float[Array, "*batch"]:
-    """Bonus for a response shorter than the shortest correct one so far to the same prompt, malus for a longer one.
+    """Bonus for a response shorter than the shortest correct one so far to its prompt, malus for a longer one (HAPO).
 
     With f = cos(min(π/2 · length/history, π)), which is 1 at length 0, 0 at length = history and −1 from twice
     that on: R = coefficient·max(f, floor) where correct, coefficient·min(f, 0) where not. It is added to the

@@ -9,7 +9,7 @@ from rlx.types import Scalar, check_broadcast, elements, floating, like
 def format_mixture(
     correct: Float[Array, "*#batch"], formatted: Float[Array, "*#batch"], *, format_weight: Scalar = 0.1
 ) -> Float[Array, "*batch"]:
-    """Reward of a verified answer with a share for its form.
+    """Reward of a verified answer with a share for its form (LLaVA-Critic-R1).
 
     R = (1 − format_weight)·correct + format_weight·formatted. Once every rollout of a group keeps to the form,
     the share cancels out of group-relative advantages.
@@ -44,7 +44,7 @@ def format_mixture(
 def effective_reward(
     reward: Float[Array, "*#batch"], weight: Float[Array, "*#batch"], *, axis: int = -1
 ) -> Float[Array, "..."]:
-    """The single reward that training on several rewards with state-dependent weights amounts to.
+    """The single reward that training on several rewards with state-dependent weights amounts to (Policy Cliff).
 
     R_eff(s, a) = Σ_k w_k(s)·R_k(s, a). Where R_1 has several optimal actions, R_1 + ε·R_2 selects the best of
     them under R_2 for every small ε > 0.
@@ -84,7 +84,7 @@ def partial_credit(
     failure: Scalar = -10.0,
     bonus: Scalar = 0.1,
 ) -> Float[Array, "*batch"]:
-    """Task score of a solution that can be graded, and for one that cannot, credit for the steps it completed.
+    """Task score of a gradable solution, else credit for the steps it completed (environment instrumentation).
 
     R = score where valid, else failure + bonus·Σ_m marker_m. Any gradable solution outranks every partial one
     as long as failure + bonus·(number of markers) lies below the lowest score. The markers have to be put

@@ -65,7 +65,7 @@ def relabel(
     ensemble_axis: int = 0,
     normalize: bool = True,
 ) -> Float[Array, "..."]:
-    """Rewards of a dataset by an ensemble of learned reward models.
+    """Rewards of a dataset by an ensemble of learned reward models (offline RL-VLM-F).
 
     r = mean_k (r̂_k − mean r̂_k) / std r̂_k over the members k, mean and standard deviation over the dataset; without
     normalization r = mean_k r̂_k. Preferences leave the offset and scale of a reward free, which differ between

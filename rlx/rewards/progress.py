@@ -8,7 +8,7 @@ from rlx.types import Scalar, elements, like
 def improvement(
     return_after: Float[Array, "*#batch"], return_before: Float[Array, "*#batch"], *, baseline: Scalar = 0.0
 ) -> Float[Array, "*batch"]:
-    """Reward of what was said between two episodes, such as a reflection: how much better the second one went.
+    """Reward of a reflection or the like between two episodes: how much better the second went (Retroformer).
 
     R = G_after − G_before − baseline. Over a series of trials it telescopes, and offsets of a task cancel. An
     unlucky first episode improves by itself: average several next episodes, or set the baseline to the

@@ -14,7 +14,7 @@ def discriminative_reward_loss(
     *,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Bradley–Terry loss of a reward model on pairs, of which the first should score higher.
+    """Bradley–Terry loss of a reward model on pairs, of which the first should score higher (POLAR).
 
     L = −log σ(r_same − r_different). In the pre-training of policy discriminators both are conditioned on a
     trajectory of policy A, and compare another of A with one of a policy B. With the chosen and the rejected
@@ -58,7 +58,7 @@ def ranking_reward_loss(
     axis: int = -1,
     where: Bool[Array, "..."] | None = None,
 ) -> Float[Array, "..."]:
-    """Bradley–Terry loss of a reward model over all ordered pairs of a ranked list.
+    """Bradley–Terry loss of a reward model over all ordered pairs of a ranked list (InstructGPT, POLAR).
 
     L = mean over the pairs with rank_i < rank_j of −log σ(r_i − r_j). Equal ranks are not compared.
 

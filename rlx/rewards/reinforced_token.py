@@ -21,7 +21,7 @@ def reinforced_token_reward(
     where: Bool[Array, "..."] | None = None,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Reward of each token: a preference-trained policy's log-ratio, a KL penalty, and the score at the end.
+    """Reward of each token: a preference-trained policy's log-ratio, a KL penalty, and the score at the end (RTO).
 
     r_t = clip(β₁ · (log π_dpo,t − log π_ref,t), ±preference_clip) − β₂ · (log π_t − log π_ref,t) + [t is the last
     valid token] · clip(reward, ±reward_clip), with β₁ = preference_scale and β₂ = kl_coef. β₁ = 0 is the usual

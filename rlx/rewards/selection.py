@@ -12,7 +12,7 @@ def knockout(
     *,
     where: Bool[Array, "*batch candidate"] | None = None,
 ) -> Int[Array, "*batch"]:
-    """Winner of a knockout among candidates, in which each round halves the field.
+    """Winner of a knockout among candidates, in which each round halves the field (LLaVA-Critic-R1).
 
     Neighbors meet, and i beats j > i iff P_ij ≥ P_ji, with P_ij = preference[..., i, j]; of an odd field the last
     goes on without a match. N − 1 matches in ⌈log₂ N⌉ rounds find a candidate that beats every other, where

@@ -11,7 +11,7 @@ from rlx.types import check_broadcast, floating
 def span_to_token(
     score: Float[Array, "*#batch"], start: Int[Array, "*#batch"], end: Int[Array, "*#batch"], *, length: int
 ) -> Float[Array, "..."]:
-    """Scores of spans of text, such as +1 for praised and −1 for criticized words, as a reward per token.
+    """Scores of spans of text, such as +1 for praised and −1 for criticized words, as a reward per token (Text2Grad).
 
     r_t = Σ_s score_s·[start_s ≤ t < end_s]: overlaps add, and a span of n tokens is rewarded n times over. Align
     spans with token boundaries first. Together with `rlx.rewards.kl_shaped`, `rlx.returns.gae` and

@@ -10,7 +10,7 @@ from rlx.types import Scalar, check_choice, floating, like
 def advantage_weight(
     advantage: Float[Array, "*batch"], *, beta: Scalar = 3.0, max_weight: Scalar = 100.0, kind: str = "exp"
 ) -> Float[Array, "*batch"]:
-    """Weight of a dataset's action by its advantage, for weighted behavior cloning.
+    """Weight of a dataset's action by its advantage, for weighted behavior cloning (AWR, AWAC, IQL).
 
     w = min(exp(β·A), max_weight) (kind "exp"), clip(A, 0, max_weight) ("relu") or 1[A > 0] ("binary").
     "exp" is AWR, AWAC (both β = 1 / λ) and implicit Q-learning; "relu" is O-DICE under the Pearson divergence, on

@@ -15,7 +15,7 @@ def duration(
     axis: int | tuple[int, ...] | None = None,
     max_weight: Scalar = jnp.inf,
 ) -> Float[Array, "*batch"]:
-    """Weight of each action by the time that it took, for data collected until a clock runs out.
+    """Weight of each action by the time that it took, under a clock that runs out (duration-aware gradients).
 
     w = min(Δt / mean(Δt), max_weight), mean 1 without the cap; it multiplies the policy-gradient loss. Where a
     share π(a) of the time goes to action a, as when the clock stops slow actions that were drawn as often, it

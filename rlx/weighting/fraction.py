@@ -13,7 +13,7 @@ def top_fraction(
     length: Float[Array, "trajectory"] | None = None,
     fraction: Scalar = 0.1,
 ) -> Float[Array, "trajectory"]:
-    """Probability of one transition of each trajectory, uniform over those of the highest returns.
+    """Probability of one transition of each trajectory, uniform over those of the highest returns (percentage BC).
 
     p_i = 1[i in best] / Σ_{j in best} length_j, with best the max(⌊n·fraction⌋, 1) trajectories of highest
     return among n, the earlier first among equals. Behavior cloning under it is the percentage BC of Decision

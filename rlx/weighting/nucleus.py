@@ -10,7 +10,7 @@ from rlx.types import Scalar, elements, like
 
 
 def nucleus_threshold(logits: Float[Array, "..."], *, top_p: Scalar, axis: int = -1) -> Float[Array, "..."]:
-    """Lowest logit of the nucleus: the fewest most probable actions that together have probability top_p.
+    """Lowest logit of the nucleus, the fewest most probable actions that together have probability top_p (top-p).
 
     t = max {t : Σ_{a: logit_a ≥ t} p_a ≥ top_p} with p = softmax(logits), and −inf where rounding keeps all p_a
     from adding up to top_p. Top-p sampling keeps logits ≥ t.

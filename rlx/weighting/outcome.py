@@ -10,7 +10,7 @@ from rlx.types import Scalar, elements, like
 def mixed_outcome(
     reward: Float[Array, "*batch"], *, where: Bool[Array, "*#batch"] | None = None, axis: int = -1
 ) -> Bool[Array, "..."]:
-    """Gate of the groups in which outcomes differ, the ones that a group-relative advantage can learn from.
+    """Gate of the groups with different outcomes, which a group-relative advantage can learn from (DAPO).
 
     gate = max R > min R over the valid rollouts of the group.
 
@@ -50,7 +50,7 @@ def performance_gate(
     where: Bool[Array, "*#batch"] | None = None,
     axis: int = -1,
 ) -> Bool[Array, "..."]:
-    """Gate of the groups that fail, which learn from a demonstration instead of from their rollouts.
+    """Gate of the groups that fail, which learn from a demonstration instead of from their rollouts (HPT).
 
     gate = mean R ≤ threshold over the valid rollouts of the group. With outcomes in {0, 1} and threshold 0 it is
     "no rollout succeeded". The loss of a question is supervised where True and reinforced where False.

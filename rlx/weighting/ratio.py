@@ -18,7 +18,7 @@ def importance_log_ratio(
     bound: Scalar = 20.0,
     axis: int = -1,
 ) -> Float[Array, "*batch"]:
-    """Log importance ratio of each token, or of the sequence it belongs to.
+    """Log importance ratio of each token, or of the sequence it belongs to (GSPO).
 
     With ℓ_t = log_prob_t − behavior_log_prob_t and the mask m, the value is clip(a_t, ±bound) with
     a_t = ℓ_t (level "token"), Σ_t m·ℓ ("sequence"), Σ_t m·ℓ / Σ_t m ("sequence_mean"), Σ_{s≤t} m·ℓ

@@ -19,7 +19,7 @@ def quantile_mask(
     where: Bool[Array, "*#batch"] | None = None,
     axis: int = -1,
 ) -> Bool[Array, "*batch"]:
-    """Mask of the elements above a quantile of their row.
+    """Mask of the elements above a quantile of their row (SIREN).
 
     mask = m and score > Q, with Q the `quantile` of the row's valid scores (linear interpolation).
 
@@ -61,7 +61,7 @@ def extreme_mask(
     largest: bool = True,
     minimum: Scalar = 1,
 ) -> Bool[Array, "*batch"]:
-    """Mask of the given fraction of all elements whose scores are the largest, or the smallest.
+    """Mask of the given fraction of all elements whose scores are the largest, or the smallest (KL-Cov, Lp-Reg).
 
     mask = m and rank < k, with k = max(minimum, ⌊fraction · n⌋) of the n valid elements of the whole array, and
     rank 0 the most extreme score. Of equal scores the earlier element has the lower rank.
@@ -97,7 +97,7 @@ def extreme_mask(
 
 
 def random_mask(key: PRNGKeyArray, *, count: Scalar, where: Bool[Array, "*batch"]) -> Bool[Array, "*batch"]:
-    """Mask of a uniformly random subset of given size.
+    """Mask of a uniformly random subset of given size (Clip-Cov).
 
     mask = m and rank(u) < count, with u uniform noise, ranked among the valid elements.
 

@@ -15,7 +15,7 @@ def first_error_mask(
     where: Bool[Array, "*#batch"] | None = None,
     axis: int = -1,
 ) -> Bool[Array, "*batch"]:
-    """Mask of the steps before the first wrong one, the prefix of a failed rollout that is worth keeping.
+    """Mask of the steps before the first wrong one, the part of a failed rollout that is worth keeping (SCOPE).
 
     mask_k = m_k and k < e, with e = min{k : m_k and score_k < threshold}, or the end where no step is wrong. A
     stronger policy rewrites the rollout from e on; `rlx.losses.policy.mixed_policy` trains on both parts.
@@ -61,7 +61,7 @@ def cumulative_credit(
     where: Bool[Array, "*#batch"] | None = None,
     axis: int = -1,
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """Weights of tokens in correct and in wrong sequences, from a reward model's running verdict.
+    """Weights of tokens in correct and in wrong sequences, from a reward model's running verdict (OREAL).
 
     With q_t = σ(mean of the valid scores up to t), positive = clip((q − threshold) / (1 − threshold), 0, 1) and
     negative = clip((1 − q − threshold) / (1 − threshold), 0, 1): a token counts as far as the sequence up to it

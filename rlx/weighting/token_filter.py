@@ -20,7 +20,7 @@ def entropy_discriminator_mask(
     max_fraction: Scalar | None = None,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Bool[Array, "*batch"]:
-    """Mask without the punished tokens that would change the entropy by far more than the others.
+    """Mask without the punished tokens that would change the entropy by far more than the others (Clip_B, Clip_V).
 
     With S = p·(H + log p) of `rlx.diagnostics.entropy_discriminator`, z = S − mean S (Clip_B) or z = S − baseline
     (Clip_V), and σ the population standard deviation of z over all valid tokens,

@@ -17,7 +17,7 @@ def trajectory_weight(
     rescale: bool = True,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Probability with which one transition of each trajectory is drawn, higher for better trajectories.
+    """Probability with which a transition of each trajectory is drawn, higher for better trajectories (RW, AW).
 
     p_i = exp(x_i/α) / Σ_j T_j·exp(x_j/α), with x = G − baseline, rescaled to [0, 1] over the trajectories. So
     Σ T_i·p_i = 1: of two equally good trajectories the longer is drawn more often. Baseline 0 weighs by return

@@ -20,7 +20,7 @@ def dataset_constraint(
     chunk: int | None = None,
     where: Bool[Array, "..."] | None = None,
 ) -> Float[Array, "..."]:
-    """Distance of the policy's action from that of the nearest state-action pair in the dataset.
+    """Distance of the policy's action from that of the nearest state-action pair in the dataset (PRDC).
 
     L = mean_d (a_d − sg(b_d))², with b the action of the k-th nearest row i of the dataset by the distance
     ‖(β·s, a) − (β·s_i, a_i)‖. A large β looks for the nearest state first, as TD3+BC does; β = 0 allows any

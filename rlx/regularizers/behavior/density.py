@@ -15,7 +15,7 @@ def kernel_log_density(
     bandwidth: Scalar = 0.535,
     chunk: int | None = None,
 ) -> Float[Array, "*batch"]:
-    """Log of a Gaussian kernel density estimate, kept in log space where the density underflows.
+    """Log of a Gaussian kernel density estimate (KDE), kept in log space where the density underflows.
 
     log p(x) = logsumexp_i(−‖x − x_i‖² / 2h²) − log N − (d/2)·log(2πh²). A point is taken to be out of the
     distribution below the 5 % quantile of the log-densities of the data themselves. The time is that of all
@@ -95,7 +95,7 @@ def out_of_distribution_cost(
     threshold: Scalar,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Cost 1 for being where there are no data: one more cost of a constrained decision process.
+    """Cost 1 for being where there are no data: one more cost of a constrained decision process (OGSRL).
 
     ĝ = 1[log p < threshold], to be held below a limit in discounted expectation along model rollouts, by a
     Lagrange multiplier or a constrained update.

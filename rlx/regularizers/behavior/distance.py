@@ -15,7 +15,7 @@ def action_distance(
     where: Bool[Array, "..."] | None = None,
     reduce: str = "mean",
 ) -> Float[Array, "..."]:
-    """Squared distance between two actions, over the last axis.
+    """Squared distance between two actions, over the last axis (TD3+BC, ReBRAC).
 
     L = w·mean_d (a_d − b_d)², or with the sum over d. The mean is behavior cloning of a deterministic policy, and
     the penalty of TD3+BC, PRDC and A2PR; the sum is ReBRAC's, and with w the deterministic policy loss of
@@ -72,7 +72,7 @@ def advantage_guided(
     scale: Scalar = 1.0,
     where: Bool[Array, "..."] | None = None,
 ) -> Float[Array, "..."]:
-    """Distance from the better of the dataset's action and a generated one, where either beats the state.
+    """Distance from the better of the dataset's action and a generated one, where either beats the state (A2PR).
 
     L = m·mean_d (a_d − t_d)², with t = candidate where Q(candidate) ≥ Q(behavior) and the dataset's action
     elsewhere, and m = scale·1[Q(candidate) ≥ V or Q(behavior) > V], at most `scale`. V = −inf with

@@ -18,7 +18,7 @@ def kl_gaussian(
     *,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """KL(p ‖ q) between diagonal Gaussians p and q, summed over their dimensions.
+    """Kullback-Leibler divergence KL(p ‖ q) between diagonal Gaussians p and q, summed over their dimensions.
 
     KL = Σ_i [log(σ_q / σ_p) + (σ_p² + (μ_p − μ_q)²) / (2 σ_q²) − ½]. Differentiable in both: PPO's penalty
     KL(π_old ‖ π) has the policy in training second.
@@ -59,7 +59,7 @@ def kl_gaussian(
 def kl_categorical(
     logits: Float[Array, "..."], reference_logits: Float[Array, "..."], *, axis: int = -1
 ) -> Float[Array, "..."]:
-    """KL(p ‖ q) between categorical distributions.
+    """Kullback-Leibler divergence KL(p ‖ q) between categorical distributions.
 
     KL = Σ_a p_a (log p_a − log q_a), with p = softmax(logits), q = softmax(reference_logits) and 0·log 0 = 0.
     An action of logit −inf under p adds nothing; one that only q excludes gives +inf. Differentiable in both.

@@ -9,7 +9,7 @@ from rlx.types import Scalar, floating, like
 def squared_hinge(
     divergence: Float[Array, "*batch"], *, threshold: Scalar = 1e-4, coefficient: Scalar = 1e3
 ) -> Float[Array, "*batch"]:
-    """Penalty of a divergence above a threshold; below it there is neither value nor gradient.
+    """Penalty of a divergence above a threshold; below it there is neither value nor gradient (DisCO).
 
     P = (coefficient / 2) · max(D − threshold, 0)², with the gradient coefficient · max(D − threshold, 0) · ∇D.
 

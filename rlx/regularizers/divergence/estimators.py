@@ -23,7 +23,7 @@ def kl_estimate(
     where: Bool[Array, "*#batch"] | None = None,
     bound: Scalar | None = None,
 ) -> Float[Array, "*batch"]:
-    """Estimate of KL(π ‖ π_ref) from one sample of π per element.
+    """Estimate of the Kullback-Leibler divergence KL(π ‖ π_ref) from one sample of π per element (k1, k2, k3).
 
     With d = log π_ref − log π: k1 = −d, k2 = d²/2, k3 = exp(d) − d − 1, abs = |d|. k1 and k3 are unbiased in
     value, k3 is never negative; of the gradients through `log_prob` only that of k2 is unbiased.

@@ -139,7 +139,7 @@ CONJUGATES = tuple(name for name, generator in _GENERATORS.items() if generator.
 def f_generator(
     log_ratio: Float[Array, "*batch"], *, divergence: str = "reverse_kl", alpha: Scalar = 0.5
 ) -> Float[Array, "*batch"]:
-    """Generator f(t) of an f-divergence at t = exp(log_ratio), whose mean over samples of p is D_f(π ‖ p).
+    """Generator f(t) of an f-divergence at t = exp(log_ratio), with E_p[f(π/p)] = D_f(π ‖ p) (f-DPO, χPO).
 
     reverse_kl t·log t, forward_kl −log t, jensen_shannon t·log(2t/(t+1)) + log(2/(t+1)), total_variation
     ½|t − 1|, pearson (t − 1)², neyman (1 − t)²/t, squared_hellinger (√t − 1)², alpha
@@ -185,7 +185,7 @@ def f_derivative(
     alpha: Scalar = 0.5,
     centered: bool = False,
 ) -> Float[Array, "*batch"]:
-    """Derivative f′(t) of the generator of an f-divergence at t = exp(log_ratio).
+    """Derivative f′(t) of the generator of an f-divergence at t = exp(log_ratio) (f-DPO).
 
     reverse_kl log t + 1, forward_kl −1/t, jensen_shannon log(2t/(t+1)), total_variation ½·sign(log t), pearson
     2(t − 1), neyman 1 − t⁻², squared_hellinger 1 − t^(−½), alpha (1 − t^(−α))/α, chi_mixed t + log t,
@@ -231,7 +231,7 @@ def f_derivative(
 def f_conjugate(
     x: Float[Array, "*batch"], *, divergence: str = "pearson", alpha: Scalar = 0.5
 ) -> Float[Array, "*batch"]:
-    """Convex conjugate f*(x) of the generator of an f-divergence, over ratios t ≥ 0.
+    """Convex conjugate f*(x) of the generator of an f-divergence, over ratios t ≥ 0 (f-GAN, ODICE).
 
     f*(x) = sup_{t≥0} x·t − f(t): reverse_kl exp(x − 1), forward_kl −1 − log(−x), jensen_shannon −log(2 − e^x),
     total_variation max(x, −½), pearson max(x/2 + 1, 0)² − 1, neyman 2 − 2√(1 − x), squared_hellinger

@@ -15,7 +15,7 @@ def generalized_jsd(
     beta: Scalar = 0.5,
     temperature: Scalar = 1.0,
 ) -> Float[Array, "..."]:
-    """Generalized Jensen-Shannon divergence, between forward and reverse KL; of distillation.
+    """Generalized Jensen-Shannon divergence, between forward and reverse KL; of distillation (GKD).
 
     With p = softmax(target_logits/T), q = softmax(logits/T), M = β·p + (1 − β)·q,
     D = β·KL(p ‖ M) + (1 − β)·KL(q ‖ M). β = 0 is defined as KL(p ‖ q) and β = 1 as KL(q ‖ p), the limits of

@@ -11,7 +11,7 @@ from rlx.types import elements
 
 
 def categorical_entropy(logits: Float[Array, "..."], *, axis: int = -1) -> Float[Array, "..."]:
-    """Entropy of a categorical distribution, finite with masked actions.
+    """Shannon entropy of a categorical distribution, finite with masked actions.
 
     H = −Σ_a p_a log p_a with p = softmax(logits), and 0·log 0 = 0: an action of logit −inf adds nothing, and
     gets no gradient.

@@ -14,7 +14,7 @@ from rlx.weighting.nucleus import nucleus_threshold
 def nucleus_entropy(
     logits: Float[Array, "..."], *, top_p: Scalar = 0.8, include_boundary: bool = False, axis: int = -1
 ) -> Float[Array, "..."]:
-    """Entropy among the most probable actions, deaf to the tail of a large vocabulary.
+    """Entropy among the most probable actions, deaf to the tail of a large vocabulary (SIREN, top-p).
 
     H = −Σ_{a∈N} q_a log q_a with q_a = p_a / Σ_N p and p = softmax(logits). N holds the actions, in descending
     order of p, strictly before the one at which their cumulative probability reaches top_p, or also that one

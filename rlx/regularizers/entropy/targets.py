@@ -17,7 +17,7 @@ def anchored_entropy(
     where: Bool[Array, "*#batch"] | None = None,
     axis: int = -1,
 ) -> Float[Array, ""]:
-    """Squared distance of the mean entropy from an anchor: a bonus below it, a penalty above.
+    """Squared distance of the mean entropy from an anchor: a bonus below it, a penalty above (SIREN).
 
     L = coefficient · (Ĥ − H₀)² with Ĥ = (1/N) Σ_i Σ_t m_it·H_it / Σ_t m_it, where a response without a valid
     token counts as 0. The square is of the mean of the whole batch, so that the result is a scalar, and the sum
@@ -65,7 +65,7 @@ def entropy_band_penalty(
     where: Bool[Array, "..."] | None = None,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Penalty on entropies outside a band around their mean over past rollouts.
+    """Penalty on entropies outside a band around their mean over past rollouts (EPO).
 
     With H̄ the history, P = penalty · [not low·H̄ < H < high·H̄] (kind "indicator", the official code, whose
     gradient is 0) or P = penalty · (max(0, low·H̄ − H) + max(0, H − high·H̄)) (kind "hinge"). Level "sequence"

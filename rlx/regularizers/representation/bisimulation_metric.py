@@ -21,7 +21,7 @@ def bisimulation(
     order: int = 2,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Squared error of feature distances to the bisimulation distance of a reward and a transition model.
+    """Squared error of feature distances to the bisimulation distance of a reward and a transition model (DBC).
 
     J = (‖z − z'‖ − sg(|r̂ − r̂'| + γ·W₂(P̂, P̂')))² for pairs of states (or histories) with their actions, where
     W₂ = √(‖μ − μ'‖² + ‖σ − σ'‖²) is the 2-Wasserstein distance of the predicted next features. Pair a batch with

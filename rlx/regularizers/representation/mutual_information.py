@@ -15,7 +15,7 @@ def contrastive_mutual_information(
     axis: int = -1,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Contrastive estimate of a mutual information, as a constraint on a future-conditioned policy.
+    """Contrastive estimate of a mutual information (InfoNCE), to constrain a future-conditioned policy (DoC).
 
     L = −f(x, z) + logsumexp_j(f(x_j, z) + log w_j), with an energy f of what happened (x = reward and next state)
     and a latent z of the future, and x_j from the marginal. Trained in f, its negative is a lower bound of

@@ -10,7 +10,7 @@ from rlx.types import check_mask, elements
 def orthonormality(
     features: Float[Array, "batch feature"], *, where: Bool[Array, "batch"] | None = None
 ) -> Float[Array, "batch"]:
-    """Penalty that makes the second moment of features the identity, estimated without bias from a batch.
+    """Penalty that makes the second moment of features the identity, without bias from a batch (FB, TD-JEPA).
 
     L_i = −2·‖b_i‖² + mean_{j≠i} (b_i·b_j)², whose mean estimates ‖E[b bᵀ] − I‖² up to a constant: smallest where
     the features are uncorrelated and of unit second moment. Forward-backward representations use it on the

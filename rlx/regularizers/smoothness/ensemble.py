@@ -13,7 +13,7 @@ def ensemble_gradient_diversity(
     eps: Scalar = 1e-10,
     where: Bool[Array, "..."] | None = None,
 ) -> Float[Array, "..."]:
-    """How much the critics of an ensemble agree on the direction in which a better action lies.
+    """How much the critics of an ensemble agree on the direction in which a better action lies (EDAC).
 
     D = (1 / (N − 1)) Σ_{i≠j} u_i·u_j, with u_i = g_i / (‖g_i‖ + eps) and g_i = ∇_a Q_i(s, a) at the dataset's
     action: N for equal directions, 0 for orthogonal ones. Minimized, it spreads the values of actions off the
