@@ -18,7 +18,7 @@ from rlx.envs.registry import nearest
 
 DESCRIPTION = """\
 Try what papers claim of their methods: on tabular softmax policies whose entropies and success rates are exact, on
-datasets made here, and on small Transformers over tokens. Method and baseline get the same seeds, samples and gradient
+datasets made here, and on small language models. Method and baseline get the same seeds, samples and gradient
 steps, and are tuned alike.
 
 examples:

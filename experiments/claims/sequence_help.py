@@ -1,4 +1,4 @@
-"""Policies over tokens that are helped: claims about demonstrations and about refinements of their own responses."""
+"""Language models that are helped: claims about demonstrations and about refinements of their own responses."""
 
 from __future__ import annotations
 

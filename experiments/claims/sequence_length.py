@@ -1,4 +1,4 @@
-"""Policies over tokens that say more than they need to: claims about the length of responses."""
+"""Language models that say more than they need to: claims about the length of responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transformers over tokens for claims: one warm-up for each seed, whoever goes on from it; tuned alike, judged alike.
+"""Language models for claims: one warm-up for each seed, whoever goes on from it; tuned alike, judged alike.
 
 laboratory = laboratory_of(CONFIG, size)
 cloning = laboratory.trainer(lambda numbers: Side(make_method("oreal", negative_coefficient=numbers["negative"])))

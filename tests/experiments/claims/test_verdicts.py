@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from experiments.claims import verdicts
+from experiments.claims.__main__ import main
 from rlx import catalog
-from rlx.cli import main
+from rlx.cli import run
 
 PAGE = Path(__file__).parents[3] / "docs" / "claims.md"
 SEEDS = np.arange(16.0)
@@ -66,7 +67,7 @@ def test_records_are_those_of_claims_and_the_page_shows_them():
 
 def test_the_command(tmp_path, capsys):
     name = min(verdicts.claims())
-    assert main(["claims"]) == 0
+    assert run(main, []) == 0
     assert name in capsys.readouterr().out
-    assert main(["claims", "qqq"]) == 2
+    assert run(main, ["qqq"]) == 2
     assert "no claim 'qqq'" in capsys.readouterr().err
