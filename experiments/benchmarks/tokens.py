@@ -1,4 +1,4 @@
-"""Speed of policies over tokens: sampling against bare decode steps, learning against bare gradients, shares of both.
+"""Speed of language models: sampling against bare decode steps, learning against bare gradients, shares of both.
 
 All programs take turns in this process, on the same parameters and tokens.
 
