@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from experiments.claims.verdicts import results as verdicts
-from experiments.results import tables
-from experiments.results.markdown import Page, records_of, render
+from experiments.results import outcomes, tables
+from experiments.results.markdown import Content, Page, records_of, render
 
 CPU = "cpu-2-cores"
 
 
-def benchmark(name: str, **of) -> Page:
+def benchmark(name: str, content: Callable[[Mapping[str, Any]], Content], **of: Any) -> Page:
     """The page of a benchmark with its usual command and records."""
     return Page(
         command=f"python -m experiments.benchmarks {name}",
         records=f"benchmarks/results/{name}-*.json",
-        content=getattr(tables, name),
+        content=content,
         module=f"experiments.benchmarks.{name}",
         **of,
     )
@@ -34,6 +35,7 @@ the learning rate and leave everything else at its default."""
 PAGES: dict[str, Page] = {
     "efficiency": benchmark(
         "efficiency",
+        tables.efficiency,
         title="Share of physics and gradients in training",
         asked="How much of the time of PPO's updates goes into physics and gradient steps, which no trainer can leave "
         "out, and how much is rlx's own overhead?",
@@ -53,6 +55,7 @@ noise hides. The load of the machine changed while the ant was measured, as its 
     ),
     "peers": benchmark(
         "peers",
+        tables.peers,
         title="Training speed beside other PPO trainers",
         asked="How fast does rlx train PPO beside Brax's own trainer and a loop in the style of PureJaxRL, in the "
         "same physics with the same networks and batches?",
@@ -74,6 +77,7 @@ other pages, since the machine was shared and its load differed from one measure
     ),
     "seeds": benchmark(
         "seeds",
+        tables.seeds,
         title="What seeds and environments cost",
         asked="How much longer does an update take with 2 to 64 seeds in one program, on one device and dealt out to "
         "the cores of a CPU, and how does speed grow with the number of environments?",
@@ -93,6 +97,7 @@ two cores cannot make seeds more than twice as fast."""
     ),
     "startup": benchmark(
         "startup",
+        tables.startup,
         title="Time to the first update",
         asked="How long does it take from starting Python to the first finished update, with an empty compilation "
         "cache and with a filled one?",
@@ -107,6 +112,7 @@ Each number is the median of two starts only."""
     ),
     "brax_sac": benchmark(
         "brax_sac",
+        outcomes.brax_sac,
         title="Returns of SAC and TD3 beside Brax's SAC",
         asked="What return do SAC and TD3 reach on the hopper beside Brax's own SAC, at equal environment steps?",
         headline="On {env} after {steps} steps Brax's SAC reaches {brax} ({brax_interval}), rlx's SAC {sac} "
@@ -129,6 +135,7 @@ Brax's interval; {reach_not} do not. SAC lies in the lower half of Brax's interv
     ),
     "offline": benchmark(
         "offline",
+        tables.offline,
         title="Speed of learning from a dataset",
         asked="How fast does TD3+BC learn from a dataset beside bare gradient steps, what do seeds in one program "
         "cost, and what does PRDC's search for neighbors cost?",
@@ -148,6 +155,7 @@ that the host would do faster."""
     ),
     "tokens": benchmark(
         "tokens",
+        tables.tokens,
         title="Speed of language models: sampling and learning",
         asked="How fast are sampling from a language model and a gradient step of GRPO beside the bare steps that "
         "they need, and what makes up an update?",
@@ -168,6 +176,7 @@ counted: JAX does not report its peak on a CPU."""
     ),
     "functions": benchmark(
         "functions",
+        tables.functions,
         title="Cost of the function library",
         asked="Do elementwise losses cost what their memory traffic costs, and how much temporary memory do functions "
         "of logits take?",
@@ -183,6 +192,7 @@ times the memory of the logits of shape {shape} in temporaries."""
     ),
     "gpu": benchmark(
         "gpu",
+        tables.gpu,
         title="Training speed on an accelerator",
         asked="How many environment steps per second does PPO train on an accelerator, with one and with 32 seeds, "
         "and how many environments fit?",
@@ -200,7 +210,7 @@ times the memory of the logits of shape {shape} in temporaries."""
             "2e-4 --seeds 8 --methods grpo,ppo,rloo"
         },
         records="results/language_methods/addition*.json",
-        content=tables.language_methods,
+        content=outcomes.language_methods,
         headline="GRPO goes from {accuracy_warm_up} % to {accuracy_grpo} % of held-out problems; all but {far} of "
         "{count} methods lie within two points of it.",
         headings={"": "Three digits", "_4_digits": "Four digits"},
@@ -235,7 +245,7 @@ With four digits and {responses} responses of each of {seeds} seeds GRPO goes fr
         "imitated solutions?",
         command="rlx ablate grpo --task countdown --total-steps 15360 --learning-rate 2e-4 --seeds 8",
         records="results/language_methods/countdown*.json",
-        content=tables.language_methods,
+        content=outcomes.language_methods,
         headline="GRPO lifts greedy answers from {accuracy_warm_up} % to {accuracy_grpo} %, while {k} samples solve "
         "{pass_at_k_grpo} % instead of {pass_at_k_warm_up} %.",
         headings={"": "Countdown with three numbers"},
@@ -269,7 +279,7 @@ methods overlap with GRPO's: this comparison does not order them."""
         "clipped_surrogate,clip_higher,dual_clip,kl_penalty,balanced_clip,advantage_regression,clip_cov,ratio_variance,"
         "decoupled_clip,kl_cov,hazard_modulated,unclipped",
         records="results/policy_losses/pendulum*.json",
-        content=tables.policy_losses,
+        content=outcomes.policy_losses,
         headline="{count} policy losses of PPO on the pendulum.",
         headings={"": "Pendulum"},
         pictures={"": ("images/ablation.png", "Learning curves of twelve policy losses on the pendulum")},

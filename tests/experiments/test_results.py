@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks.__main__ import benchmarks
-from experiments.results import markdown, tables
+from experiments.results import markdown, outcomes, tables
 from experiments.results.__main__ import main
 from experiments.results.pages import PAGES, written
 
@@ -110,7 +110,7 @@ def test_numbers_have_three_digits(x, shown):
 def test_methods_of_language_models_are_counted_by_their_distance_from_grpo():
     def measures(accuracy, k):
         of = lambda x: {"per_seed": [x] * 4, "interquartile_mean": x, "interval": [x, x]}
-        return {name: of(accuracy) for name in tables.MEASURES} | {"pass_at_k": of(k)}
+        return {name: of(accuracy) for name in outcomes.MEASURES} | {"pass_at_k": of(k)}
 
     method = lambda *reached: {"paper": "Us, 2026", "responses_per_second": 10.0, "measures": measures(*reached)}
     record = {
@@ -120,7 +120,7 @@ def test_methods_of_language_models_are_counted_by_their_distance_from_grpo():
         "warm_up": measures(0.25, 0.9),
         "methods": {"grpo": method(0.5, 0.8), "near": method(0.515, 0.95), "far": method(0.4, 0.5)},
     }
-    content = tables.language_methods(record)
+    content = outcomes.language_methods(record)
     figures = content.figures
     assert (figures["count"], figures["far"], figures["narrower"], figures["minutes"]) == ("3", "1", "2", "2")
     assert (figures["accuracy_warm_up"], figures["interval_grpo"], figures["pass_at_k_near"]) == (
@@ -140,7 +140,7 @@ def test_an_ablation_shows_the_seeds_that_its_setting_was_not_chosen_on():
     runs += [run(1, "rate=1", seed, final) for seed, final in enumerate([9.0, 9.0, 2.0, 4.0])]
     runs += [run(1, "rate=2", seed, final) for seed, final in enumerate([8.0, 8.0, 50.0, 50.0])]
     runs += [run(2, "unclipped", seed, None) for seed in range(4)]
-    [table] = tables.policy_losses({"runs": runs}).tables
+    [table] = outcomes.policy_losses({"runs": runs}).tables
     assert [row[:2] for row in table.rows] == [("clipped", "1.00"), ("rate=1", "3.00"), ("unclipped", "diverged")]
     assert [row[3] for row in table.rows] == ["4 of 4", "2 of 2", "0 of 4"]
 

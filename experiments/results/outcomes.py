@@ -1,0 +1,150 @@
+"""Tables and figures of records of what trained policies reach."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+
+from experiments.results.markdown import Content, Table, listed, number
+from experiments.results.tables import Record, percent, span
+from rlx.training.statistics import aggregate, probability_of_improvement
+
+
+def brax_sac(record: Record) -> Content:
+    """Returns of SAC and TD3 beside Brax's SAC."""
+    long = 500
+    results = record["results"]
+    runs = {name: of["runs"] for name, of in results.items()}
+    returns = {name: np.asarray(of["eval_return_mean"]) for name, of in runs.items()}
+    far = {name: np.asarray(of["eval_episode_length"]) > long for name, of in runs.items()}
+    running = np.concatenate([returns[name][far[name]] for name in returns])
+    figures = {name: number(of["interquartile_mean"]) for name, of in results.items()}
+    figures |= {f"{name}_interval": span(of["interval"]) for name, of in results.items()}
+    figures |= {f"{name}_far": str(int(of.sum())) for name, of in far.items()}
+    settings = record["settings"]["sac"]
+    figures |= {
+        "long": str(long),
+        "least": number(running.min()),
+        "most": number(running.max()),
+        "seeds": str(results["brax"]["num_runs"]),
+        "steps": f"{settings['total_steps']:,}",
+        "env": settings["env"],
+        "reach": listed([f"`{name}`" for name, of in results.items() if of.get("reaches_brax")]),
+        "reach_not": listed([f"`{name}`" for name, of in results.items() if of.get("reaches_brax") is False]),
+        "td3_steps": f"{record['gradient_steps']['td3']:,}",
+        "sac_steps": f"{record['gradient_steps']['sac']:,}",
+    }
+    rows = [
+        (
+            name,
+            number(of["interquartile_mean"]),
+            span(of["interval"]),
+            number(aggregate(runs[name]["eval_stochastic_return_mean"])["interquartile_mean"]),
+            f"{int(far[name].sum())} of {of['num_runs']}",
+            {True: "yes", False: "no", None: "–"}[of.get("reaches_brax")],
+        )
+        for name, of in results.items()
+    ]
+    columns = (
+        "trainer",
+        "return, interquartile mean",
+        "95 % interval",
+        "with exploration",
+        f"seeds with episodes beyond {long} steps",
+        "reaches Brax's interval",
+    )
+    count = max(of["num_runs"] for of in results.values())
+    each = [(name, *(number(x) for x in values)) for name, values in returns.items()]
+    return Content(
+        figures,
+        [
+            Table("Returns of the deterministic policies", columns, rows),
+            Table("Return of each seed", ("trainer", *map(str, range(count))), each),
+        ],
+        record["settings"],
+    )
+
+
+MEASURES = {
+    "accuracy": "greedy accuracy",
+    "pass_at_1": "pass@1",
+    "pass_at_k": "pass@{k}",
+    "majority_at_k": "majority of {k}",
+    "entropy": "entropy, nats",
+    "length": "length, tokens",
+    "kl_to_start": "KL to start, nats",
+}
+
+
+def language_methods(record: Record) -> Content:
+    """What methods reach that go on from the same warmed-up language models."""
+    start, methods, k = record["warm_up"], record["methods"], record["k"]
+    measured = {"warm-up": start} | {name: of["measures"] for name, of in methods.items()}
+    reached = lambda name, measure="accuracy": measured[name][measure]["interquartile_mean"]
+    count = len(start["accuracy"]["per_seed"])
+    figures = {
+        f"{measure}_{name.replace('-', '_')}": percent(of[measure]["interquartile_mean"])
+        for name, of in measured.items()
+        for measure in ("accuracy", "pass_at_1", "pass_at_k")
+    }
+    for name in measured:
+        low, high = measured[name]["accuracy"]["interval"]
+        figures[f"interval_{name.replace('-', '_')}"] = f"{percent(low)} to {percent(high)}"
+    near = [name for name in methods if abs(reached(name) - reached("grpo")) <= 0.02]
+    narrower = [name for name in methods if reached(name, "pass_at_k") < reached("warm-up", "pass_at_k")]
+    seconds = [record["responses"] * count / of["responses_per_second"] for of in methods.values()]
+    figures |= {
+        "count": str(len(methods)),
+        "seeds": str(count),
+        "k": str(k),
+        "responses": f"{record['responses']:,}",
+        "far": str(len(methods) - len(near)),
+        "narrower": str(len(narrower)),
+        "minutes": number(statistics.median(seconds) / 60, 1),
+    }
+    first = measured["grpo"]["accuracy"]["per_seed"]
+    rows = []
+    for name, of in measured.items():
+        cells = [number(of[measure]["interquartile_mean"]) for measure in MEASURES]
+        better = "–" if name == "grpo" else f"{probability_of_improvement(of['accuracy']['per_seed'], first):.2f}"
+        low, high = of["accuracy"]["interval"]
+        rows.append((name, cells[0], f"{low:.3f} to {high:.3f}", *cells[1:], better))
+    greedy, *others = (title.format(k=k) for title in MEASURES.values())
+    columns = ("method", greedy, "95 % interval", *others, "P(beats GRPO)")
+    each = [(name, *(f"{x:.3f}" for x in of["accuracy"]["per_seed"])) for name, of in measured.items()]
+    papers = [(name, of["paper"], number(of["responses_per_second"])) for name, of in methods.items()]
+    return Content(
+        figures,
+        [
+            Table("Interquartile means over seeds", columns, rows),
+            Table("Greedy accuracy of each seed", ("method", *map(str, range(count))), each),
+            Table("Papers and speed", ("method", "paper", "responses/s, of all seeds"), papers),
+        ],
+        {
+            "task": record["task"],
+            "seeds": count,
+            "responses of each seed": record["responses"],
+            "samples of a problem (k)": k,
+        },
+    )
+
+
+def policy_losses(record: Record) -> Content:
+    """Final returns of PPO with one policy loss after another, as `rlx ablate ppo` leaves them in `summary.json`."""
+    from rlx.cli.ablate import chosen_settings
+
+    shown = chosen_settings(record)
+    returns = {members[0]["label"]: np.array([run["final_return"] for run in members], float) for members in shown}
+    first = next(iter(returns.values()))
+    rows = []
+    for name, values in returns.items():
+        of = aggregate(values)
+        better = "–" if values is first else f"{probability_of_improvement(values, first):.2f}"
+        finite = of["num_finite"] > 0
+        shown = (number(of["interquartile_mean"]), span(of["interval"])) if finite else ("diverged", "–")
+        rows.append((name, *shown, f"{of['num_finite']} of {of['num_runs']}", better))
+    columns = ("method", "final return", "95 % interval", "finite seeds", "P(beats the first)")
+    return Content(
+        {"count": str(len(returns)), "runs": str(len(record["runs"]))}, [Table("Final returns", columns, rows)], {}
+    )
