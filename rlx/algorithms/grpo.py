@@ -12,6 +12,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,19 +21,23 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from rlx import reduce, returns
-from rlx.algorithms.responses import Batch, batch_diagnostics, step_diagnostics
+from rlx.algorithms.learner import Learner
+from rlx.algorithms.responses import Responses, batch_diagnostics, step_diagnostics
 from rlx.losses import policy as policy_losses
 from rlx.policies import transformer
 from rlx.regularizers.entropy import categorical_entropy
 from rlx.types import Scalar
 
 
-def group_advantage(batch: Batch, **options: Any) -> Float[Array, "prompt group time"]:
-    """GRPO's: the standardized reward of the sequence, for each of its tokens; options of `group_relative`."""
+def group_advantage(batch: Any, **options: Any) -> Float[Array, "prompt group time"]:
+    """GRPO's: the standardized reward of the sequence, for each of its tokens; options of `group_relative`.
+
+    `batch` is `Responses`, or anything else with `reward` and `token`.
+    """
     return jnp.broadcast_to(returns.group_relative(batch.reward, **options)[..., None], batch.token.shape)
 
 
-def clipped_loss(batch: Batch, **options: Any) -> Float[Array, ""]:
+def clipped_loss(batch: Responses, **options: Any) -> Float[Array, ""]:
     """The clipped surrogate, averaged over each sequence's tokens and then over sequences; options of the surrogate."""
     per_token = policy_losses.clipped_surrogate(
         batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, **options
@@ -41,14 +46,17 @@ def clipped_loss(batch: Batch, **options: Any) -> Float[Array, ""]:
 
 
 def token_loss(
-    batch: Batch, surrogate: Callable[..., Array] = policy_losses.clipped_surrogate, **options: Any
+    batch: Any, surrogate: Callable[..., Array] = policy_losses.clipped_surrogate, **options: Any
 ) -> Float[Array, ""]:
-    """A surrogate of the tokens' ratios, averaged over all tokens; options of the surrogate."""
+    """A surrogate of the tokens' ratios, averaged over all tokens; options of the surrogate.
+
+    `batch` is `Responses`, or anything else with their log-probabilities, advantages and mask.
+    """
     per_token = surrogate(batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, **options)
     return reduce.token_mean(per_token, where=batch.where)
 
 
-def with_solutions(batch: Batch, replaced: Bool[Array, "prompt group"]) -> Batch:
+def with_solutions(batch: Responses, replaced: Bool[Array, "prompt group"]) -> Responses:
     """The batch with the task's solution in place of some responses: tokens, masks and the behavior's log-probability.
 
     Rewards, advantages and what was said of the old responses stay as they are.
@@ -101,15 +109,15 @@ class Method(NamedTuple):
     """
 
     uses: frozenset[str] = frozenset()
-    reward: Callable[[Batch], Float[Array, "prompt group"]] = lambda batch: batch.reward
-    advantage: Callable[[Batch], Float[Array, "prompt group time"]] = group_advantage
-    remember: Callable[[Batch], Batch] = lambda batch: batch
-    loss: Callable[[Batch], Float[Array, ""]] = clipped_loss
+    reward: Callable[[Responses], Float[Array, "prompt group"]] = lambda batch: batch.reward
+    advantage: Callable[[Responses], Float[Array, "prompt group time"]] = group_advantage
+    remember: Callable[[Responses], Responses] = lambda batch: batch
+    loss: Callable[[Responses], Float[Array, ""]] = clipped_loss
     memory: Callable[[int, int], PyTree] = lambda num_prompts, group_size: ()
-    conclude: Callable[[Batch], PyTree] | None = None
+    conclude: Callable[[Responses], PyTree] | None = None
     temperature: Callable[[PyTree], Scalar] = lambda memory: 1.0
     reference: Callable[[PyTree, PyTree, Array], PyTree] = keep_reference
-    prefer: Callable[[Batch], Float[Array, " prompt"]] = lambda batch: ~batch.degenerate * 1.0
+    prefer: Callable[[Responses], Float[Array, " prompt"]] = lambda batch: ~batch.degenerate * 1.0
 
 
 GRPO_METHOD = Method()
@@ -125,6 +133,7 @@ class GRPOState(NamedTuple):
         optimizer_state: of the optimizer.
         memory: of the method.
         update: updates done.
+        first_params: the policy at the start, which evaluations measure the drift from; None where they do not.
     """
 
     params: dict[str, PyTree]
@@ -133,31 +142,13 @@ class GRPOState(NamedTuple):
     optimizer_state: PyTree
     memory: PyTree
     update: Int[Array, ""]
-
-
-class GRPO(NamedTuple):
-    """Training of a policy over tokens as pure functions.
-
-    Attributes:
-        init: `(policy_params, (num_prompts, group_size)) -> state`.
-        update: `(state, batch, key) -> (state, metrics)`: gradient steps on sampled groups. What a batch says of the
-            policy that sampled it is believed, since that may be an earlier one; otherwise it is `behavior_params`.
-        method: what is optimized.
-        config: structure of the policy.
-        model: from what is learned to the policy's parameters.
-    """
-
-    init: Callable[[PyTree, tuple[int, int]], GRPOState]
-    update: Callable[[GRPOState, Batch, PRNGKeyArray], tuple[GRPOState, dict[str, Array]]]
-    method: Method
-    config: transformer.Config
-    model: Callable[[PyTree], PyTree]
+    first_params: PyTree = None
 
 
 USES = ("reference", "distribution", "value", "solution")
 
 
-class Scores(NamedTuple):
+class TokenScores(NamedTuple):
     """What a model says of the tokens of responses.
 
     Attributes:
@@ -171,7 +162,7 @@ class Scores(NamedTuple):
     logits: Float[Array, "prompt group time vocab"] | None
 
 
-def features(config: transformer.Config, params: PyTree, batch: Batch, *, remat: bool = False) -> Array:
+def features(config: transformer.Config, params: PyTree, batch: Responses, *, remat: bool = False) -> Array:
     """Representations from which each token of the responses is predicted `[prompt, group, time, hidden]`."""
     tokens = jnp.concatenate([batch.prompt, batch.token], axis=-1)
     where = jnp.concatenate([batch.prompt_where, batch.present], axis=-1)
@@ -180,8 +171,8 @@ def features(config: transformer.Config, params: PyTree, batch: Batch, *, remat:
 
 
 def score(
-    config: transformer.Config, params: PyTree, batch: Batch, *, distribution: bool = False, remat: bool = False
-) -> Scores:
+    config: transformer.Config, params: PyTree, batch: Responses, *, distribution: bool = False, remat: bool = False
+) -> TokenScores:
     """Log-probabilities and entropies of the responses' tokens under a policy, at temperature 1.
 
     Args:
@@ -195,11 +186,11 @@ def score(
     if not distribution:
         unembedding = params["embedding"].T if config.tie_embeddings else params["unembedding"]["kernel"]
         found = transformer.token_statistics(x, unembedding, batch.token, where=batch.where)
-        return Scores(found.log_prob, found.entropy, None)
+        return TokenScores(found.log_prob, found.entropy, None)
     logits = transformer.unembed(config, params, x)
     log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), batch.token[..., None], axis=-1)[..., 0]
     kept = lambda x: jnp.where(batch.where, x, 0.0)
-    return Scores(kept(log_prob), kept(categorical_entropy(logits)), logits)
+    return TokenScores(kept(log_prob), kept(categorical_entropy(logits)), logits)
 
 
 def learner(
@@ -207,18 +198,25 @@ def learner(
     optimizer: optax.GradientTransformation,
     method: Method = GRPO_METHOD,
     *,
+    params: Callable[[PRNGKeyArray], PyTree] | None = None,
     model: Callable[[PyTree], PyTree] = lambda params: params,
     epochs: int = 1,
     minibatches: int = 1,
     renew_behavior: int = 1,
     remat: bool = False,
-) -> GRPO:
-    """A learner of sequences.
+    measure_drift: bool = False,
+) -> Learner:
+    """GRPO, or another method, as a learner from `Responses`.
+
+    What a batch says of the policy that sampled it (`behavior_log_prob`) is believed, since that may be an earlier one;
+    where it says nothing, it is `behavior_params` of the state.
 
     Args:
         config: structure of the policy, and of the critic where the method uses one.
         optimizer: of all parameters.
         method: what is optimized.
+        params: what is learned, as it begins, from the key that `init` is given: a random policy (the default), a
+            warmed-up one, loaded weights, or adapters to them.
         model: from what is learned to the policy's parameters: the same, or for adapters
             `partial(transformer.lora.attach, weights)`; states then hold adapters alone, whoever has the weights.
         epochs: static; passes over each batch.
@@ -226,10 +224,12 @@ def learner(
         renew_behavior: static; the sampling policy becomes the trained one after every so many updates; batches in
             between are stale.
         remat: static; recompute layers in the backward pass, for less memory.
+        measure_drift: static; keep the policy of the start, from which evaluations then tell the divergence.
 
     Raises:
         ValueError: a count below one, or a method that uses what does not exist.
     """
+    make_params = partial(transformer.init, config=config) if params is None else params
     for name, count in (("epochs", epochs), ("minibatches", minibatches), ("renew_behavior", renew_behavior)):
         if count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}")
@@ -237,7 +237,8 @@ def learner(
         raise ValueError(f"a method may use {', '.join(USES)}; got {', '.join(sorted(unknown))}")
     distribution = "distribution" in method.uses
 
-    def init(policy_params: PyTree, shape: tuple[int, int]) -> GRPOState:
+    def init(key: PRNGKeyArray, example: Responses) -> GRPOState:
+        policy_params = make_params(key)
         params = {"policy": policy_params}
         if "value" in method.uses:
             params["critic"] = policy_params | {"head": jnp.zeros(config.hidden_size, config.dtype)}
@@ -246,26 +247,27 @@ def learner(
             behavior_params=policy_params,
             reference_params=policy_params if "reference" in method.uses else None,
             optimizer_state=optimizer.init(params),
-            memory=method.memory(*shape),
+            memory=method.memory(*example.reward.shape),
             update=jnp.zeros((), jnp.int32),
+            first_params=policy_params if measure_drift else None,
         )
 
-    def in_training(params: dict[str, PyTree], batch: Batch) -> Batch:
+    def in_training(params: dict[str, PyTree], batch: Responses) -> Responses:
         found = score(config, model(params["policy"]), batch, distribution=distribution, remat=remat)
         batch = batch._replace(log_prob=found.log_prob, entropy=found.entropy, logits=found.logits)
         if "critic" in params:
             batch = batch._replace(value=value(params["critic"], batch))
         return batch
 
-    def value(critic: PyTree, batch: Batch) -> Float[Array, "prompt group time"]:
+    def value(critic: PyTree, batch: Responses) -> Float[Array, "prompt group time"]:
         body = model({name: part for name, part in critic.items() if name != "head"})
         return features(config, body, batch, remat=remat).astype(jnp.float32) @ critic["head"].astype(jnp.float32)
 
-    def sampled(state: GRPOState, batch: Batch, key: PRNGKeyArray) -> Batch:
+    def sampled(state: GRPOState, batch: Responses, key: PRNGKeyArray) -> Responses:
         """The batch as slots see it before any gradient step."""
         replayed = batch.behavior_log_prob is not None
         if replayed:
-            behavior = Scores(batch.behavior_log_prob, batch.behavior_entropy, batch.behavior_logits)
+            behavior = TokenScores(batch.behavior_log_prob, batch.behavior_entropy, batch.behavior_logits)
         else:
             behavior = score(config, model(state.behavior_params), batch, distribution=distribution)
         now = behavior
@@ -301,7 +303,7 @@ def learner(
         batch = batch._replace(reward=method.reward(batch))
         return method.remember(batch._replace(advantage=method.advantage(batch)))
 
-    def update(state: GRPOState, batch: Batch, key: PRNGKeyArray) -> tuple[GRPOState, dict[str, Array]]:
+    def update(state: GRPOState, batch: Responses, key: PRNGKeyArray) -> tuple[GRPOState, dict[str, Array]]:
         num_prompts = batch.reward.shape[0]
         if num_prompts % minibatches:
             raise ValueError(f"minibatches must divide the {num_prompts} prompts of an update, got {minibatches}")
@@ -349,7 +351,8 @@ def learner(
             optimizer_state=optimizer_state,
             memory=batch.memory,
             update=state.update + 1,
+            first_params=state.first_params,
         )
         return state, metrics | batch_diagnostics(batch)
 
-    return GRPO(init, update, method, config, model)
+    return Learner(init, update)

@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from rlx import reduce
 
 
-class Batch(NamedTuple):
-    """Groups of responses to prompts, and what slots may use of them.
+class Responses(NamedTuple):
+    """Groups of responses to prompts, and what slots of a method may use of them.
 
     Arrays along tokens are `[prompt, group, time]`, those of sequences `[prompt, group]`. In `Method.loss`
     `log_prob`, `entropy`, `logits` and `value` carry the gradient; all else is constant.
@@ -89,7 +89,7 @@ class Batch(NamedTuple):
         return jnp.max(self.reward, -1) == jnp.min(self.reward, -1)
 
 
-def step_diagnostics(batch: Batch) -> dict[str, Float[Array, ""]]:
+def step_diagnostics(batch: Responses) -> dict[str, Float[Array, ""]]:
     """Of a gradient step: `entropy`, and how far the policy is from the one that sampled.
 
     Returns:
@@ -120,7 +120,7 @@ def step_diagnostics(batch: Batch) -> dict[str, Float[Array, ""]]:
     return metrics
 
 
-def batch_diagnostics(batch: Batch) -> dict[str, Float[Array, ""]]:
+def batch_diagnostics(batch: Responses) -> dict[str, Float[Array, ""]]:
     """Of a sampled batch.
 
     Returns:

@@ -7,6 +7,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,9 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from rlx import reduce
 from rlx.algorithms.actor_critic import descend
-from rlx.algorithms.grpo import Batch, score
+from rlx.algorithms.grpo import score
+from rlx.algorithms.learner import Learner
+from rlx.algorithms.responses import Responses
 from rlx.losses.imitation import behavior_cloning
 from rlx.policies import transformer
 
@@ -29,41 +32,31 @@ class SFTState(NamedTuple):
     update: Int[Array, ""]
 
 
-class SFT(NamedTuple):
-    """Supervised fine-tuning as pure functions.
-
-    Attributes:
-        init: `policy_params -> state`.
-        update: `(state, batch, key) -> (state, metrics)`: one gradient step on the tokens where `batch.where`.
-        config: structure of the policy.
-    """
-
-    init: Callable[[PyTree], SFTState]
-    update: Callable[[SFTState, Batch, PRNGKeyArray], tuple[SFTState, dict[str, Array]]]
-    config: transformer.Config
-
-
 def learner(
     config: transformer.Config,
     optimizer: optax.GradientTransformation,
     *,
+    params: Callable[[PRNGKeyArray], PyTree] | None = None,
     model: Callable[[PyTree], PyTree] = lambda params: params,
     remat: bool = False,
-) -> SFT:
+) -> Learner:
     """Maximum likelihood of responses: −log π(token), averaged over all tokens of a batch.
 
     Args:
         config: structure of the policy.
         optimizer: of what is learned.
+        params: what is learned, as it begins, from the key that `init` is given, as of `grpo.learner`.
         model: from what is learned to the policy's parameters, as of `grpo.learner`.
         remat: static; recompute layers in the backward pass, for less memory.
     """
 
-    def init(policy_params: PyTree) -> SFTState:
-        params = {"policy": policy_params}
+    make_params = partial(transformer.init, config=config) if params is None else params
+
+    def init(key: PRNGKeyArray, example: Responses) -> SFTState:
+        params = {"policy": make_params(key)}
         return SFTState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
-    def update(state: SFTState, batch: Batch, key: PRNGKeyArray) -> tuple[SFTState, dict[str, Array]]:
+    def update(state: SFTState, batch: Responses, key: PRNGKeyArray) -> tuple[SFTState, dict[str, Array]]:
         def objective(params: dict[str, PyTree]):
             found = score(config, model(params["policy"]), batch, remat=remat)
             loss = reduce.token_mean(behavior_cloning(found.log_prob, where=batch.where), where=batch.where)
@@ -72,4 +65,4 @@ def learner(
         params, optimizer_state, metrics = descend(optimizer, objective, state.params, state.optimizer_state)
         return SFTState(params, optimizer_state, state.update + 1), jax.tree.map(jax.lax.stop_gradient, metrics)
 
-    return SFT(init, update, config)
+    return Learner(init, update)

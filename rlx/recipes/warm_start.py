@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PyTree, UInt
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt
 
-from rlx.recipes import grpo
+from rlx.algorithms.learner import Learner
+from rlx.recipes import language
+from rlx.recipes.settings import SettingError
+from rlx.training import program, responses
 from rlx.training.metrics import atomic_path
 
 
@@ -20,15 +23,19 @@ class Policies(NamedTuple):
     """Where runs begin.
 
     Attributes:
-        key: data of the key that `policy_params` of a program is given in the run of a seed.
-        params: of the policies.
+        seed: of the runs.
+        key: data of the key that the run of a seed gives to the `init` of its learner.
+        params: what is learned, as it begins.
     """
 
+    seed: Int[Array, " seed"]
     key: UInt[Array, "seed data"]
     params: PyTree[Float[Array, "seed ..."]]
 
 
-def save(config: grpo.Config, seeds: Sequence[int], path: str | os.PathLike) -> dict[str, Float[np.ndarray, " seed"]]:
+def save(
+    config: language.Language, seeds: Sequence[int], path: str | os.PathLike
+) -> dict[str, Float[np.ndarray, " seed"]]:
     """Warm up a policy of each seed, the very one that its own run would begin with, and write them to a file.
 
     Args:
@@ -39,38 +46,100 @@ def save(config: grpo.Config, seeds: Sequence[int], path: str | os.PathLike) -> 
     Returns:
         What an evaluation says of each.
     """
-    program = grpo.make_build(config, config.num_updates)({})
+    task, loaded = language.make_environment(config), language.load(config)
+    structure = language.make_structure(config, task)
 
-    def begin(seed: Array) -> tuple[PyTree, dict[str, Array]]:
-        state = program.init(jax.random.key(seed))
-        return state.params["policy"], program.evaluate(state, jax.random.key(seed))
+    def begin(data: PyTree, seed: Int[Array, ""], key: UInt[Array, " data"]) -> tuple[PyTree, dict[str, Array]]:
+        params = language.initial_params(config, task, data)(jax.random.wrap_key_data(key))
+        policy = language.make_model(config, data)(params)
+        numbers = dict(num_prompts=config.eval_prompts, num_samples=config.eval_samples)
+        return params, responses.evaluate_policy(
+            jax.random.key(seed), structure, policy, task, first_params=policy, **numbers
+        )
 
-    params, measured = jax.device_get(jax.jit(lambda seeds: jax.lax.map(begin, seeds))(jnp.asarray(seeds)))
+    @jax.jit
+    def begin_all(data: PyTree, seeds: Int[Array, " seed"], keys: UInt[Array, "seed data"]) -> tuple:
+        return jax.lax.map(lambda one: begin(data, *one), (seeds, keys))
+
+    params, measured = jax.device_get(begin_all(loaded, jnp.asarray(seeds), keys_of(seeds)))
     leaves = {f"leaf{number}": leaf for number, leaf in enumerate(jax.tree.leaves(params))}
     with atomic_path(Path(path)) as temporary, open(temporary, "wb") as file:
         np.savez(file, seed=np.asarray(seeds), **leaves)
     return measured
 
 
-def load(config: grpo.Config, task: Any) -> Policies:
+def load(config: language.Language, task: Any = None) -> Policies:
     """The policies of `config.warm_start`.
 
+    Args:
+        config: the config of runs.
+        task: the config's; None makes it.
+
     Raises:
-        ValueError: no such file, or policies of another shape.
+        SettingError: no such file, or policies of another shape.
     """
-    if not Path(config.warm_start).is_file():
-        raise ValueError(f"warm_start must be a file that rlx ablate grpo wrote, got {config.warm_start!r}")
+    seeds = seeds_of(config.warm_start)
     with np.load(config.warm_start) as file:
-        seeds, leaves = file["seed"], [file[f"leaf{number}"] for number in range(len(file.files) - 1)]
-    _, init = grpo.make_policy(config, task)
-    shapes = jax.eval_shape(init, jax.random.key(0))
+        leaves = [file[f"leaf{number}"] for number in range(len(file.files) - 1)]
+    task = language.make_environment(config) if task is None else task
+    shapes = jax.eval_shape(language.make_params(config, task), jax.random.key(0))
     if [leaf.shape for leaf in jax.tree.leaves(shapes)] != [leaf.shape[1:] for leaf in leaves]:
-        raise ValueError(f"the policies in warm_start={config.warm_start!r} have another shape than the config's")
-    keys = jax.vmap(lambda seed: jax.random.key_data(jax.random.split(jax.random.key(seed))[0]))(seeds)
-    return Policies(np.asarray(keys), jax.tree.unflatten(jax.tree.structure(shapes), leaves))
+        raise SettingError(
+            "warm_start", f"must hold policies of the config's shape; those in {config.warm_start!r} have another"
+        )
+    params = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+    return Policies(seeds, np.asarray(keys_of(seeds)), params)
+
+
+def seeds_of(path: str | os.PathLike) -> Int[np.ndarray, " seed"]:
+    """The seeds that a file has policies of.
+
+    Raises:
+        SettingError: no such file.
+    """
+    if not Path(path).is_file():
+        raise SettingError("warm_start", f"must be a file that rlx ablate grpo wrote, got {os.fspath(path)!r}")
+    with np.load(path) as file:
+        return file["seed"]
+
+
+def check_seeds(path: str | os.PathLike, seeds: Sequence[int]) -> None:
+    """Check that a file has a policy of every seed, before anything is compiled.
+
+    Raises:
+        SettingError: no such file, or a seed that it does not have.
+    """
+    known = seeds_of(path).tolist()
+    if missing := [int(seed) for seed in seeds if seed not in known]:
+        listed = lambda seeds: ", ".join(map(str, seeds))
+        raise SettingError(
+            "warm_start", f"must have a policy of each seed; {os.fspath(path)!r} has none of {listed(missing)}, "
+            f"but of {listed(known)}",
+        )  # fmt: skip
+
+
+def keys_of(seeds: Sequence[int]) -> UInt[Array, "seed data"]:
+    """Data of the key that the run of each seed gives to the `init` of its learner, told by a run's very program."""
+    nothing = program.Source(
+        example=lambda key: (),
+        init=lambda key, learner_state: ((), learner_state),
+        collect=lambda state, learner_state, key: ((), (), {}),
+    )
+    witness = Learner(init=lambda key, example: jax.random.key_data(key), update=lambda state, batch, key: (state, {}))
+    run = program.make_program(nothing, witness)
+    return jax.vmap(lambda seed: run.init(jax.random.key(seed)).learner)(jnp.asarray(seeds))
 
 
 def pick(policies: Policies, key: Key[Array, ""]) -> PyTree[Float[Array, "..."]]:
-    """The policy of the run that a key belongs to; NaN, which a run notices at once, where there is none."""
+    """The policy of the run whose learner is given a key.
+
+    What is traced cannot raise: who compiles runs calls `check_seeds` first. Without it a run of another seed gets NaN.
+
+    Raises:
+        ValueError: no run of these has the key, which is known.
+    """
     same = jnp.all(policies.key == jax.random.key_data(key), axis=-1)
+    if not isinstance(same, jax.core.Tracer) and not same.any():
+        seeds = ", ".join(str(seed) for seed in np.asarray(policies.seed))
+        raise ValueError(f"warm_start has no policy for this key; it has those of the runs of seeds {seeds}")
     return jax.tree.map(lambda x: jnp.where(jnp.any(same), jnp.asarray(x)[jnp.argmax(same)], jnp.nan), policies.params)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlx.recipes.language_methods.table import Entry
+
+if TYPE_CHECKING:
+    from rlx.algorithms.responses import Responses
 
 
 def grpo(*, clip: float = 0.2, beta: float = 0.0) -> Any:
     """Standardized rewards of the group, clipped ratios, averages of sequences; with beta a penalty k3 per token."""
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, clipped_loss
+    from rlx.algorithms.grpo import Method, clipped_loss
     from rlx.regularizers.divergence import kl_estimate
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         surrogate = clipped_loss(batch, clip_low=clip, clip_high=clip)
         if batch.reference_log_prob is None:
             return surrogate
@@ -28,10 +31,10 @@ def grpo(*, clip: float = 0.2, beta: float = 0.0) -> Any:
 def dr_grpo(*, clip: float = 0.2, length: float | None = None) -> Any:
     """Rewards less their mean, not divided by a deviation; sums of tokens over a constant length."""
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, group_advantage
+    from rlx.algorithms.grpo import Method, group_advantage
     from rlx.losses.policy import clipped_surrogate
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         per_token = clipped_surrogate(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, clip_low=clip, clip_high=clip
         )
@@ -48,9 +51,9 @@ def dapo(*, clip_low: float = 0.2, clip_high: float = 0.28, soft_room: float = 0
     """
     import jax.numpy as jnp
 
-    from rlx.algorithms.grpo import Batch, Method, token_loss
+    from rlx.algorithms.grpo import Method, token_loss
 
-    def reward(batch: Batch):
+    def reward(batch: Responses):
         room = batch.token.shape[-1]
         return batch.reward + jnp.clip((1 - soft_room - batch.length / room) / soft_room, -1.0, 0.0)
 
@@ -60,10 +63,10 @@ def dapo(*, clip_low: float = 0.2, clip_high: float = 0.28, soft_room: float = 0
 def reinforce(*, center: str = "batch", scale: str = "none") -> Any:
     """The policy gradient of the reward less a baseline: the mean of the batch, or of the others in the group."""
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, group_advantage
+    from rlx.algorithms.grpo import Method, group_advantage
     from rlx.losses.policy import policy_gradient
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         per_token = policy_gradient(batch.log_prob, batch.advantage, where=batch.where)
         return reduce.token_mean(per_token, where=batch.where)
 
@@ -80,11 +83,11 @@ def ppo(*, clip: float = 0.2, lambda_: float = 1.0, value_coefficient: float = 0
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, token_loss
+    from rlx.algorithms.grpo import Method, token_loss
     from rlx.losses.value import clipped_value
     from rlx.returns import gae
 
-    def estimate(batch: Batch):
+    def estimate(batch: Responses):
         """Advantages and value targets; the tokens of replies are states too, and the reward comes with the last."""
         last = jnp.cumsum(batch.present, axis=-1) == jnp.sum(batch.present, axis=-1, keepdims=True)
         value = jnp.where(batch.present, batch.behavior_value, 0.0)
@@ -93,16 +96,16 @@ def ppo(*, clip: float = 0.2, lambda_: float = 1.0, value_coefficient: float = 0
         advantage = gae(reward, jnp.where(last, 0.0, 1.0), value, next_value, lambda_=lambda_, axis=-1)
         return advantage, advantage + value
 
-    def advantage(batch: Batch):
+    def advantage(batch: Responses):
         found, _ = estimate(batch)
         mean = reduce.token_mean(found, where=batch.where)
         std = jnp.sqrt(reduce.token_mean(jnp.square(found - mean), where=batch.where))
         return (found - mean) / (std + 1e-6)
 
-    def remember(batch: Batch) -> Batch:
+    def remember(batch: Responses) -> Responses:
         return batch._replace(extras=estimate(batch)[1])
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         error = clipped_value(batch.value, batch.behavior_value, batch.extras, clip=value_clip, where=batch.present)
         of_policy = token_loss(batch, clip_low=clip, clip_high=clip)
         return of_policy + value_coefficient * reduce.token_mean(error, where=batch.present)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlx.recipes.language_methods.table import Entry
+
+if TYPE_CHECKING:
+    from rlx.algorithms.responses import Responses
 
 
 def bnpo() -> Any:
     """Rewards normalized by a Beta density that is fitted to the success rates of the batch."""
     import jax.numpy as jnp
 
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.returns import beta_normalized
 
-    def advantage(batch: Batch):
+    def advantage(batch: Responses):
         return jnp.broadcast_to(beta_normalized(batch.reward)[..., None], batch.token.shape)
 
     return Method(advantage=advantage)
@@ -28,10 +31,10 @@ def ace(*, coefficient: float = 1.0, normalize_length: bool = True) -> Any:
     """
     import jax.numpy as jnp
 
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.returns import confidence_penalty, group_relative
 
-    def advantage(batch: Batch):
+    def advantage(batch: Responses):
         penalized = confidence_penalty(
             group_relative(batch.reward),
             batch.log_prob,
@@ -50,16 +53,16 @@ def copo(*, sharpness: float = 20.0, midpoint: float = 1.5) -> Any:
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.losses.policy import clipped_surrogate
     from rlx.returns import global_local
 
-    def remember(batch: Batch) -> Batch:
+    def remember(batch: Responses) -> Responses:
         local, between, weight = global_local(batch.reward, batch.answer, sharpness=sharpness, midpoint=midpoint)
         # Groups are compared over the whole batch, before it is cut.
         return batch._replace(extras=(local[..., None], between[:, None, None], weight[:, None, None]))
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         local, between, weight = batch.extras
         surrogate = lambda advantage: clipped_surrogate(
             batch.log_prob, batch.behavior_log_prob, jnp.broadcast_to(advantage, batch.token.shape), where=batch.where
@@ -75,14 +78,14 @@ def r3l(*, factor: float = 3.0) -> Any:
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.losses.policy import policy_gradient
     from rlx.returns import amplified
 
-    def advantage(batch: Batch):
+    def advantage(batch: Responses):
         return jnp.broadcast_to(amplified(batch.reward, factor=factor)[..., None], batch.token.shape)
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         per_token = policy_gradient(batch.log_prob, batch.advantage, scale=0.5, where=batch.where)
         return reduce.token_mean(per_token, where=batch.where)
 
@@ -94,16 +97,16 @@ def apo(*, base: float = 1.00001, rate: float = math.e, beta: float = 1e-3) -> A
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, clipped_loss
+    from rlx.algorithms.grpo import Method, clipped_loss
     from rlx.regularizers.divergence import kl_estimate
     from rlx.returns import group_relative
     from rlx.weighting import difficulty_kl_weight, excess_length_weight
 
-    def advantage(batch: Batch):
+    def advantage(batch: Responses):
         weight = excess_length_weight(batch.length, batch.correct, base=base)
         return jnp.broadcast_to((weight * group_relative(batch.reward))[..., None], batch.token.shape)
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         success_rate = jnp.mean(batch.correct * 1.0, axis=-1, keepdims=True)[..., None]
         weight = difficulty_kl_weight(batch.advantage, success_rate, rate=rate)
         divergence = kl_estimate(batch.log_prob, batch.reference_log_prob, kind="k3", where=batch.where)
@@ -117,13 +120,13 @@ def oreal(*, negative_coefficient: float = 0.5) -> Any:
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, group_advantage
+    from rlx.algorithms.grpo import Method, group_advantage
     from rlx.losses.policy import outcome_contrast
 
-    def advantage(batch: Batch):
+    def advantage(batch: Responses):
         return group_advantage(batch, center="leave_one_out", scale="none")
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         correct = jnp.broadcast_to(batch.correct[..., None], batch.token.shape)
         per_token = outcome_contrast(
             batch.log_prob,
@@ -144,10 +147,10 @@ def empg(*, scale: float = 1.0, future_scale: float = 1.0, bonus: float = 0.05, 
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.returns import entropy_modulated, group_relative
 
-    def advantage(batch: Batch):
+    def advantage(batch: Responses):
         in_step = batch.where & (batch.step >= 0)
         of_step = jax.nn.one_hot(jnp.clip(batch.step, 0, num_steps - 1), num_steps, dtype=bool) & in_step[..., None]
         entropy = jax.vmap(lambda where: reduce.mean(batch.behavior_entropy, where=where, axis=-1), -1, -1)(of_step)

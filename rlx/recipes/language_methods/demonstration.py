@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlx.recipes.language_methods.table import Entry
+
+if TYPE_CHECKING:
+    from rlx.algorithms.responses import Responses
 
 
 def taught_where_failed(batch: Any, *, threshold: float = 0.0) -> Any:
@@ -29,10 +32,10 @@ def hpt(*, threshold: float = 0.0, demonstration_coefficient: float = 1.0, entro
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, group_advantage
+    from rlx.algorithms.grpo import Method, group_advantage
     from rlx.losses.policy import unified_gradient
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         taught = batch.where & batch.extras[:, None, None]
         reinforced = batch.where & ~taught
         of_solution = unified_gradient(
@@ -60,12 +63,12 @@ def dypo(*, alpha: float = 0.5, temperature: float = 1.0, demonstration_coeffici
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.losses.policy import clipped_surrogate
     from rlx.losses.preference import group_alignment
     from rlx.weighting import mixed_outcome
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         hard, mixed = batch.extras, mixed_outcome(batch.reward)
         whole = lambda log_prob: jnp.sum(jnp.where(batch.where, log_prob, 0.0), axis=-1)
         surrogate = clipped_surrogate(batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where)
@@ -88,18 +91,18 @@ def critique_grpo(*, shaping: float = 0.1, entropy_coefficient: float = 0.001) -
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, with_solutions
+    from rlx.algorithms.grpo import Method, with_solutions
     from rlx.losses.policy import mixed_policy
     from rlx.returns import group_relative
 
-    def remember(batch: Batch) -> Batch:
+    def remember(batch: Responses) -> Responses:
         refined = jnp.broadcast_to(jnp.arange(batch.reward.shape[1]) == 0, batch.reward.shape)
         # The group keeps all but one of its responses; the refinement is right.
         reward = jnp.where(refined, 1.0, batch.reward)
         advantage = jnp.broadcast_to(group_relative(reward, scale="none")[..., None], batch.token.shape)
         return with_solutions(batch, refined)._replace(reward=reward, advantage=advantage, extras=refined)
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         per_token = mixed_policy(
             batch.log_prob,
             batch.behavior_log_prob,

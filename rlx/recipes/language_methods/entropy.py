@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlx.recipes.language_methods.table import Entry
+
+if TYPE_CHECKING:
+    from rlx.algorithms.responses import Responses
 
 
 def entropy_bonus(*, coefficient: float = 0.01) -> Any:
     """GRPO with the mean entropy of the tokens as a bonus."""
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, clipped_loss
+    from rlx.algorithms.grpo import Method, clipped_loss
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         return clipped_loss(batch) - coefficient * reduce.token_mean(batch.entropy, where=batch.where)
 
     return Method(loss=loss)
@@ -22,22 +25,22 @@ def entropy_bonus(*, coefficient: float = 0.01) -> Any:
 def siren(*, top_p: float = 0.8, quantile: float = 0.8, coefficient: float = 0.005, clip: float = 0.28) -> Any:
     """Holds the entropy of the likely tokens, where it is high, to what it was at first."""
     from rlx import reduce, weighting
-    from rlx.algorithms.grpo import Batch, Method, group_advantage, token_loss
+    from rlx.algorithms.grpo import Method, group_advantage, token_loss
     from rlx.controllers import first_value
     from rlx.regularizers.entropy import anchored_entropy, nucleus_entropy
 
     anchor = first_value()
 
-    def peaks(batch: Batch):
+    def peaks(batch: Responses):
         entropy = nucleus_entropy(batch.logits, top_p=top_p)
         return entropy, weighting.quantile_mask(entropy, quantile=quantile, where=batch.where)
 
-    def remember(batch: Batch) -> Batch:
+    def remember(batch: Responses) -> Responses:
         entropy, peak = peaks(batch)
         peak_entropy = reduce.sequence_mean(entropy, where=peak, empty="count")
         return batch._replace(memory=anchor.update(batch.memory, peak_entropy)[1])
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         entropy, peak = peaks(batch)
         penalty = anchored_entropy(entropy, batch.memory.value, coefficient=coefficient, where=peak)
         return token_loss(batch, clip_low=clip, clip_high=clip) + penalty
@@ -54,11 +57,11 @@ def siren(*, top_p: float = 0.8, quantile: float = 0.8, coefficient: float = 0.0
 def lp_reg(*, fraction: float = 0.01, coefficient: float = 1.0, threshold: float = 0.02) -> Any:
     """Pulls punished rare tokens up to a proxy, which is the sampling policy without its noise."""
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.losses.policy import low_probability_surrogate
     from rlx.policies import filtered_log_prob
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         per_token = low_probability_surrogate(
             batch.log_prob,
             batch.behavior_log_prob,
@@ -75,10 +78,10 @@ def lp_reg(*, fraction: float = 0.01, coefficient: float = 1.0, threshold: float
 
 def clip_b(*, threshold: float = 2.5) -> Any:
     """Leaves out punished tokens that would change the entropy by far more than the others."""
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.weighting import entropy_discriminator_mask
 
-    def without_outliers(batch: Batch) -> Batch:
+    def without_outliers(batch: Responses) -> Responses:
         keep = entropy_discriminator_mask(
             batch.log_prob, batch.entropy, batch.advantage, threshold=threshold, where=batch.where
         )
@@ -96,21 +99,21 @@ def dsdr(*, coefficient: float = 0.001, temperature: float = 5.0, clip_high: flo
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, group_advantage, token_loss
+    from rlx.algorithms.grpo import Method, group_advantage, token_loss
     from rlx.regularizers.entropy import sampled_negentropy
     from rlx.rewards import embedding_novelty, gated_bonus, unique_feature_rate
     from rlx.weighting import diversity_softmax
 
-    def diversity(batch: Batch):
+    def diversity(batch: Responses):
         vocabulary = batch.logits.shape[-1]
         present = jax.nn.one_hot(batch.token, vocabulary) * batch.where[..., None]
         unique = unique_feature_rate(present.reshape(*present.shape[:-2], -1) > 0)
         return (embedding_novelty(present.sum(-2)) + unique) / 2
 
-    def reward(batch: Batch):
+    def reward(batch: Responses):
         return gated_bonus(batch.reward, diversity(batch), batch.correct, coefficient=coefficient)
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         weight = diversity_softmax(diversity(batch), batch.correct, temperature=temperature)
         negentropy = sampled_negentropy(batch.log_prob, batch.behavior_log_prob, where=batch.where)
         local = jnp.sum(weight * reduce.mean(negentropy, where=batch.where, axis=-1), axis=-1)
@@ -138,24 +141,24 @@ def epo(
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, token_loss
+    from rlx.algorithms.grpo import Method, token_loss
     from rlx.controllers import running_mean, two_phase_decay
     from rlx.regularizers.entropy import entropy_band_penalty
 
     past = running_mean()
 
-    def turn(batch: Batch):
+    def turn(batch: Responses):
         before = jnp.pad(batch.where[..., :-1], [(0, 0), (0, 0), (1, 0)])
         return jnp.clip(jnp.cumsum(batch.where & ~before, axis=-1) - 1, 0, num_turns - 1)
 
-    def remember(batch: Batch) -> Batch:
+    def remember(batch: Responses) -> Responses:
         of_turn = jax.nn.one_hot(turn(batch), num_turns, dtype=bool) & batch.where[..., None]
         mean = jax.vmap(lambda where: reduce.token_mean(batch.entropy, where=where), -1)(of_turn)
         state, _ = batch.memory
         _, state = past.update(state, mean, where=jnp.any(of_turn, axis=(0, 1, 2)))
         return batch._replace(memory=(state, batch.memory[0].mean))
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         _, history = batch.memory
         late = batch.where & (turn(batch) >= num_turns // 2)
         outside = entropy_band_penalty(
@@ -184,11 +187,11 @@ def dcpo(*, target_entropy: float = 0.5, max_coefficient: float = 0.1, low: floa
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.controllers import entropy_temperature
     from rlx.returns import group_relative, target_distribution_advantage
 
-    def advantage(batch: Batch):
+    def advantage(batch: Responses):
         temperature = entropy_temperature(batch.memory, target=target_entropy, low=low, high=high)
         tempered = jax.nn.log_softmax(batch.behavior_logits / temperature)
         return target_distribution_advantage(
@@ -202,7 +205,7 @@ def dcpo(*, target_entropy: float = 0.5, max_coefficient: float = 0.1, low: floa
             where=batch.where,
         )
 
-    def remember(batch: Batch) -> Batch:
+    def remember(batch: Responses) -> Responses:
         return batch._replace(memory=-reduce.token_mean(batch.behavior_log_prob, where=batch.where))
 
     return Method(

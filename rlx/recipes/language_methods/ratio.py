@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlx.recipes.language_methods.table import Entry
+
+if TYPE_CHECKING:
+    from rlx.algorithms.responses import Responses
 
 
 def of_tokens(surrogate: Callable, **options: Any) -> Any:
@@ -35,10 +38,10 @@ def mhpo(*, bound: float = 1.5) -> Any:
 
 def bapo(*, target: float = 1.0) -> Any:
     """Clip bounds that are searched until positive advantages contribute enough; target is their ratio to negative."""
-    from rlx.algorithms.grpo import Batch, Method, token_loss
+    from rlx.algorithms.grpo import Method, token_loss
     from rlx.controllers import balanced_clip
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         lower, upper, _ = balanced_clip(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, target=target, where=batch.where
         )
@@ -52,19 +55,19 @@ def r2vpo(*, budget: float = 0.04, step: float = 0.1, first_multiplier: float = 
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, token_loss
+    from rlx.algorithms.grpo import Method, token_loss
     from rlx.controllers import lagrange_multiplier
     from rlx.losses.policy import ratio_variance
     from rlx.weighting import importance_log_ratio
 
     multiplier = lagrange_multiplier(step=step, upper=upper)
 
-    def dual_step(batch: Batch):
+    def dual_step(batch: Responses):
         log_ratio = importance_log_ratio(batch.log_prob, batch.behavior_log_prob, where=batch.where)
         variance = reduce.token_mean(jnp.square(jnp.expm1(log_ratio)), where=batch.where)
         return multiplier.update(batch.memory, variance - budget)[1]
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         return token_loss(batch, ratio_variance, coefficient=batch.memory.multiplier)
 
     return Method(
@@ -76,10 +79,10 @@ def clip_cov(*, fraction: float = 2e-4, lower: float = 1.0, upper: float = 5.0) 
     """Drops the gradient of a few tokens of high covariance between log-probability and advantage."""
     from functools import partial
 
-    from rlx.algorithms.grpo import Batch, Method, token_loss
+    from rlx.algorithms.grpo import Method, token_loss
     from rlx.losses import policy
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         return token_loss(batch, partial(policy.clip_cov, batch.key), fraction=fraction, lower=lower, upper=upper)
 
     return Method(loss=loss)
@@ -95,11 +98,11 @@ def kl_cov(*, fraction: float = 2e-3, coefficient: float = 1.0) -> Any:
 def disco(*, temperature: float = 10.0, threshold: float = 1e-4, coefficient: float = 1000.0) -> Any:
     """Right responses score above wrong ones, within a trust region instead of clipping."""
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.losses.policy import discriminative
     from rlx.regularizers.divergence import squared_hinge
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         of_question = discriminative(
             batch.log_prob, batch.behavior_log_prob, batch.reward, temperature=temperature, where=batch.where
         )
@@ -112,10 +115,10 @@ def disco(*, temperature: float = 10.0, threshold: float = 1e-4, coefficient: fl
 def llds(*, coefficient: float = 0.1) -> Any:
     """A penalty on tokens of good responses that have become less likely."""
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method, clipped_loss
+    from rlx.algorithms.grpo import Method, clipped_loss
     from rlx.regularizers.behavior import likelihood_displacement
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         penalty = likelihood_displacement(
             batch.log_prob, batch.behavior_log_prob, batch.advantage[..., 0], where=batch.where
         )
@@ -128,10 +131,10 @@ def pacs(*, temperature: float = 1.0) -> Any:
     """The log-ratio of a response foretells whether it is right: a cross-entropy balanced between both kinds."""
     import jax.numpy as jnp
 
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.losses.policy import implicit_actor_critic
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         correct = batch.correct.astype(batch.log_prob.dtype)
         of_response = implicit_actor_critic(
             batch.log_prob, batch.behavior_log_prob, correct, temperature=temperature, where=batch.where
@@ -149,12 +152,12 @@ def reg_grpo(*, beta: float = 0.0, eps: float = 1e-3) -> Any:
     import jax.numpy as jnp
 
     from rlx import reduce
-    from rlx.algorithms.grpo import Batch, Method
+    from rlx.algorithms.grpo import Method
     from rlx.losses.policy import advantage_regression
     from rlx.regularizers.divergence import kl_estimate
     from rlx.weighting import mixed_outcome
 
-    def loss(batch: Batch):
+    def loss(batch: Responses):
         whole = lambda log_prob: jnp.sum(jnp.where(batch.where, log_prob, 0.0), axis=-1)
         mixed = jnp.broadcast_to(mixed_outcome(batch.reward)[:, None], batch.reward.shape)
         error = advantage_regression(

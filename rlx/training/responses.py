@@ -1,23 +1,22 @@
-"""Programs of policies over tokens: groups of responses are sampled, verified and learned from in one compiled step."""
+"""Responses to a task of tokens: problems are drawn, responses sampled and verified, policies judged by them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-import flashbax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from rlx import reduce
-from rlx.algorithms.grpo import GRPO, Batch, GRPOState, score
+from rlx.algorithms.grpo import score
+from rlx.algorithms.responses import Responses
 from rlx.diagnostics import majority_at_k, pass_at_k
 from rlx.policies import transformer
 from rlx.regularizers.divergence import kl_estimate
-from rlx.training.loop import Program
-from rlx.types import Scalar
+from rlx.training.program import check_counts
 
 
 @runtime_checkable
@@ -55,29 +54,6 @@ class Task(Protocol):
         """What the environment answers to a turn: tokens and where they are real."""
 
 
-class SequenceState(NamedTuple):
-    """The whole of a run: saved and restored, it goes on bit for bit.
-
-    Attributes:
-        learner: state of the learner.
-        key: random key.
-        update: updates done.
-        first_params: the policy at the start, which the drift of an evaluation is measured from; None where it is not.
-        replay: groups of the past, with the updates that they were sampled before; None unless some are learned from.
-    """
-
-    learner: PyTree
-    key: PRNGKeyArray
-    update: Int[Array, ""]
-    first_params: PyTree = None
-    replay: PyTree = None
-
-    @property
-    def params(self) -> PyTree:
-        """The learner's parameters."""
-        return self.learner.params
-
-
 def rollout(
     key: PRNGKeyArray,
     config: transformer.Config,
@@ -88,7 +64,7 @@ def rollout(
     group_size: int,
     given: tuple[Int[Array, "prompt group time"], Bool[Array, "prompt group time"]] | None = None,
     **sampling: Any,
-) -> Batch:
+) -> Responses:
     """Groups of responses to problems, verified; a multi-turn task answers between the policy's turns.
 
     Args:
@@ -149,7 +125,7 @@ def judged(
     token: Int[Array, "prompt group time"],
     present: Bool[Array, "prompt group time"],
     where: Bool[Array, "prompt group time"],
-) -> Batch:
+) -> Responses:
     """Responses, whoever wrote them, as a batch with the verifier's verdicts.
 
     Args:
@@ -162,7 +138,7 @@ def judged(
     of_group = lambda problem, token, present: jax.vmap(task.verify, (None, 0, 0))(problem, token, present)
     verdict = jax.vmap(of_group)(problems, token, present)
     group = lambda x: jnp.broadcast_to(x[:, None], (*token.shape[:2], x.shape[-1]))
-    return Batch(
+    return Responses(
         prompt=group(problems.prompt),
         prompt_where=group(problems.where),
         token=token,
@@ -181,130 +157,53 @@ def draw(key: PRNGKeyArray, task: Task, split: str, count: int) -> Any:
     return jax.vmap(partial(task.sample, split=split))(jax.random.split(key, count))
 
 
-def make_program(
-    task: Task,
-    learner: GRPO,
-    *,
-    policy_params: Callable[[PRNGKeyArray], PyTree],
-    num_prompts: int = 16,
-    group_size: int = 8,
-    oversample: int = 1,
-    replayed: int = 0,
-    replay_size: int = 512,
-    temperature: Scalar = 1.0,
-    eval_prompts: int = 64,
-    eval_samples: int = 8,
-    measure_drift: bool = True,
-) -> Program:
-    """The program of group-relative policy optimization on a task.
+def solutions(task: Task, problems: Any) -> Responses:
+    """The task's own solutions as a batch of groups of one, to imitate; where they are replies, nothing is learned."""
+    token = jax.vmap(task.solve)(problems)
+    present = token != task.pad_token
+    own = jnp.arange(task.response_length) % (task.turn_length + task.reply_length) < task.turn_length
+    return judged(task, problems, token[:, None], present[:, None], (present & own)[:, None])
 
-    Groups that are replayed keep the log-probabilities of the policy that sampled them, so that ratios are those of
-    importance sampling, however stale. `init` then samples groups for the first update to replay.
+
+def evaluator(
+    task: Task,
+    config: transformer.Config,
+    *,
+    model: Callable[[PyTree], PyTree] = lambda params: params,
+    num_prompts: int = 64,
+    num_samples: int = 8,
+) -> Callable[[PyTree, PRNGKeyArray], dict[str, Array]]:
+    """An evaluator of a learner of language models: how its policy does on test prompts.
 
     Args:
         task: where prompts come from and what judges responses.
-        learner: what is learned.
-        policy_params: what the learner begins with, from a run's key: a random policy, a warmed up one, loaded weights,
-            or adapters to them.
-        num_prompts: prompts of an update.
-        group_size: responses to each.
-        oversample: prompts sampled, or drawn from the replay, for each that is learned from; those that the method
-            prefers are kept.
-        replayed: how many prompts of an update, with their groups, are drawn from the replay, uniformly and with
-            replacement, instead of being sampled.
-        replay_size: groups that the replay keeps; the oldest make room. A method that uses distributions keeps theirs.
-        temperature: of sampling, times that of the method.
-        eval_prompts: test prompts of an evaluation.
-        eval_samples: responses to each.
-        measure_drift: evaluations tell the divergence from the policy at the start, which is kept for it.
+        config: structure of the policy.
+        model: from what is learned to the policy's parameters, as of `rlx.algorithms.grpo.learner`.
+        num_prompts: test prompts.
+        num_samples: responses to each.
+
+    Returns:
+        `(learner_state, key) -> metrics` of `evaluate_policy`, for states whose parameters have `"policy"`; the drift
+        is told where the state has the `first_params` to measure it from.
 
     Raises:
-        ValueError: a count below one; so many replayed prompts that none are sampled; a replay that cannot hold
-            what an update adds or draws.
+        ValueError: a count below one.
     """
-    counts = dict(num_prompts=num_prompts, group_size=group_size, oversample=oversample)
-    for name, count in (counts | dict(eval_prompts=eval_prompts, eval_samples=eval_samples)).items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
-    num_fresh = num_prompts - replayed
-    if not 0 <= replayed < num_prompts:
-        raise ValueError(f"replayed must be at least 0 and below num_prompts={num_prompts}, got {replayed}")
-    if replayed and replay_size < (needed := max(num_fresh, oversample * replayed)):
-        raise ValueError(f"replay_size must hold the groups that an update adds or draws: {needed}, got {replay_size}")
-    config, method, model = learner.config, learner.method, learner.model
-    if replayed:
-        buffer = flashbax.make_item_buffer(
-            max_length=replay_size, min_length=1, sample_batch_size=oversample * replayed, add_batches=True
-        )
+    check_counts(eval_prompts=num_prompts, eval_samples=num_samples)
 
-    def preferred(batch: Batch, *others: PyTree, count: int) -> tuple:
-        """The groups that the method prefers, with what belongs to them."""
-        if oversample == 1:
-            return batch, *others
-        _, best = jax.lax.top_k(method.prefer(batch), count)
-        # Empty trees stay empty: fields that are not known yet.
-        return jax.tree.map(lambda x: x[best], (batch, *others))
-
-    def sample(state: GRPOState, key: PRNGKeyArray) -> tuple[Batch, dict[str, Array]]:
-        """Groups of responses of the sampling policy to new prompts."""
-        draw_key, sample_key = jax.random.split(key)
-        problems = draw(draw_key, task, "train", oversample * num_fresh)
-        heat = temperature * method.temperature(state.memory)
-        params = model(state.behavior_params)
-        batch = rollout(sample_key, config, params, task, problems, group_size=group_size, temperature=heat)
-        metrics = {"sampled_accuracy": jnp.mean(batch.correct * 1.0)}
-        if "solution" in method.uses:
-            found = solutions(task, problems)
-            batch = batch._replace(
-                solution=found.token[:, 0], solution_present=found.present[:, 0], solution_where=found.where[:, 0]
-            )
-        (batch,) = preferred(batch, count=num_fresh)
-        if replayed:
-            scores = score(config, params, batch, distribution="distribution" in method.uses)
-            batch = batch._replace(
-                behavior_log_prob=scores.log_prob, behavior_entropy=scores.entropy, behavior_logits=scores.logits
-            )
-        return batch, metrics
-
-    def stored(replay: PyTree, batch: Batch, update: Int[Array, ""]) -> PyTree:
-        return buffer.add(replay, (batch, jnp.broadcast_to(update, num_fresh)))
-
-    def init(key: PRNGKeyArray) -> SequenceState:
-        params_key, key = jax.random.split(key)
-        params = policy_params(params_key)
-        state = learner.init(params, (num_prompts, group_size))
-        begun = jnp.zeros((), jnp.int32)
-        replay = None
-        if replayed:
-            first_key, key = jax.random.split(key)
-            batch, _ = sample(state, first_key)
-            replay = buffer.init(jax.tree.map(lambda x: x[0], (batch, begun[None])))
-            replay = stored(replay, batch, begun)
-        return SequenceState(state, key, begun, params if measure_drift else None, replay)
-
-    def step(state: SequenceState) -> tuple[SequenceState, dict[str, Array]]:
-        key, sample_key, replay_key, update_key = jax.random.split(state.key, 4)
-        batch, metrics = sample(state.learner, sample_key)
-        if replayed:
-            stale, born = preferred(*buffer.sample(state.replay, replay_key).experience, count=replayed)
-            metrics["staleness"] = jnp.mean(state.update - born)
-            state = state._replace(replay=stored(state.replay, batch, state.update))
-            batch = jax.tree.map(lambda *x: jnp.concatenate(x), batch, stale)
-        learner_state, learned = learner.update(state.learner, batch, update_key)
-        return state._replace(learner=learner_state, key=key, update=state.update + 1), metrics | learned
-
-    def evaluate(state: SequenceState, key: PRNGKeyArray) -> dict[str, Array]:
+    def evaluate(learner_state: PyTree, key: PRNGKeyArray) -> dict[str, Array]:
+        first_params = getattr(learner_state, "first_params", None)
         return evaluate_policy(
             key,
             config,
-            model(state.params["policy"]),
+            model(learner_state.params["policy"]),
             task,
-            num_prompts=eval_prompts,
-            num_samples=eval_samples,
-            first_params=None if state.first_params is None else model(state.first_params),
+            num_prompts=num_prompts,
+            num_samples=num_samples,
+            first_params=None if first_params is None else model(first_params),
         )
 
-    return Program(init, step, evaluate)
+    return evaluate
 
 
 def evaluate_policy(
@@ -355,11 +254,3 @@ def evaluate_policy(
         divergence = kl_estimate(scores.log_prob, score(config, first_params, sampled).log_prob, where=sampled.where)
         metrics["eval_drift"] = reduce.token_mean(divergence, where=sampled.where)
     return metrics
-
-
-def solutions(task: Task, problems: Any) -> Batch:
-    """The task's own solutions as a batch of groups of one, to imitate; where they are replies, nothing is learned."""
-    token = jax.vmap(task.solve)(problems)
-    present = token != task.pad_token
-    own = jnp.arange(task.response_length) % (task.turn_length + task.reply_length) < task.turn_length
-    return judged(task, problems, token[:, None], present[:, None], (present & own)[:, None])

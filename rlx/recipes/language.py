@@ -1,0 +1,317 @@
+"""What recipes of language models have in common: a task, a policy and where it begins, a warm-up, evaluations."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from rlx.recipes.recipe import Config
+from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Language(Config):
+    """A task, a language model, and how it begins and is evaluated."""
+
+    steps_name: ClassVar[str] = "responses"
+
+    task: str = setting(
+        "addition",
+        "Task of tokens, NAME or NAME@OPTION=VALUE, such as addition@digits=4; `rlx methods` lists them. Or a file of "
+        "questions and answers, FILE.jsonl, for --pretrained weights.",
+        group="environment",
+    )
+    learning_rate: float = setting(3e-4, "AdamW's step size.", within=POSITIVE, swept=True)
+    weight_decay: float = setting(0.0, "AdamW's weight decay.", within=NOT_NEGATIVE, swept=True)
+    max_grad_norm: float = setting(
+        1.0, "Norm to which the gradient of all parameters is clipped.", within=POSITIVE, swept=True
+    )
+    warmup_steps: int = setting(
+        1000,
+        "Gradient steps on the task's own solutions before the first update; 0 for none.",
+        group="scale",
+        within=NOT_NEGATIVE,
+    )
+    warmup_batch_size: int = setting(128, "Solutions of a step of the warm-up.", group="scale", within=COUNT)
+    warmup_learning_rate: float = setting(1e-3, "AdamW's step size in the warm-up.", within=POSITIVE, swept=True)
+    warm_start: str = setting(
+        "",
+        "File of warmed-up policies to begin with, one of each seed, as `rlx ablate grpo` leaves it; empty for a "
+        "warm-up of the run's own.",
+        group="data",
+    )
+    pretrained: str = setting(
+        "",
+        "Folder of weights to begin with, in Hugging Face's format; empty for a small random policy.",
+        group="data",
+    )
+    lora_rank: int = setting(
+        0,
+        "Rank of adapters to the pretrained weights, which then stay as they are; 0 trains the weights themselves.",
+        group="network",
+        within=NOT_NEGATIVE,
+    )
+    lora_alpha: float = setting(
+        32.0, "What adapters add is multiplied by this over their rank.", group="network", within=POSITIVE
+    )
+    lora_matrices: tuple[str, ...] = setting(
+        ("query", "key", "value", "output", "gate", "up", "down"), "Matrices that have an adapter.", group="network"
+    )
+    hidden_size: int = setting(64, "Width of a policy that is not pretrained.", group="network", within=COUNT)
+    num_layers: int = setting(2, "Layers of a policy that is not pretrained.", group="network", within=COUNT)
+    num_heads: int = setting(4, "Attention heads of a policy that is not pretrained.", group="network", within=COUNT)
+    dtype: Literal["float32", "bfloat16"] = setting(
+        "float32", "Precision of the policy's matrix products.", group="network"
+    )
+    remat: bool = setting(
+        False, "Recompute the policy's layers in the backward pass, for less memory.", group="network"
+    )
+    eval_prompts: int = setting(128, "Held-out prompts of an evaluation.", group="reporting", within=COUNT)
+    eval_samples: int = setting(
+        16,
+        "Responses to each held-out prompt of an evaluation, for pass@k and majority votes.",
+        group="reporting",
+        within=COUNT,
+    )
+
+    @property
+    def env_name(self) -> str:
+        """What a run is called after: its task."""
+        return self.task
+
+
+class Loaded(NamedTuple):
+    """What was read from files, an argument of the compiled program; None where there is no such file.
+
+    Attributes:
+        weights: pretrained parameters.
+        policies: a `rlx.recipes.warm_start.Policies`.
+    """
+
+    weights: Any = None
+    policies: Any = None
+
+
+def load(config: Language) -> Loaded | None:
+    """What the config's files hold; None where it names none.
+
+    Raises:
+        SettingError: a file of warmed-up policies that is none, or has policies of another shape.
+    """
+    if not (config.pretrained or config.warm_start):
+        return None
+    from rlx.recipes import warm_start
+
+    return Loaded(
+        weights=_pretrained(config.pretrained, config.dtype)[1] if config.pretrained else None,
+        policies=warm_start.load(config) if config.warm_start else None,
+    )
+
+
+def check_seeds(config: Language, seeds: Sequence[int]) -> None:
+    """Check that a run of each seed has something to begin with, before anything is compiled.
+
+    Raises:
+        SettingError: a seed of which the file of warmed-up policies has none.
+    """
+    if config.warm_start:
+        from rlx.recipes import warm_start
+
+        warm_start.check_seeds(config.warm_start, seeds)
+
+
+def named(text: str) -> tuple[str, dict[str, Any]]:
+    """`"addition@digits=4"` as `("addition", {"digits": 4})`.
+
+    Raises:
+        ValueError: an option without a value.
+    """
+    name, *options = text.split("@")
+    values = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"options are NAME@OPTION=VALUE, got {text!r}")
+        try:
+            values[key.strip()] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            values[key.strip()] = value  # a word
+    return name, values
+
+
+def make_environment(config: Language) -> Any:
+    """The config's task.
+
+    Raises:
+        ValueError: there is no such task or option; a file of texts without a policy whose tokenizer reads it.
+    """
+    name, options = named(config.task)
+    if name.endswith(".jsonl"):
+        return _texts(name, config.pretrained, tuple(options.items()))
+    from rlx.envs import language
+
+    return language.make(name, **options)
+
+
+@functools.lru_cache(maxsize=1)
+def _texts(path: str, pretrained: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    from rlx.envs.language import text
+    from rlx.policies import transformer
+
+    if not pretrained:
+        raise ValueError(f"the texts of task={path!r} need a tokenizer: name a folder of weights as pretrained")
+    given = dict(options)
+    if "end_token" not in given:
+        given["end_token"] = text.end_of(pretrained)
+    return text.from_jsonl(path, transformer.load_tokenizer(pretrained), **given)
+
+
+@functools.lru_cache(maxsize=1)
+def _pretrained(path: str, dtype: str) -> tuple[Any, Any]:
+    import jax
+
+    from rlx.policies import transformer
+
+    # What is remembered must outlive the trace that asks for it.
+    with jax.ensure_compile_time_eval():
+        return transformer.load_pretrained(path, dtype=dtype)
+
+
+def make_structure(config: Language, task: Any) -> Any:
+    """Structure of the policy, a `rlx.policies.transformer.Config`.
+
+    Args:
+        config: the config.
+        task: whose tokens a policy that is not pretrained knows.
+    """
+    from rlx.policies import transformer
+
+    if config.pretrained:
+        return _pretrained(config.pretrained, config.dtype)[0]
+    return transformer.Config(
+        vocab_size=len(task.vocabulary),
+        hidden_size=config.hidden_size,
+        intermediate_size=4 * config.hidden_size,
+        num_layers=config.num_layers,
+        num_heads=config.num_heads,
+        num_key_value_heads=config.num_heads,
+        head_dim=max(2, config.hidden_size // config.num_heads),
+        dtype=config.dtype,
+    )
+
+
+def make_params(config: Language, task: Any, data: Loaded | None = None) -> Callable:
+    """From a random key to what is learned, before any warm-up: parameters, or adapters to pretrained ones.
+
+    Args:
+        config: the config.
+        task: whose tokens a policy that is not pretrained knows.
+        data: what `load` gave; None loads it.
+
+    Raises:
+        ValueError: adapters to weights that are random.
+    """
+    from rlx.policies import transformer
+
+    if config.pretrained:
+        weights = _weights(config, data)
+        if not config.lora_rank:
+            return lambda key: weights
+        return functools.partial(
+            transformer.lora.init, params=weights, rank=config.lora_rank, matrices=config.lora_matrices
+        )
+    if config.lora_rank:
+        raise ValueError(f"lora_rank={config.lora_rank} needs pretrained weights, which stay as they are")
+    return functools.partial(transformer.init, config=make_structure(config, task))
+
+
+def make_model(
+    config: Language, data: Loaded | None = None, combine: Literal["attach", "merge"] = "attach"
+) -> Callable:
+    """From what is learned to the policy's parameters.
+
+    Args:
+        config: the config.
+        data: what `load` gave; None loads it.
+        combine: how weights go together with adapters: as the function of `transformer.lora`.
+    """
+    from rlx.policies import transformer
+
+    if not config.lora_rank:
+        return lambda params: params
+    scale = config.lora_alpha / config.lora_rank
+    return functools.partial(getattr(transformer.lora, combine), _weights(config, data), scale=scale)
+
+
+def _weights(config: Language, data: Loaded | None) -> Any:
+    return _pretrained(config.pretrained, config.dtype)[1] if data is None else data.weights
+
+
+def make_optimizer(config: Language) -> Any:
+    """AdamW with clipping."""
+    import optax
+
+    return optax.chain(
+        optax.clip_by_global_norm(config.max_grad_norm),
+        optax.adamw(config.learning_rate, weight_decay=config.weight_decay),
+    )
+
+
+def warm_up(config: Language, task: Any, key: Any, data: Loaded | None = None) -> Any:
+    """What is learned after `warmup_steps` of supervised learning on the task's training solutions.
+
+    Args:
+        config: the config.
+        task: what has the solutions.
+        key: random key.
+        data: what `load` gave; None loads it.
+    """
+    import optax
+
+    from rlx.algorithms import sft
+    from rlx.training import program, sources
+
+    params = make_params(config, task, data)
+    if config.warmup_steps == 0:
+        return params(key)
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(config.warmup_learning_rate, weight_decay=config.weight_decay)
+    )
+    learner = sft.learner(
+        make_structure(config, task), optimizer, params=params, model=make_model(config, data), remat=config.remat
+    )
+    imitation = program.make_program(sources.solutions(task, batch_size=config.warmup_batch_size), learner)
+    state, _ = program.make_train(imitation, config.warmup_steps)(key)
+    return state.params["policy"]
+
+
+def initial_params(config: Language, task: Any, data: Loaded | None = None) -> Callable:
+    """From the key that a learner's `init` is given to what it begins with: a policy of `warm_start`, or a warm-up's.
+
+    Args:
+        config: the config.
+        task: what has the solutions.
+        data: what `load` gave; None loads it.
+    """
+    if config.warm_start:
+        from rlx.recipes import warm_start
+
+        policies = warm_start.load(config, task) if data is None else data.policies
+        return functools.partial(warm_start.pick, policies)
+    return lambda key: warm_up(config, task, key, data)
+
+
+def make_evaluator(config: Language, environment: Any, learner: Any, data: Loaded | None = None) -> Callable:
+    """Responses to held-out prompts, greedy and sampled."""
+    from rlx.training import responses
+
+    return responses.evaluator(
+        environment,
+        make_structure(config, environment),
+        model=make_model(config, data),
+        num_prompts=config.eval_prompts,
+        num_samples=config.eval_samples,
+    )
