@@ -1,7 +1,48 @@
-"""Learners: algorithms as `(init, act, mode, update)`, built from the function library."""
+"""Learners: algorithms as `(init, act, mode, update)`, built from the function library.
 
-from rlx.algorithms import in_sample, offline, ppo, sac, td3
+Every algorithm is a module with a function `learner`: `rlx.algorithms.td3_bc.learner(...)`.
+"""
+
+from rlx.algorithms import (
+    a2pr,
+    awac,
+    bc,
+    bisimulation,
+    cql,
+    decision_transformer,
+    edac,
+    iql,
+    odice,
+    ppo,
+    prdc,
+    rebrac,
+    sac,
+    td3,
+    td3_bc,
+    weighted_cloning,
+)
 from rlx.algorithms.learner import Learner, Transition
-from rlx.algorithms.normalization import with_running_normalization
+from rlx.algorithms.normalization import with_fixed_normalization, with_running_normalization
 
-__all__ = ["Learner", "Transition", "in_sample", "offline", "ppo", "sac", "td3", "with_running_normalization"]
+__all__ = [
+    "Learner",
+    "Transition",
+    "a2pr",
+    "awac",
+    "bc",
+    "bisimulation",
+    "cql",
+    "decision_transformer",
+    "edac",
+    "iql",
+    "odice",
+    "ppo",
+    "prdc",
+    "rebrac",
+    "sac",
+    "td3",
+    "td3_bc",
+    "weighted_cloning",
+    "with_fixed_normalization",
+    "with_running_normalization",
+]

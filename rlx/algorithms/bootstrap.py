@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 ROWS_PER_CALL = 256
+"""Truncated steps that are valued at a time."""
+ROWS_PER_PASS = 1 << 16
+"""Steps of a rollout that are valued at a time: a pass's temporaries are some ten times what the rollout stores."""
 
 
 def rollout_values(
@@ -37,7 +40,12 @@ def rollout_values(
     time, env = truncated.shape
     count = time * env
     last = jax.tree.map(lambda x: x[-1], next_observation)
-    value = value_fn(jax.tree.map(lambda x: x.reshape(count, *x.shape[2:]), observation))
+    steps = max(1, ROWS_PER_PASS // env)
+    if steps >= time:
+        value = value_fn(jax.tree.map(lambda x: x.reshape(count, *x.shape[2:]), observation))
+    else:
+        # Along time, since environments may lie on several devices.
+        value = jax.lax.map(value_fn, observation, batch_size=steps).reshape(count)
     next_value = jnp.concatenate([value[env:], value_fn(last)])
 
     flat_next = jax.tree.map(lambda x: x.reshape(count, *x.shape[2:]), next_observation)

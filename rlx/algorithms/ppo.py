@@ -7,21 +7,24 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from rlx import controllers, diagnostics, returns
 from rlx.algorithms.bootstrap import rollout_values
-from rlx.algorithms.learner import Learner, Transition, spread_over_devices
+from rlx.algorithms.learner import Learner, Transition, devices_along_env
 from rlx.algorithms.shuffle import random_permutation
 from rlx.losses import policy as policy_losses
 from rlx.losses import value as value_losses
 from rlx.policies import Network
+from rlx.regularizers.divergence import kl_estimate
 from rlx.types import Scalar
 
 
@@ -31,7 +34,6 @@ class PPOState(NamedTuple):
     Attributes:
         params: `{"torso", "policy", "critic"}` parameters (`torso` is empty without one).
         optimizer_state: state of the optimizer.
-        observation_moments: running mean and variance of observations, or None.
         return_scale: running scale of the discounted return, or None.
         kl_controller: state of the adaptive KL coefficient, or None.
         anchor: state of the proximal policy's parameters, or None.
@@ -40,7 +42,6 @@ class PPOState(NamedTuple):
 
     params: dict[str, PyTree]
     optimizer_state: PyTree
-    observation_moments: PyTree
     return_scale: PyTree
     kl_controller: PyTree
     anchor: PyTree
@@ -51,7 +52,7 @@ class Minibatch(NamedTuple):
     """What a surrogate, a value loss and a regularizer see; arrays have one leading axis `[sample]`.
 
     Attributes:
-        observation: normalized observations.
+        observation: observations.
         action: *raw* actions (before squashing).
         behavior_log_prob: log-probability under the policy that acted.
         behavior_value: value estimate when the batch was collected.
@@ -113,8 +114,9 @@ def negative_entropy(batch: Minibatch) -> Float[Array, " sample"]:
 
 def behavior_kl(batch: Minibatch) -> Float[Array, " sample"]:
     """KL(behavior ‖ policy) by the unbiased, non-negative estimate r − 1 − log r, r = π/behavior."""
+    # Samples are the behavior's: the estimate with the roles exchanged, so that the gradient is the policy's.
     log_ratio = batch.log_prob - batch.behavior_log_prob
-    return jnp.expm1(log_ratio) - log_ratio
+    return kl_estimate(-log_ratio, jnp.zeros_like(log_ratio))
 
 
 def learner(
@@ -134,7 +136,6 @@ def learner(
     regularizers: Mapping[str, tuple[Scalar, PerSample]] = MappingProxyType({}),
     advantage_estimator: Callable[..., Array] = returns.gae,
     normalize_advantage: str = "minibatch",
-    normalize_observation: bool = True,
     normalize_reward: bool = False,
     reward_scale: Scalar = 1.0,
     target_kl: Scalar | None = None,
@@ -167,8 +168,6 @@ def learner(
         regularizers: name -> (coefficient, per-sample penalty), for example `{"entropy": (0.01, negative_entropy)}`.
         advantage_estimator: called as `rlx.returns.gae` is.
         normalize_advantage: `"minibatch"`, `"batch"` or `"none"` (static).
-        normalize_observation: by running moments. An update uses the moments that acted, so that the ratio of the first
-            step is exactly one, and takes in the new observations at its end.
         normalize_reward: divide rewards by the running standard deviation of the discounted return.
         reward_scale: multiplies rewards after that.
         target_kl: stop the gradient steps of an update once the approximate KL of a minibatch exceeds 1.5 times this.
@@ -189,20 +188,13 @@ def learner(
         if count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}")
     surrogate = clipped_surrogate(clip) if surrogate is None else surrogate
-    moments = controllers.running_moments()
     return_scale = controllers.running_return_scale(discount=discount)
-
-    def normalized(state: PPOState, observation: PyTree) -> PyTree:
-        if not normalize_observation:
-            return observation
-        return controllers.normalize(state.observation_moments, observation)
 
     def features(params: PyTree, observation: PyTree) -> PyTree:
         return observation if torso is None else torso.apply(params["torso"], observation)
 
     def action_distribution(state: PPOState, observation: PyTree):
-        x = features(state.params, normalized(state, observation))
-        return policy.apply(state.params["policy"], x)
+        return policy.apply(state.params["policy"], features(state.params, observation))
 
     def init(key: PRNGKeyArray, example: Transition) -> PPOState:
         torso_key, policy_key, critic_key = jax.random.split(key, 3)
@@ -213,7 +205,6 @@ def learner(
         return PPOState(
             params=params,
             optimizer_state=optimizer.init(params),
-            observation_moments=moments.init(one) if normalize_observation else None,
             return_scale=return_scale.init(example.reward) if normalize_reward else None,
             kl_controller=adaptive_kl.init(initial_kl_coefficient) if adaptive_kl is not None else None,
             anchor=anchor.init(_policy_params(params)) if anchor is not None else None,
@@ -229,13 +220,13 @@ def learner(
         distribution = action_distribution(state, observation)
         return distribution.action(distribution.mode())
 
-    def objective(params: PyTree, batch: Minibatch, kl_coefficient: Array | None, key: PRNGKeyArray):
+    def objective(params: PyTree, batch: Minibatch, kl_coefficient: Array | None, entropy_key: PRNGKeyArray):
         x = features(params, batch.observation)
         distribution = policy.apply(params["policy"], x)
         batch = batch._replace(
             log_prob=distribution.log_prob(batch.action),
             value=critic.apply(params["critic"], x),
-            entropy=distribution.entropy(key),
+            entropy=distribution.entropy(entropy_key),
             distribution=distribution,
         )
         terms = {"policy_loss": jnp.mean(surrogate(batch))}
@@ -256,7 +247,9 @@ def learner(
         return sum(terms.values()), {**terms, **measures}
 
     def gradient_step(state: PPOState, batch: Minibatch, kl_coefficient, key: PRNGKeyArray):
-        batch = batch._replace(step=state.step, key=key)
+        # What a surrogate draws and what the estimate of the entropy draws have nothing to do with each other.
+        entropy_key, slot_key = jax.random.split(key)
+        batch = batch._replace(step=state.step, key=slot_key)
         if anchor is not None:
             proximal, anchor_state = anchor.update(state.anchor, _policy_params(state.params))
             distribution = policy.apply(proximal["policy"], features(proximal, batch.observation))
@@ -264,7 +257,7 @@ def learner(
             state = state._replace(anchor=anchor_state)
         if normalize_advantage == "minibatch":
             batch = batch._replace(advantage=_standardize(batch.advantage))
-        gradient, metrics = jax.grad(objective, has_aux=True)(state.params, batch, kl_coefficient, key)
+        gradient, metrics = jax.grad(objective, has_aux=True)(state.params, batch, kl_coefficient, entropy_key)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
         return state._replace(
@@ -276,11 +269,11 @@ def learner(
     def update(state: PPOState, batch: Transition, key: PRNGKeyArray):
         time, env = batch.reward.shape
         size = time * env
-        if size % num_minibatches:
+        if size % (num_minibatches * devices_along_env()):
             raise ValueError(
-                f"num_minibatches must divide the {time} x {env} = {size} samples of a rollout, got {num_minibatches}"
+                f"num_minibatches must divide the {time} x {env} = {size} samples of a rollout on each of "
+                f"{devices_along_env()} devices, got {num_minibatches}"
             )
-        observation = normalized(state, batch.observation)
         reward, scale_state = batch.reward, state.return_scale
         if normalize_reward:
             done = batch.terminated | batch.truncated
@@ -288,8 +281,8 @@ def learner(
 
         value, next_value = rollout_values(
             lambda x: critic.apply(state.params["critic"], features(state.params, x)),
-            observation,
-            normalized(state, batch.next_observation),
+            batch.observation,
+            batch.next_observation,
             batch.terminated,
             batch.truncated,
         )
@@ -306,16 +299,19 @@ def learner(
         if normalize_advantage == "batch":
             advantage = _standardize(advantage)
 
+        # Environments that lie on several devices stay there: every device shuffles the samples of its own.
+        devices = devices_along_env()
+        raw_action, log_prob = batch.extras["raw_action"], batch.extras["log_prob"]
         samples = jax.tree.map(
-            lambda x: x.reshape(size, *x.shape[2:]),
-            Minibatch(observation, batch.extras["raw_action"], batch.extras["log_prob"], value, advantage, target),
+            partial(_by_device, devices=devices),
+            Minibatch(batch.observation, raw_action, log_prob, value, advantage, target),
         )
         kl_coefficient = None if adaptive_kl is None else state.kl_controller.coefficient
 
         def minibatch_step(carry, inputs):
             state, active = carry
             index, key = inputs
-            minibatch = spread_over_devices(jax.tree.map(lambda x: jnp.take(x, index, axis=0), samples))
+            minibatch = jax.tree.map(lambda x: _of_device(x, index), samples)
             new_state, metrics = gradient_step(state, minibatch, kl_coefficient, key)
             if target_kl is not None:
                 active &= metrics["approximate_kl"] <= 1.5 * target_kl
@@ -324,9 +320,11 @@ def learner(
             return (new_state, active), metrics
 
         shuffle_key, entropy_key = jax.random.split(key)
-        index = jax.vmap(lambda k: random_permutation(k, size))(jax.random.split(shuffle_key, update_epochs))
+        shuffle = jax.vmap(lambda key: random_permutation(key, size // devices))
+        index = shuffle(jax.random.split(shuffle_key, update_epochs * devices))
+        index = index.reshape(update_epochs, devices, num_minibatches, -1).swapaxes(1, 2)
         num_steps = update_epochs * num_minibatches
-        inputs = (index.reshape(num_steps, -1), jax.random.split(entropy_key, num_steps))
+        inputs = (index.reshape(num_steps, devices, -1), jax.random.split(entropy_key, num_steps))
         (state, _), metrics = jax.lax.scan(minibatch_step, (state, jnp.array(True)), inputs)
 
         # `ratio_max` warns of a single sample that runs away, which a mean would hide.
@@ -345,12 +343,25 @@ def learner(
             kl_coefficient, kl_state = adaptive_kl.update(state.kl_controller, metrics["approximate_kl"])
             state = state._replace(kl_controller=kl_state)
             metrics["kl_coefficient"] = kl_coefficient
-        if normalize_observation:
-            _, observation_moments = moments.update(state.observation_moments, batch.observation)
-            state = state._replace(observation_moments=observation_moments)
         return state._replace(return_scale=scale_state), metrics
 
     return Learner(init=init, act=act, mode=mode, update=update)
+
+
+def _by_device(x: Array, devices: int) -> Array:
+    """Samples `[time, env, ...]` as `[device, sample, ...]`, each device's own along the second axis."""
+    time, env, *rest = x.shape
+    if devices == 1:
+        return x.reshape(1, time * env, *rest)
+    x = x.reshape(time, devices, env // devices, *rest).swapaxes(0, 1).reshape(devices, -1, *rest)
+    return jax.lax.with_sharding_constraint(x, P("env"))
+
+
+def _of_device(x: Array, index: Array) -> Array:
+    """The samples `[device, sample, ...]` at `index [device, minibatch]`, one after the other."""
+    taken = jax.vmap(lambda own, chosen: jnp.take(own, chosen, axis=0))(x, index)
+    taken = taken if x.shape[0] == 1 else jax.lax.with_sharding_constraint(taken, P("env"))
+    return taken.reshape(-1, *x.shape[2:])
 
 
 def _policy_params(params: dict[str, PyTree]) -> dict[str, PyTree]:

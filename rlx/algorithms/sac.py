@@ -21,9 +21,9 @@ from rlx.algorithms.actor_critic import (
     ENSEMBLE_VALUES,
     ActorCriticState,
     Auxiliary,
+    GradientStep,
     Penalty,
     Slots,
-    Step,
     combined,
     critic_objective,
     first_member,
@@ -34,7 +34,7 @@ from rlx.algorithms.learner import Learner, Transition, spread_over_devices
 from rlx.controllers import entropy_temperature_loss
 from rlx.losses.policy import soft_value_maximization
 from rlx.losses.value import ensemble_target
-from rlx.policies import Network
+from rlx.policies import ActionDistribution, Network
 from rlx.types import Scalar, check_choice
 
 
@@ -68,8 +68,8 @@ def learner(
         y   = r + γ·(1 − terminated)·(min_i Q̄_i(s', a') − α·log π(a'|s') − target_penalty),   a' ~ π(·|s')
         L_Q = Σ_i mean (Q_i(s, a) − y)² + critic_penalty
 
-    The slots are functions of a `rlx.algorithms.actor_critic.Step`. With a larger ensemble it is SAC-N, and EDAC with
-    `ensemble_gradient_diversity` of `action_gradient` for a `critic_penalty`; with `conservative_q` CQL.
+    The slots are functions of a `rlx.algorithms.actor_critic.GradientStep`. With a larger ensemble it is SAC-N, and
+    EDAC with `ensemble_gradient_diversity` of `action_gradient` for a `critic_penalty`; with `conservative_q` CQL.
 
     Args:
         policy: network that gives an `ActionDistribution`, such as `rlx.policies.policy(space, kind="tanh")`.
@@ -80,8 +80,8 @@ def learner(
         discount: γ.
         tau: how far the target critics move towards the critics in an update.
         initial_temperature: α at the start.
-        target_entropy: H̄ in nats, of actions in the units of the environment; None: minus the number of their
-            dimensions.
+        target_entropy: H̄ in nats, of actions normalized to [−1, 1] where they have bounds, as the paper counts it
+            whatever the bounds are; None: minus the number of their dimensions.
         reward_scale: multiplies rewards.
         backup_entropy: whether targets hold the entropy of the next action (static).
         target_actions: how many next actions are drawn, the best of which counts (static).
@@ -92,7 +92,7 @@ def learner(
         actor_penalty: added to the actor's loss `[sample]`.
         auxiliary: further models, trained after each step of the critics. Their notes reach the next update only
             through their state, since the policy's step comes first.
-        added: slots of further methods, which are added to these, such as `rlx.algorithms.offline.bisimulation`.
+        added: slots of further methods, which are added to these, such as `rlx.algorithms.bisimulation.slots`.
 
     Returns:
         A `Learner` whose state is an `ActorCriticState`.
@@ -140,8 +140,8 @@ def learner(
         raw = distribution.base.rsample(key, shape)
         return distribution.action(raw), distribution.log_prob(raw)
 
-    def seen_by(state: ActorCriticState, batch: Transition, key: PRNGKeyArray) -> Step:
-        return Step(
+    def seen_by(state: ActorCriticState, batch: Transition, key: PRNGKeyArray) -> GradientStep:
+        return GradientStep(
             batch=batch,
             critic=partial(critic.apply, state.params["critic"]),
             critic_params=state.params["critic"],
@@ -158,6 +158,8 @@ def learner(
         if temperature_optimizer is None:
             return state, {"entropy": entropy}
         wanted = -batch.action.shape[-1] if target_entropy is None else target_entropy
+        # Log-probabilities are those of actions in the environment's units.
+        wanted += log_half_range(policy.apply(state.params["actor"], batch.observation), batch.action.shape[-1])
 
         def objective(log_temperature: Array):
             return jnp.mean(entropy_temperature_loss(log_temperature, log_prob, target_entropy=wanted)), None
@@ -225,3 +227,11 @@ def learner(
         return state._replace(target_params=target_params), metrics
 
     return Learner(init=init, act=act, mode=mode, update=update)
+
+
+def log_half_range(distribution: ActionDistribution, size: int) -> Array:
+    """Σ_d log((high_d − low_d) / 2): what the entropy of a bounded action exceeds that of the same in [−1, 1] by."""
+    if distribution.kind == "identity":
+        return jnp.zeros(())
+    half = jnp.broadcast_to((jnp.asarray(distribution.high) - jnp.asarray(distribution.low)) / 2, (size,))
+    return jnp.sum(jnp.log(half))

@@ -2,141 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import importlib
+from collections.abc import Sequence
 
-import numpy as np
-
-from rlx.cli import ablate_offline, records
 from rlx.cli.errors import CommandError
-from rlx.cli.train import read_arguments, train
-from rlx.training import runs
+from rlx.envs.registry import nearest
+from rlx.recipes import ABLATIONS
 
 HELP = """\
-usage: rlx ablate ALGORITHM [OPTIONS]
+usage: rlx ablate WHAT [OPTIONS]
 
-algorithms:
-{algorithms}
+what can be compared:
+{ablations}
 
-  rlx ablate ppo --help     all options, and the methods there are
-  rlx ablate offline --help     offline learners on one dataset
-  rlx ablate grpo --help     methods over tokens on one task
-"""
-
-DESCRIPTION = """\
-Train {name} with one policy loss after another, everything else equal, in one compiled program for all methods and
-seeds, and leave a run folder with one table (ablation.md) and one picture (curve.png).
-
-The values shown are those of {source}. Methods, the first named being the baseline:
-{methods}
-
-examples:
-  rlx ablate {algorithm} --methods clipped_surrogate,hazard_modulated,ratio_variance --seeds 8
-  rlx ablate {algorithm} --env gymnax:CartPole-v1 --methods clipped_surrogate,clipped_surrogate@clip_high=0.4
-  rlx ablate {algorithm} --sweep learning_rate=1e-4,3e-4,1e-3      each method with each, to tune them alike
+Each answers to --help with its options and examples, and leaves one table and one picture.
 """
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`rlx ablate ALGORITHM …`."""
+    """`rlx ablate WHAT …`."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(
-            HELP.format(algorithms="\n".join(f"  {name}" for name in [*records.ABLATIONS, "offline", "grpo"])), end=""
-        )
+        width = max(map(len, ABLATIONS))
+        lines = "\n".join(f"  {name:<{width}}  {what}" for name, (_, what) in ABLATIONS.items())
+        print(HELP.format(ablations=lines), end="")
         return 0
-    if arguments[0] == "offline":
-        return ablate_offline.main(arguments[1:])
-    if arguments[0] == "grpo":
-        from rlx.cli import ablate_grpo
-
-        return ablate_grpo.main(arguments[1:])
-    name = arguments[0] + records.ABLATION
-    module = records.module_of(name)
-    width = max(map(len, module.METHODS))
-    methods = "\n".join(f"  {name:<{width}}  {method.source}" for name, method in module.METHODS.items())
-    config, options, resumed = read_arguments(name, module, arguments[1:], DESCRIPTION.replace("{methods}", methods))
-    for label in config.labels:
-        module.loss_of(label)
-    if len(set(config.labels)) < max(2, len(config.labels)):
-        raise CommandError(f"--methods must name two or more different ones, got {config.methods!r}")
-    # The method varies slowest, so that tables list one method after the other; a resumed run has it already.
-    sweep = [f"method={','.join(map(str, range(len(config.labels))))}"]
-    sweep += [word for word in options.sweep if not word.startswith("method=")]
-    options = dataclasses.replace(options, sweep=tuple(sweep))
-    return train(name, module, config, options, resumed, finish=write_table)
-
-
-def write_table(folder: runs.RunFolder, summary: Mapping[str, Any]) -> None:
-    """Write `ablation.md` and print it; where hyperparameters were swept, redraw `curve.png` with what it lists."""
-    from rlx.training import plots
-    from rlx.training.metrics import MetricsTable, hyperparameter_names
-
-    env = runs.read_json(folder.config)["config"]["env"]
-    shown = chosen_settings(summary)
-    text = table(shown, env, tuned=len(summary["settings"]) > len(shown))
-    (Path(folder.path) / "ablation.md").write_text(text, encoding="utf-8")
-    if len(summary["settings"]) > len(shown) and folder.curve.exists():
-        metrics = MetricsTable.read(folder.metrics)
-        names = hyperparameter_names(metrics)
-        rows = zip(metrics["seed"].tolist(), *(metrics[name].tolist() for name in names))
-        wanted = {(run["seed"], *run["hyperparameters"].values()) for method in shown for run in method}
-        keep = np.array([row in wanted for row in rows])
-        columns = {name: column[keep] for name, column in metrics.columns.items()}
-        plots.learning_curve({"": MetricsTable(columns, choices=metrics.choices)}, out=folder.curve, title=env)
-    print(text)
-
-
-def chosen_settings(summary: Mapping[str, Any]) -> list[list[Mapping[str, Any]]]:
-    """For each method the runs to show.
-
-    With further hyperparameters swept, each method's setting is chosen on the first half of the seeds, and the other
-    half is shown: the best of several is flattered by the runs that it was chosen on.
-    """
-    by_method: dict[float, dict[str, list[Mapping[str, Any]]]] = {}
-    for run in summary["runs"]:
-        by_method.setdefault(run["hyperparameters"]["method"], {}).setdefault(run["label"], []).append(run)
-    shown = []
-    for _, settings in sorted(by_method.items()):
-        if len(settings) == 1:
-            shown.append(next(iter(settings.values())))
-            continue
-        half = max(1, len(next(iter(settings.values()))) // 2)
-        score = lambda members: np.mean([_return(run, -np.inf) for run in members[:half]])
-        best = max(settings.values(), key=score)
-        shown.append(best[half:] or best)
-    return shown
-
-
-def table(shown: Sequence[Sequence[Mapping[str, Any]]], env: str, *, tuned: bool = False) -> str:
-    """Final return of each method, and the probability that its runs beat the first one's, as Markdown."""
-    from rlx.training.progress import number
-    from rlx.training.statistics import aggregate, probability_of_improvement
-
-    returns = [np.array([_return(run, np.nan) for run in members]) for members in shown]
-    lines = [
-        f"Final return on {env}: interquartile mean, 95 % bootstrap interval, and the probability that a run of the "
-        "method beats a run of the first.",
-        "",
-        "| method | final return | 95 % interval | seeds | P(beats the first) |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for members, values in zip(shown, returns, strict=True):
-        result = aggregate(values)
-        (low, high), finite, count = result["interval"], result["num_finite"], result["num_runs"]
-        cells = [
-            members[0]["label"],
-            "diverged" if low is None else number(result["interquartile_mean"]),
-            "–" if low is None else f"{number(low)} to {number(high)}",
-            str(count) if finite == count else f"{finite} of {count}",
-            "–" if members is shown[0] else f"{probability_of_improvement(values, returns[0]):.2f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    if tuned:
-        lines += ["", "Each method's setting was chosen on the first half of the seeds; the others are shown."]
-    return "\n".join(lines) + "\n"
-
-
-def _return(run: Mapping[str, Any], lost: float) -> float:
-    return lost if run["final_return"] is None else run["final_return"]
+    name, *rest = arguments
+    if name not in ABLATIONS:
+        raise CommandError(f"nothing to compare under {name!r}; {nearest(name, ABLATIONS)}")
+    module, _ = ABLATIONS[name]
+    return importlib.import_module(module).main(rest)

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlx.cli import records
 from rlx.cli.errors import CommandError
 from rlx.cli.options import Switch
 from rlx.cli.parsing import parse
 from rlx.cli.side_by_side import by_seed, labels_of, plain, speed, train_all
 from rlx.cli.train import read_arguments
+from rlx.recipes import RECIPES, recipe
+from rlx.recipes.settings import settings
 from rlx.training import runs
 
 NUM_LAST = 10
@@ -63,7 +64,7 @@ class Options:
     """Print only the table."""
 
 
-class Scores(NamedTuple):
+class LearnerScores(NamedTuple):
     """What one learner reached, one number per seed.
 
     Attributes:
@@ -83,7 +84,7 @@ class Scores(NamedTuple):
 
 def main(arguments: Sequence[str]) -> int:
     """`rlx ablate offline …`."""
-    description = DESCRIPTION.replace("{learners}", ", ".join(records.OFFLINE))
+    description = DESCRIPTION.replace("{learners}", ", ".join(offline_learners()))
     options = parse(Options, arguments, prog="rlx ablate offline", description=description)
     labels = labels_of(options.learners, "--learners")
     if options.evaluations < 1:
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
     jobs = {label: _job(label, options, parent) for label in labels}
     if code := train_all(jobs, parent):
         return code
-    return conclude(parent, {label: runs.RunFolder(job[3].run_dir) for label, job in jobs.items()})
+    return conclude(parent, {label: runs.RunFolder(job[2].run_dir) for label, job in jobs.items()})
 
 
 def conclude(parent: Path, folders: Mapping[str, runs.RunFolder]) -> int:
@@ -114,7 +115,7 @@ def conclude(parent: Path, folders: Mapping[str, runs.RunFolder]) -> int:
     return 0
 
 
-def read_scores(folders: Mapping[str, runs.RunFolder]) -> tuple[str, dict[str, Scores]]:
+def read_scores(folders: Mapping[str, runs.RunFolder]) -> tuple[str, dict[str, LearnerScores]]:
     """The metric that scores are of, and those of each learner; a seed that diverged has NaN."""
     from rlx.training.metrics import MetricsTable
 
@@ -125,11 +126,13 @@ def read_scores(folders: Mapping[str, runs.RunFolder]) -> tuple[str, dict[str, S
     for label, folder in folders.items():
         rows = by_seed(folder, tables[label], metric)
         last = rows[:, -NUM_LAST:]
-        scores[label] = Scores(rows[:, -1], last.mean(1), rows.max(1), last.shape[1], rows.shape[1])
+        scores[label] = LearnerScores(rows[:, -1], last.mean(1), rows.max(1), last.shape[1], rows.shape[1])
     return metric, scores
 
 
-def summarize(folders: Mapping[str, runs.RunFolder], scores: Mapping[str, Scores], metric: str) -> dict[str, Any]:
+def summarize(
+    folders: Mapping[str, runs.RunFolder], scores: Mapping[str, LearnerScores], metric: str
+) -> dict[str, Any]:
     """`summary.json`: of each learner its scores per seed, their interquartile mean and interval, and its speed."""
     from rlx.training.statistics import aggregate
 
@@ -184,8 +187,8 @@ def table(summary: Mapping[str, Any]) -> str:
 def _job(label: str, options: Options, parent: Path) -> tuple:
     """The arguments of `rlx.cli.train.train` for one learner."""
     name, *settings = label.split("@")
-    if name not in records.OFFLINE:
-        raise CommandError(f"--learners must be among {', '.join(records.OFFLINE)}; got {name!r}")
+    if name not in (known := offline_learners()):
+        raise CommandError(f"--learners must be among {', '.join(known)}; got {name!r}")
     folder = parent / label.replace("/", "-")
     words = [
         *("--dataset", options.dataset, "--total-steps", str(options.updates), "--seeds", str(options.seeds)),
@@ -201,5 +204,9 @@ def _job(label: str, options: Options, parent: Path) -> tuple:
         if not equals:
             raise CommandError(f"--learners takes LEARNER@NAME=VALUE, got {label!r}")
         words += [f"--{key.strip().strip('_').replace('_', '-')}", value.strip()]
-    module = records.module_of(name)
-    return name, module, *read_arguments(name, module, words)
+    return read_arguments(recipe(name), words)
+
+
+def offline_learners() -> list[str]:
+    """Algorithms that learn from a dataset."""
+    return [name for name in RECIPES if "dataset" in settings(recipe(name).config)]

@@ -6,12 +6,11 @@ import contextlib
 import math
 import warnings
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
-from rlx.cli import records
 from rlx.cli.errors import one_line
 from rlx.cli.options import Options
+from rlx.recipes.recipe import Config, Recipe
 from rlx.training import runs
 
 # A GIF that report.html can carry: ten seconds, or what the simulator makes of that many steps.
@@ -19,16 +18,16 @@ ROLLOUT_FRAMES = 250
 ROLLOUT_STEPS = 1000
 
 
-def opening(algorithm: str, config: Any, plan: dict[str, Any], num_settings: int, folder: runs.RunFolder) -> str:
+def opening(recipe: Recipe, config: Config, plan: dict[str, Any], num_settings: int, folder: runs.RunFolder) -> str:
+    """What will be trained, and what a person should know before."""
     from rlx.training.progress import engineering
 
-    name = algorithm.removesuffix(records.ABLATION).upper() + (
-        " ablation" if algorithm.endswith(records.ABLATION) else ""
-    )
     seeds = f"{plan['seeds']} seeds" if plan["seeds"] != 1 else "1 seed"
     settings = f" × {num_settings} settings" if num_settings > 1 else ""
-    steps = engineering(getattr(config, "initial_steps", 0) + plan["num_updates"] * config.steps_per_update)
-    return f"{name} on {config.env}: {seeds}{settings} × {steps} steps → {folder.path}"
+    steps = engineering(config.initial_steps + plan["num_updates"] * config.steps_per_update)
+    unit = config.steps_name.replace("env_steps", "steps").replace("_", " ")
+    head = f"{recipe.title} on {config.env_name}: {seeds}{settings} × {steps} {unit} → {folder.path}"
+    return "\n".join([head, *(f"  {note}" for note in recipe.notes(config))])
 
 
 def discard(folder: runs.RunFolder) -> None:
@@ -39,25 +38,25 @@ def discard(folder: runs.RunFolder) -> None:
             path.rmdir()
 
 
-def write_artifacts(folder: runs.RunFolder, module: ModuleType, config: Any, options: Options, fitted: Any) -> None:
+def write_artifacts(recipe: Recipe, config: Config, folder: runs.RunFolder, options: Options, fitted: Any) -> None:
     """Draw the best seed and write the pages; every process calls it, the first one writes.
 
     What fails is a warning: the run itself is safe by now.
     """
     import jax
 
-    if not options.no_rollout and getattr(config, "is_drawable", True):
-        _try("rollout.gif", lambda: write_rollout(folder, module, config, fitted))
+    if not options.no_rollout and recipe.watch == "episodes":
+        _try("rollout.gif", lambda: write_rollout(recipe, config, folder, fitted))
     if not options.no_report and jax.process_index() == 0:
         write_pages(folder)
 
 
-def write_rollout(folder: runs.RunFolder, module: ModuleType, config: Any, fitted: Any) -> None:
+def write_rollout(recipe: Recipe, config: Config, folder: runs.RunFolder, fitted: Any) -> None:
     """Render the first seconds of an episode of the best run to `rollout.gif`."""
     import jax
     import numpy as np
 
-    from rlx.recipes import rollouts
+    from rlx.recipes import watching
     from rlx.training.sharding import fetch
 
     learner_state = fetch(fitted.state.learner)
@@ -65,13 +64,14 @@ def write_rollout(folder: runs.RunFolder, module: ModuleType, config: Any, fitte
         return
     scores = [run["final_return"] for run in fitted.summary["runs"]]
     best = int(np.argmax([-np.inf if score is None else score for score in scores]))
-    environment = rollouts.drawable(module.make_environment(config))
-    learner = module.make_learner(config, environment)
+    environment = watching.drawable(recipe.make_environment(config))
+    data = recipe.load(config)
+    learner = recipe.make_learner(config, environment, num_updates=config.num_updates, data=data)
     num_steps = min(environment.max_episode_steps or config.max_eval_steps, ROLLOUT_STEPS)
-    act = jax.jit(lambda state, key: rollouts.rollout(environment, learner, state, key, num_steps=num_steps))
+    act = jax.jit(lambda state, key: watching.rollout(environment, learner, state, key, num_steps=num_steps))
     played = act(jax.tree.map(lambda x: x[best], learner_state), jax.random.key(0))
-    frames, seconds = rollouts.pictures(environment, played, max_frames=ROLLOUT_FRAMES)
-    rollouts.write_video(folder.rollout, frames, seconds)
+    frames, seconds = watching.pictures(environment, played, max_frames=ROLLOUT_FRAMES)
+    watching.write_video(folder.rollout, frames, seconds)
 
 
 def write_pages(folder: runs.RunFolder) -> None:
@@ -86,7 +86,7 @@ def write_pages(folder: runs.RunFolder) -> None:
     _try("report.html", lambda: report.write_report(folder.path))
 
 
-def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
+def conclusion(recipe: Recipe, folder: runs.RunFolder, summary: dict[str, Any]) -> str:
     """What a run reached, what it wrote, and what to try next."""
     from rlx.training.progress import duration, engineering, number
 
@@ -100,9 +100,7 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
         counted = seeds if finite == count else f"{finite} of {seeds}"
         return f"{number(aggregate['interquartile_mean'])}{spread} over {counted}"
 
-    command = records.command_of(summary["algorithm"])
-    path, other = folder.path, "brax:ant" if summary["env"] != "brax:ant" else "brax:halfcheetah"
-    has_environment = not summary["env"].startswith("tokens:")
+    path = folder.path
     lines = []
     if summary["settings"]:
         ranked = sorted(
@@ -125,9 +123,8 @@ def conclusion(folder: runs.RunFolder, summary: dict[str, Any]) -> str:
         ("wrote", f"{path}/"),
         ("", " ".join(sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".")))),
         ("next", f"rlx plot {path}"),
-        ("", f"rlx play {path}") if has_environment else None,
+        ("", f"rlx play {path}") if recipe.watch else None,
         ("", f"open {folder.report}") if folder.report.exists() else None,
-        ("", f"{command} --env {other}") if has_environment and summary["algorithm"] not in records.OFFLINE else None,
     ]
     return "\n".join(f"  {name:<13} {text}" for name, text in filter(None, lines))
 

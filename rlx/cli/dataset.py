@@ -157,14 +157,14 @@ def make(arguments: Sequence[str]) -> int:
     options = parse(MakeOptions, arguments, prog="rlx dataset make", description=description)
     check(options, datasets.LEVELS)
     from rlx import data
-    from rlx.cli import policies, train
+    from rlx.cli import dataset_policies, train
     from rlx.cli.options import Options
 
     if options.policy is None:
         train.check_environment(options.env)
     train.prepare_jax(Options())
     say = (lambda text: None) if options.quiet else (lambda text: print(text, flush=True))
-    run_dir = options.policy or policies.trained(
+    run_dir = options.policy or dataset_policies.train_policies(
         options.algorithm,
         options.env,
         seed=options.seed,
@@ -179,11 +179,11 @@ def make(arguments: Sequence[str]) -> int:
         num_checkpoints=options.checkpoints,
         quiet=options.quiet,
     )
-    record, environment, found = policies.restored(run_dir)
+    record, environment, found = dataset_policies.restored(run_dir)
     if options.env not in (None, record.config.env):
         raise CommandError(f"--policy {run_dir} was trained on {record.config.env}, not on {options.env}")
     say(f"{len(found.updates)} policies of {run_dir}")
-    scores = policies.scored(
+    scores = dataset_policies.scored(
         run_dir,
         record,
         environment,

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import tyro
 
 from rlx import envs
-from rlx.cli import records
 from rlx.cli.errors import CommandError
 from rlx.cli.parsing import parse
 from rlx.envs.registry import nearest_name
@@ -110,6 +109,6 @@ def table(names: Iterable[str]) -> str:
 
 
 def _presets(env: str) -> str:
-    from rlx.recipes import presets
+    from rlx.recipes import RECIPES, recipe
 
-    return " ".join(algorithm for algorithm in records.ALGORITHMS if env in presets.names(algorithm))
+    return " ".join(algorithm for algorithm in RECIPES if env in recipe(algorithm).presets)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from rlx.recipes.settings import SettingError
+
 OWN_PACKAGES = ("rlx", "experiments")
 
 
@@ -25,8 +27,14 @@ def is_for_the_user(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks."""
-    return " ".join(str(error).split())
+    """The message of an error without line breaks; of a field of a config, with its flag."""
+    text = f"{flag(error.name)} {error.reason}" if isinstance(error, SettingError) else str(error)
+    return " ".join(text.split())
+
+
+def flag(name: str) -> str:
+    """The flag of a field."""
+    return f"--{name.strip('_').replace('_', '-')}"
 
 
 def _raised_in(traceback: TracebackType | None) -> str:

@@ -1,4 +1,4 @@
-"""`rlx export`: from a run of policies over tokens to a folder of weights that other tools read."""
+"""`rlx export`: from a run of a language model to a folder of weights that other tools read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Annotated
 
 import tyro
 
-from rlx.cli import play, records
+from rlx.cli import play
 from rlx.cli.errors import CommandError
 from rlx.cli.parsing import parse
+from rlx.recipes import trained
 from rlx.training.metrics import MetricsTable
 
 DESCRIPTION = """\
-Write the policy of a run of `rlx train grpo` in Hugging Face's format (config.json and safetensors), with the tokenizer
+Write the policy of a run of a language model in Hugging Face's format (config.json and safetensors), with the tokenizer
 of the weights that it began with; adapters are merged into these. `--pretrained FOLDER` of another run begins with it.
 
 examples:
@@ -34,17 +35,17 @@ class Options(play.Choice):
 def main(arguments: Sequence[str]) -> int:
     """`rlx export RUN FOLDER …`."""
     options = parse(Options, arguments, prog="rlx export", description=DESCRIPTION)
-    record = records.read(options.run)
-    if record.algorithm != "grpo":
-        raise CommandError(f"rlx export writes policies over tokens; {options.run} is a run of {record.algorithm}")
+    record = trained.read(options.run)
+    if record.recipe.watch != "responses":
+        raise CommandError(f"rlx export writes language models; {options.run} is a run of {record.algorithm}")
     table = MetricsTable.read(record.folder.metrics)
-    member = play.choose_member(table, seed=options.seed, setting=play.read_setting(options.setting))
-    learner_state, update = play.restore(record, table, member, options.checkpoint)
+    member = trained.choose_member(table, seed=options.seed, setting=play.read_setting(options.setting))
+    learner_state, update = trained.restore(record, table, member, options.checkpoint)
 
     from rlx.policies import transformer
+    from rlx.recipes import language
 
-    structure, _ = record.module.make_policy(record.config, record.module.make_environment(record.config))
-    params = record.module.make_model(record.config, combine="merge")(learner_state.params["policy"])
+    structure, params = language.merged_policy(record.config, learner_state)
     try:
         transformer.save_pretrained(options.out, structure, params, source=record.config.pretrained or None)
     except FileExistsError as error:

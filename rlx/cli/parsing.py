@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
-import inspect
 import io
-import itertools
-import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +15,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from rlx.cli.errors import CommandError
 from rlx.envs.registry import nearest
+from rlx.recipes.settings import COUNT, GROUPS, Setting, settings
 
 T = TypeVar("T")
 
@@ -81,56 +78,66 @@ def flags(kind: type) -> list[str]:
     return known
 
 
-def value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """The value that a flag has in arguments that are not parsed yet; the last one wins."""
-    found = None
-    for word, following in itertools.zip_longest(arguments, arguments[1:]):
-        if word == flag:
-            found = following
-        elif word.startswith(f"{flag}="):
-            found = word.partition("=")[2]
-    return found
+def preview(kind: type[T], arguments: Sequence[str], *, prog: str) -> T:
+    """What arguments say for themselves, before anything else decides what the others default to.
 
-
-def grouped(
-    name: str,
-    kinds: Sequence[type],
-    groups: Mapping[str, Sequence[str]],
-    rest: str,
-    defaults: Mapping[str, Any],
-) -> tuple[type, Any]:
-    """A dataclass whose fields are those of `kinds` sorted into nested groups, and its default instance.
+    `--help` and unknown flags are passed over; `parse` deals with them.
 
     Args:
-        name: name of the new dataclass.
-        kinds: flat dataclasses with a docstring under each field.
-        groups: group -> names of its fields, in the order of the help; names that no kind has are passed over.
-        rest: the group, one of `groups`, that also gets every field which no group names.
-        defaults: field -> value, where it differs from the dataclass's own.
+        kind: the dataclass, with its own defaults.
+        arguments: words of the command line.
+        prog: the command as typed.
+
+    Raises:
+        CommandError: a value is wrong.
     """
-    hints, docs, values = {}, {}, {}
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            value, _ = tyro.cli(
+                kind,
+                prog=prog,
+                args=list(arguments),
+                registry=_REGISTRY,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
+                return_unknown_args=True,
+                add_help=False,
+            )
+    except SystemExit:
+        raise CommandError(_first_paragraph(box.getvalue())) from None
+    return value
+
+
+def grouped(kinds: Sequence[type], title: str, defaults: Mapping[str, Any]) -> type:
+    """A dataclass whose fields are those of several configs, sorted into the groups that the fields name.
+
+    Args:
+        kinds: configs, whose fields are made by `rlx.recipes.settings.setting`.
+        title: what the help calls the group of the algorithm.
+        defaults: field -> value, where it differs from the field's own.
+    """
+    hints, known, values = {}, {}, {}
     for kind in kinds:
         hints |= typing.get_type_hints(kind, include_extras=True)
-        docs |= field_docs(kind)
+        known |= settings(kind)
         values |= {field.name: field.default for field in dataclasses.fields(kind)}
     values |= defaults
-    taken = {field for fields in groups.values() for field in fields}
-    groups = {**groups, rest: [*groups[rest], *(field for field in hints if field not in taken)]}
     parts = []
-    for group, fields in groups.items():
+    for group in GROUPS:
         members = [
             (
-                field,
-                typing.Annotated[hints[field], tyro.conf.arg(help=docs[field])],
-                dataclasses.field(default=values[field]),
+                name,
+                typing.Annotated[hints[name], tyro.conf.arg(help=_help(said))],
+                dataclasses.field(default=values[name]),
             )
-            for field in fields
-            if field in hints
+            for name, said in known.items()
+            if said.group == group
         ]
-        part = dataclasses.make_dataclass(group, members, frozen=True, namespace={"__doc__": ""})
-        parts.append((group, part, dataclasses.field(default_factory=part)))
-    whole = dataclasses.make_dataclass(name, parts, frozen=True, namespace={"__doc__": ""})
-    return whole, whole()
+        if members:
+            shown = title if group == "algorithm" else group
+            part = dataclasses.make_dataclass(shown, members, frozen=True, namespace={"__doc__": ""})
+            parts.append((shown, part, dataclasses.field(default_factory=part)))
+    return dataclasses.make_dataclass("options", parts, frozen=True, namespace={"__doc__": ""})
 
 
 def ungrouped(value: Any) -> dict[str, Any]:
@@ -143,18 +150,10 @@ def ungrouped(value: Any) -> dict[str, Any]:
     }
 
 
-def field_docs(kind: type) -> dict[str, str]:
-    """The string literals under the fields of a dataclass and of those it inherits from."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    inherited = [field_docs(base) for base in kind.__bases__ if dataclasses.is_dataclass(base)]
-    return {name: doc for docs in inherited for name, doc in docs.items()} | {
-        field.target.id: " ".join(doc.value.value.split())
-        for field, doc in itertools.pairwise(definition.body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(doc, ast.Expr)
-        and isinstance(doc.value, ast.Constant)
-        and isinstance(doc.value.value, str)
-    }
+def _help(said: Setting) -> str:
+    """A field's help, with its range where that says something."""
+    shown = said.within if said.within not in (None, COUNT) else None
+    return f"{said.help} In {shown}." if shown else said.help
 
 
 def whole_number(word: str) -> int:

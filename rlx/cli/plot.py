@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from rlx.cli import records
 from rlx.cli.errors import CommandError
 from rlx.cli.parsing import parse
+from rlx.recipes import trained
 
 DESCRIPTION = """\
 Draw learning curves: the interquartile mean over seeds, with its 95 % bootstrap interval.
@@ -39,7 +39,7 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     """`rlx plot RUN …`."""
     options = parse(Options, arguments, prog="rlx plot", description=DESCRIPTION)
-    folders = [records.read(run).folder for run in options.runs]
+    folders = [trained.read(run).folder for run in options.runs]
     if not folders:
         raise CommandError("rlx plot needs a run folder")
     labels = options.labels or _labels([folder.path for folder in folders])

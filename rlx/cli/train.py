@@ -12,24 +12,17 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from rlx import envs
-from rlx.cli import records
 from rlx.cli.artifacts import conclusion, discard, opening, write_artifacts, write_pages
 from rlx.cli.errors import CommandError, one_line
-from rlx.cli.options import (
-    GROUPS,
-    PLAN_OPTIONS,
-    Options,
-    check_counts,
-    compilation_cache,
-    read_mesh,
-    read_sweep,
-)
-from rlx.cli.parsing import grouped, parse, ungrouped, value_of
+from rlx.cli.options import Options, compilation_cache, plan_options, read_mesh, read_sweep
+from rlx.cli.parsing import grouped, parse, preview, ungrouped
 from rlx.envs.registry import nearest_name
+from rlx.recipes import RECIPES, recipe, trained
+from rlx.recipes.recipe import Config, Recipe, make_build
+from rlx.recipes.settings import hyperparameters, settings
 from rlx.training import runs
 
 HELP = """\
@@ -42,99 +35,70 @@ algorithms:
 """
 
 DESCRIPTION = """\
-Train {name} in one compiled program for all seeds and settings, and leave a run folder.
+Train {title} in one compiled program for all seeds and settings, and leave a run folder.
 
-The values shown are those of {source}; name another --env to see what suits it.
-
-examples:
-  rlx train {algorithm}
-  rlx train {algorithm} --env brax:ant --seeds 4 --total-steps 2e7
-  rlx train {algorithm} --env gymnax:CartPole-v1 --sweep learning_rate=1e-4,3e-4,1e-3
-  rlx train {algorithm} --resume --run-dir runs/NAME
-"""
-
-TOKENS_DESCRIPTION = """\
-Train a policy over tokens by {name} or a method derived from it, in one compiled program for all seeds and settings,
-and leave a run folder. Tasks have verifiers and solutions of their own: a warm-up on these comes first.
+{about}The values shown are those of {source}.
 
 examples:
-  rlx train {algorithm} --task addition --seeds 4
-  rlx train {algorithm} --task countdown@numbers=4 --method dapo --oversample 2
-  rlx train {algorithm} --task sorting --method grpo@beta=0.01 --sweep learning_rate=1e-4,3e-4
-  rlx train {algorithm} --resume --run-dir runs/NAME
-"""
-
-OFFLINE_DESCRIPTION = """\
-Train {name} from a dataset, in one compiled program for all seeds and settings, and leave a run folder.
-
-The values shown are those of {source}; the environment, in which policies are evaluated, is the one that the dataset
-names.
-
-examples:
-  rlx dataset make --env rlx:pendulum --level mixed --out mixed.hdf5
-  rlx train {algorithm} --dataset mixed.hdf5 --total-steps 1e5 --seeds 4
-  rlx train {algorithm} --dataset mixed.hdf5 --weighting return
-  rlx train {algorithm} --resume --run-dir runs/NAME
+{examples}
+  rlx train {name} --resume --run-dir runs/NAME
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """`rlx train ALGORITHM …`."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        algorithms = "\n".join(f"  {name}" for name in records.ALGORITHMS)
+        width = max(map(len, RECIPES))
+        algorithms = "\n".join(f"  {name:<{width}}  {what}" for name, (_, what) in RECIPES.items())
         print(HELP.format(algorithms=algorithms), end="")
         return 0
-    algorithm, *arguments = arguments
-    module = records.module_of(algorithm)
-    description = OFFLINE_DESCRIPTION if algorithm in records.OFFLINE else DESCRIPTION
-    description = TOKENS_DESCRIPTION if algorithm == "grpo" else description
-    config, options, resumed = read_arguments(algorithm, module, arguments, description)
-    return train(algorithm, module, config, options, resumed)
+    found, *arguments = arguments
+    return train(*read_arguments(recipe(found), arguments))
 
 
 def read_arguments(
-    algorithm: str, module: ModuleType, arguments: Sequence[str], description: str = DESCRIPTION
-) -> tuple[Any, Options, records.Record | None]:
-    """The config, the options, and the record of the run that is resumed.
+    recipe: Recipe, arguments: Sequence[str], description: str = DESCRIPTION, *, options: type = Options
+) -> tuple[Recipe, Config, Options, trained.Record | None]:
+    """The recipe, the config, the options, and the record of the run that is resumed.
 
     What is not on the command line comes from the resumed run, or else from the environment's preset.
-    """
-    resumed = _resumed(algorithm, arguments)
-    saved = {} if resumed is None else _defaults_from(resumed)
-    if "--sweep" in arguments or any(word.startswith("--sweep=") for word in arguments):
-        saved.pop("sweep", None)  # tyro appends to a default
-    from rlx.recipes import presets
 
-    names = {field.name for field in dataclasses.fields(module.Config)}
-    name, command = algorithm.removesuffix(records.ABLATION), records.command_of(algorithm)
+    Args:
+        recipe: of the algorithm.
+        arguments: words of the command line.
+        description: what the help begins with.
+        options: class of the options beside the config.
+    """
+    kinds, command = (recipe.config, options), recipe.command_line
+    asked = preview(grouped(kinds, recipe.name, {}), arguments, prog=command)
+    given = ungrouped(asked)
+    resumed = _resumed(recipe, given) if given["resume"] else None
+    saved = {} if resumed is None else _defaults_from(resumed)
+    if given["sweep"]:
+        saved.pop("sweep", None)  # what is given again replaces the old sweep; tyro would append to it
     known, source = {}, "the paper"
-    if "env" in names:
-        env = value_of("--env", arguments) or saved.get("env")
-        if env is None and (dataset := value_of("--dataset", arguments)) and hasattr(module, "env_of"):
-            env = module.env_of(dataset)
-        env = env or module.Config.env
+    if "env" in settings(recipe.config):
+        own = recipe.config.__dataclass_fields__["env"].default
+        env = given["env"] if given["env"] != own else saved.get("env") or recipe.env_of(given) or own
         check_environment(env)
-        known, source = presets.preset(name, env) | {"env": env}, f"the preset for {env}"
+        preset = recipe.preset(env)
+        known = (dict(preset.overrides) if preset else {}) | {"env": env}
+        source = f"the preset for {env}; name another --env to see what suits it" if preset else "the defaults"
     if resumed:
         source = f"the run in {resumed.folder.path}"
-    kind, default = grouped(
-        "train",
-        (module.Config, Options),
-        {name if group == "algorithm" else group: fields for group, fields in GROUPS.items()},
-        name,
-        known | saved | ({"env": known["env"]} if known else {}),
+    defaults = known | saved | ({"env": known["env"]} if known else {})
+    text = description.format(
+        title=recipe.title,
+        name=recipe.name,
+        source=source,
+        about=f"{recipe.about}\n\n" if recipe.about else "",
+        examples="\n".join(f"  {line}" for line in recipe.examples),
     )
-    values = ungrouped(
-        parse(
-            kind,
-            arguments,
-            prog=command,
-            description=description.format(name=name.upper(), algorithm=name, source=source),
-            default=default,
-        )
-    )
-    options = Options(**{name: value for name, value in values.items() if name not in names})
-    return module.Config(**{name: values[name] for name in names}), options, resumed
+    values = ungrouped(parse(grouped(kinds, recipe.name, defaults), arguments, prog=command, description=text))
+    # Fields that no group shows are not on the command line.
+    config = recipe.config(**{name: values[name] for name in settings(recipe.config) if name in values})
+    chosen = options(**{name: values[name] for name in settings(options)})
+    return recipe, config, chosen, resumed
 
 
 def check_environment(env: str) -> None:
@@ -145,21 +109,19 @@ def check_environment(env: str) -> None:
 
 
 def train(
-    algorithm: str,
-    module: ModuleType,
-    config: Any,
+    recipe: Recipe,
+    config: Config,
     options: Options,
-    resumed: records.Record | None,
+    resumed: trained.Record | None,
     finish: Callable[[runs.RunFolder, Any], None] | None = None,
 ) -> int:
     """Do one run, and `finish` its folder, given the summary; returns the exit code."""
-    check_counts(config, options)
-    sweep = read_sweep(options.sweep, module)
+    sweep = read_sweep(options.sweep, type(config))
     plan = make_plan(config, options, sweep, resumed)
-    folder = runs.RunFolder(options.run_dir or _new_folder(algorithm, config.env))
+    folder = runs.RunFolder(options.run_dir or _new_folder(recipe.name, config.env_name))
     if resumed is not None and is_finished(resumed, plan, options):
         print(f"{folder.path} is finished: nothing to resume\n")
-        print(conclusion(folder, runs.read_json(folder.summary)))
+        print(conclusion(recipe, folder, runs.read_json(folder.summary)))
         return 0
     if options.wandb and importlib.util.find_spec("wandb") is None:
         raise CommandError("--wandb needs its package: pip install 'rlx[wandb]'")
@@ -167,58 +129,56 @@ def train(
     # `fit` checks the same; here it costs no import of a simulator.
     runs.check_folder(folder, plan, resume=options.resume, allow_changes=options.allow_changes)
 
-    if resumed is not None and config.env.startswith("gym:"):
+    if resumed is not None and config.env_name.startswith("gym:"):
         warnings.warn(
-            f"{config.env} runs on the host, and its episodes ended with the process that ran them: new ones start "
-            "here, so this run goes on, but not as it would have uninterrupted",
+            f"{config.env_name} runs on the host, and its episodes ended with the process that ran them: new ones "
+            "start here, so this run goes on, but not as it would have uninterrupted",
             stacklevel=2,
         )
     prepare_jax(options, plan["seeds"] * math.prod(map(len, sweep.values())))
     if resumed is not None and options.allow_changes:
-        check_changes(resumed, records.Record(folder, algorithm, module, config, plan))
+        check_changes(resumed, trained.Record(folder, recipe, config, plan))
     import jax
 
     from rlx.training.fit import fit
     from rlx.training.sharding import make_mesh
 
-    settings = [dict(zip(sweep, values)) for values in itertools.product(*sweep.values())]
-    members = [
-        (setting, seed)
-        for setting in settings
-        for seed in range(plan["first_seed"], plan["first_seed"] + plan["seeds"])
-    ]
-    base = module.hyperparameters(config)
-    hyperparameters = {
+    settings_swept = [dict(zip(sweep, values)) for values in itertools.product(*sweep.values())]
+    seeds = range(plan["first_seed"], plan["first_seed"] + plan["seeds"])
+    members = [(setting, seed) for setting in settings_swept for seed in seeds]
+    base = hyperparameters(config)
+    values = {
         name: [setting.get(name, base.get(name)) for setting, _ in members] for name in dict.fromkeys([*base, *sweep])
     }
-    record = {"algorithm": algorithm, "env": config.env, "config": plan}
+    record = {"format": runs.FORMAT, "algorithm": recipe.name, "env": config.env_name, "config": plan}
     num_reports = plan["num_updates"] // plan["updates_per_report"]
     first_process = jax.process_index() == 0
     is_new = not folder.config.exists()
     if first_process and not options.quiet:
-        print(opening(algorithm, config, plan, len(settings), folder), flush=True)
+        print(opening(recipe, config, plan, len(settings_swept), folder), flush=True)
 
     try:
         fitted = fit(
-            module.make_build(config, plan["num_updates"]),
+            make_build(recipe, config, plan["num_updates"]),
             seeds=[seed for _, seed in members],
-            hyperparameters=hyperparameters,
+            hyperparameters=values,
             swept=tuple(sweep),
             choices=getattr(config, "choices", None),
-            num_envs=config.num_envs,
+            num_envs=config.num_envs_per_seed,
             steps_per_update=config.steps_per_update,
-            initial_steps=getattr(config, "initial_steps", 0),
-            steps_name=getattr(config, "steps_name", "env_steps"),
+            initial_steps=config.initial_steps,
+            steps_name=config.steps_name,
             num_updates=plan["num_updates"],
             updates_per_report=plan["updates_per_report"],
             reports_per_evaluation=max(1, num_reports // options.evaluations),
             reports_per_checkpoint=max(1, num_reports // options.checkpoints),
             keep_checkpoints=options.keep_checkpoints,
+            replay_in_checkpoints=options.replay_in_checkpoints,
             run_dir=folder.path,
             config=record,
             resume=options.resume,
             allow_changes=options.allow_changes,
-            mesh=make_mesh(len(members), config.num_envs, **mesh_shape),
+            mesh=make_mesh(len(members), config.num_envs_per_seed, **mesh_shape),
             make_writers=lambda resume_step: _wandb(options, folder, record) if options.wandb else (),
             quiet=options.quiet,
         )
@@ -232,7 +192,7 @@ def train(
             discard(folder)
         raise
 
-    resume_command = f"{records.command_of(algorithm)} --resume --run-dir {shlex.quote(str(folder.path))}"
+    resume_command = f"{recipe.command_line} --resume --run-dir {shlex.quote(str(folder.path))}"
     if fitted.stopped_by is not None:
         if first_process:
             print(
@@ -240,16 +200,16 @@ def train(
                 flush=True,
             )
         return 128 + fitted.stopped_by
-    write_artifacts(folder, module, config, options, fitted)
+    write_artifacts(recipe, config, folder, options, fitted)
     if first_process:
         if finish is not None:
             finish(folder, fitted.summary)
-        print(folder.path if options.quiet else conclusion(folder, fitted.summary), flush=True)
+        print(folder.path if options.quiet else conclusion(recipe, folder, fitted.summary), flush=True)
     return 0
 
 
 def make_plan(
-    config: Any, options: Options, sweep: dict[str, list[float]], resumed: records.Record | None
+    config: Config, options: Options, sweep: dict[str, list[float]], resumed: trained.Record | None
 ) -> dict[str, Any]:
     """Everything that decides a run's numbers, as `config.json` keeps it."""
     # A run's reports stay where they were: its checkpoints lie on them.
@@ -257,7 +217,7 @@ def make_plan(
     updates_per_report = started.get("updates_per_report") or max(1, config.num_updates // options.reports)
     return (
         dataclasses.asdict(config)
-        | {name: getattr(options, name) for name in PLAN_OPTIONS}
+        | plan_options(options)
         | {
             "sweep": sweep,
             "num_updates": updates_per_report * math.ceil(config.num_updates / updates_per_report),
@@ -266,7 +226,7 @@ def make_plan(
     )
 
 
-def is_finished(resumed: records.Record, plan: dict[str, Any], options: Options) -> bool:
+def is_finished(resumed: trained.Record, plan: dict[str, Any], options: Options) -> bool:
     """Whether nothing is left to do: trained to the end with this very plan, and its pages written."""
     return (
         resumed.folder.summary.exists()
@@ -275,7 +235,7 @@ def is_finished(resumed: records.Record, plan: dict[str, Any], options: Options)
     )
 
 
-def check_changes(saved: records.Record, changed: records.Record) -> None:
+def check_changes(saved: trained.Record, changed: trained.Record) -> None:
     """Raises `CommandError` where a changed config could not go on from the checkpoints there are."""
     differences = "; ".join(runs.config_changes(saved.plan, changed.plan))
     if saved.plan["reports"] != changed.plan["reports"]:
@@ -285,7 +245,7 @@ def check_changes(saved: records.Record, changed: records.Record) -> None:
     import jax
 
     shapes = [
-        [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(records.state_template(record))]
+        [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(trained.state_template(record)[0])]
         for record in (saved, changed)
     ]
     if shapes[0] != shapes[1]:
@@ -316,13 +276,11 @@ def prepare_jax(options: Options, num_runs: int = 1) -> None:
         )
 
 
-def _resumed(algorithm: str, arguments: Sequence[str]) -> records.Record | None:
-    """The record of the run that `--resume` names; None without the flag, or where there is no run yet."""
-    if "--resume" not in arguments:
-        return None
-    run_dir = value_of("--run-dir", arguments)
+def _resumed(recipe: Recipe, given: dict[str, Any]) -> trained.Record | None:
+    """The record of the run that is to be resumed; None where there is no run yet."""
+    run_dir = given["run_dir"]
     if run_dir is None:
-        newest = records.newest_runs()
+        newest = trained.newest_runs()
         raise CommandError(
             "--resume needs --run-dir" + (f"; the newest runs are {', '.join(newest)}" if newest else "")
         )
@@ -330,15 +288,15 @@ def _resumed(algorithm: str, arguments: Sequence[str]) -> records.Record | None:
     if not runs.RunFolder(run_dir).config.exists():
         warnings.warn(f"{run_dir} holds no run yet: it starts here", stacklevel=2)
         return None
-    record = records.read(run_dir)
-    if record.algorithm != algorithm:
-        command = records.command_of(record.algorithm)
-        raise CommandError(f"{run_dir} is a run of {record.algorithm}: {command} goes on with it")
+    record = trained.read(run_dir)
+    if record.recipe.name != recipe.name:
+        raise CommandError(f"{run_dir} is a run of {record.recipe.name}: {record.recipe.command_line} goes on with it")
     return record
 
 
-def _defaults_from(record: records.Record) -> dict[str, Any]:
-    options = {name: record.plan[name] for name in PLAN_OPTIONS if name in record.plan}
+def _defaults_from(record: trained.Record) -> dict[str, Any]:
+    known = settings(Options)
+    options = {name: value for name, value in record.plan.items() if name in known and name != "sweep"}
     sweep = tuple(f"{name}={','.join(map(repr, values))}" for name, values in record.plan.get("sweep", {}).items())
     return dataclasses.asdict(record.config) | options | {"sweep": sweep}
 

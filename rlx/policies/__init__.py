@@ -30,6 +30,7 @@ from rlx.policies.state_space import selective_scan
 from rlx.policies.tasks import sample_task, task_embedding
 from rlx.policies.value_extraction import refine_actions, rerank_actions, sample_by_value
 from rlx.policies.variational import ActionAutoencoder, action_autoencoder
+from rlx.policies.views import seeing, vector_view
 
 __all__ = [
     "ACTIVATIONS",

@@ -1,1 +1,99 @@
-"""Recipes: algorithms wired up, from a config to a program that trains."""
+"""Recipes: algorithms wired up, each a config and how it becomes a program.
+
+import jax, rlx
+train = rlx.make_train("ppo", env="gymnax:CartPole-v1", learning_rate=1e-3)
+state, metrics = jax.jit(train)(jax.random.key(0))
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from rlx.envs.registry import nearest
+from rlx.recipes import recipe as _wiring
+from rlx.recipes.recipe import Config, Recipe, make_build, make_program
+from rlx.recipes.settings import SettingError
+
+RECIPES = {
+    "ppo": ("rlx.recipes.ppo", "proximal policy optimization"),
+    "sac": ("rlx.recipes.sac", "soft actor-critic"),
+    "td3": ("rlx.recipes.td3", "twin delayed deterministic policy gradient"),
+    "grpo": ("rlx.recipes.grpo", "group-relative policy optimization of a language model"),
+}
+"""Algorithm -> module that has its `RECIPE`, and what it is."""
+
+VARIANTS = {
+    "ppo_losses": ("rlx.recipes.ppo_losses", "PPO's policy losses side by side, in one program"),
+}
+"""Recipes that are no algorithms of their own: `rlx ablate` uses them."""
+
+ABLATIONS = {
+    "ppo": ("rlx.cli.ablate_in_one_program", "policy losses of PPO"),
+    "offline": ("rlx.cli.ablate_offline", "offline learners on one dataset"),
+    "grpo": ("rlx.cli.ablate_language", "methods of policy optimization for language models"),
+}
+"""What `rlx ablate` compares -> module that has its `main(arguments)`, and what it is."""
+
+__all__ = [
+    "RECIPES",
+    "Config",
+    "Recipe",
+    "SettingError",
+    "ABLATIONS",
+    "VARIANTS",
+    "UnknownAlgorithm",
+    "load",
+    "make_build",
+    "make_program",
+    "make_train",
+    "recipe",
+]
+
+
+class UnknownAlgorithm(ValueError):
+    """No algorithm has this name; the message holds the nearest names that exist."""
+
+
+def recipe(algorithm: str) -> Recipe:
+    """The recipe of an algorithm.
+
+    Args:
+        algorithm: one of `RECIPES`.
+
+    Raises:
+        UnknownAlgorithm: there is no such algorithm.
+    """
+    known = RECIPES | VARIANTS
+    if algorithm not in known:
+        raise UnknownAlgorithm(f"no algorithm {algorithm!r}; {nearest(algorithm, RECIPES)}")
+    module, _ = known[algorithm]
+    return importlib.import_module(module).RECIPE
+
+
+def make_train(algorithm: str, **arguments: Any) -> Callable:
+    """A whole run as a pure function, with the preset of its environment filled in.
+
+    Args:
+        algorithm: one of `rlx.recipes.RECIPES`, such as `"ppo"`.
+        **arguments: fields of the algorithm's config (`env`, `learning_rate`, `total_steps` …; numbers that may be
+            swept may be traced), and parts of the algorithm to put in place of the config's (`policy`, `critic`,
+            `optimizer`, `environment`, and keywords of the learner such as `surrogate`).
+
+    Returns:
+        `train(key) -> (state, metrics)`: `state.params` are the trained parameters, `metrics` hold one row per update.
+        Jit it, and vmap it over keys.
+
+    Raises:
+        UnknownAlgorithm: there is no such algorithm.
+        TypeError: an argument that it does not have.
+        SettingError: a value out of its range.
+    """
+    return _wiring.make_train(recipe(algorithm), **arguments)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        return importlib.import_module("rlx.recipes.trained").load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

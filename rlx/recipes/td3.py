@@ -1,59 +1,74 @@
-"""TD3 wired up: one config, from an environment's name to a program that trains in it.
-
-from rlx.recipes.td3 import Config, make_train
-train = make_train(Config.for_env("rlx:pendulum"))
-state, metrics = jax.jit(jax.vmap(train))(jax.random.split(jax.random.key(0), 8))
-"""
+"""TD3 wired up: `rlx.make_train("td3", env="rlx:pendulum")`."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from rlx import envs
-from rlx.recipes import off_policy
-from rlx.recipes.off_policy import make_environment
-
-__all__ = [
-    "SWEEPABLE",
-    "Config",
-    "hyperparameters",
-    "make_build",
-    "make_environment",
-    "make_learner",
-    "make_program",
-    "make_train",
-]
+from rlx.recipes import acting, off_policy
+from rlx.recipes.presets.off_policy import TD3
+from rlx.recipes.recipe import Recipe
+from rlx.recipes.settings import COUNT, NOT_NEGATIVE, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(off_policy.Config):
-    """Configuration of a TD3 run. Numbers listed in `SWEEPABLE` may be traced arrays; the rest is static."""
+class Config(off_policy.ActorCritic):
+    """Configuration of a TD3 run."""
 
-    algorithm = "td3"
+    policy_delay: int = setting(
+        2, "Gradient steps of the critics for one of the policy; divides the gradient steps of an update.", within=COUNT
+    )
+    exploration_std: float = setting(
+        0.1, "Noise on actions, in units of half the action's range.", within=NOT_NEGATIVE, swept=True
+    )
+    smoothing_std: float = setting(
+        0.2,
+        "Noise on the target policy's actions, in units of half the action's range.",
+        within=NOT_NEGATIVE,
+        swept=True,
+    )
+    smoothing_clip: float = setting(
+        0.5,
+        "Largest noise on the target policy's actions, in units of half the action's range.",
+        within=NOT_NEGATIVE,
+        swept=True,
+    )
 
-    policy_delay: int = 2
-    """Gradient steps of the critics for one of the policy; divides `updates_per_step`."""
-    exploration_std: float = 0.1
-    """Noise on actions, in units of half the action's range."""
-    smoothing_std: float = 0.2
-    """Noise on the target policy's actions, in the same units."""
-    smoothing_clip: float = 0.5
-    """Largest noise on the target policy's actions."""
 
+def make_learner(
+    config: Config,
+    environment: Any,
+    *,
+    num_updates: int,
+    data: Any = None,
+    policy: Any = None,
+    critic: Any = None,
+    optimizer: Any = None,
+    critic_optimizer: Any = None,
+    **slots: Any,
+):
+    """The config's TD3 learner for an environment.
 
-SWEEPABLE = (*off_policy.SWEEPABLE, "exploration_std", "smoothing_std", "smoothing_clip")
-"""Hyperparameters that may be arrays: each can be an axis of a `vmap`."""
-
-
-def make_learner(config: Config, environment: envs.Environment, num_updates: int | None = None, **slots):
-    """The config's TD3 learner for an environment; `slots` replace arguments of `rlx.algorithms.td3.learner`."""
+    Args:
+        config: the config.
+        environment: what its networks are made for.
+        num_updates: of the run.
+        data: nothing.
+        policy: a `rlx.policies.Network` that gives an action within the bounds, in place of the config's.
+        critic: an ensemble of action values, in place of the config's.
+        optimizer: an `optax.GradientTransformation` of the policy, in place of Adam.
+        critic_optimizer: of the critics, in place of Adam.
+        **slots: further keywords of `rlx.algorithms.td3.learner`.
+    """
     from rlx import policies
     from rlx.algorithms import td3
 
     space = environment.action_space
-    actor = policies.deterministic(
-        space, config.hidden_sizes, activation=config.activation, initialization=config.initialization
-    )
+    if policy is None:
+        policy = policies.deterministic(
+            space, config.hidden_sizes, activation=config.activation, initialization=config.initialization
+        )
+    critic = off_policy.make_critic(config) if critic is None else critic
     arguments = dict(
         low=space.low,
         high=space.high,
@@ -66,9 +81,29 @@ def make_learner(config: Config, environment: envs.Environment, num_updates: int
         reward_scale=config.reward_scale,
     )
     learner = td3.learner(
-        actor, off_policy.make_critic(config), *off_policy.make_optimizers(config), **(arguments | slots)
+        *acting.viewing(config, environment, policy=policy, critic=critic),
+        *off_policy.make_optimizers(config, optimizer, critic_optimizer),
+        **(arguments | slots),
     )
     return off_policy.normalized(config, learner)
 
 
-hyperparameters, make_program, make_build, make_train = off_policy.wire(make_learner, SWEEPABLE)
+def core():
+    """The function whose keywords are slots."""
+    from rlx.algorithms import td3
+
+    return td3.learner
+
+
+RECIPE = Recipe(
+    name="td3",
+    title="TD3",
+    config=Config,
+    make_environment=acting.make_environment,
+    make_learner=make_learner,
+    make_source=off_policy.make_source,
+    make_evaluator=acting.make_evaluator,
+    core=core,
+    presets=TD3,
+    examples=("rlx train td3 --env rlx:pendulum", "rlx train td3 --env brax:hopper --seeds 4 --total-steps 2e5"),
+)

@@ -53,18 +53,30 @@ def open_manager(
 
 
 def save(
-    manager: ocp.CheckpointManager, update: int, state: PyTree, metrics: Mapping[str, float] | None = None
+    manager: ocp.CheckpointManager,
+    update: int,
+    state: PyTree,
+    metrics: Mapping[str, float] | None = None,
+    *,
+    kept: PyTree = True,
 ) -> None:
     """Starts to save `state` under the number `update`; returns once the arrays are copied.
 
-    `metrics` decide which checkpoint is the best; None marks one that cannot be.
+    Args:
+        manager: from `open_manager`.
+        update: the checkpoint's number.
+        state: what is saved.
+        metrics: decide which checkpoint is the best; None marks one that cannot be.
+        kept: tree prefix of the state, False at what is left out, such as a replay that is too large.
     """
     # A copy, because training donates the buffers of the state while Orbax still writes.
-    arrays = jax.tree.map(jnp.copy, _pack(state))
+    arrays = jax.tree.map(jnp.copy, _pack(state, kept))
     manager.save(update, args=ocp.args.StandardSave(arrays), metrics=metrics)
 
 
-def restore(manager: ocp.CheckpointManager, template: PyTree, *, update: int | None = None) -> tuple[PyTree, int]:
+def restore(
+    manager: ocp.CheckpointManager, template: PyTree, *, update: int | None = None, kept: PyTree = True
+) -> tuple[PyTree, int]:
     """The newest readable state and its update number.
 
     A checkpoint that cannot be read is skipped with a warning and set aside, so that its number can be saved again.
@@ -73,13 +85,14 @@ def restore(manager: ocp.CheckpointManager, template: PyTree, *, update: int | N
         manager: from `open_manager`.
         template: pytree of arrays or `jax.ShapeDtypeStruct` (with shardings where the state is sharded).
         update: exactly this checkpoint instead of the newest readable one.
+        kept: tree prefix of the state, False at what was left out; those leaves come back as zeros.
 
     Raises:
         CheckpointError: there is no readable checkpoint.
     """
     steps = sorted(manager.all_steps(), reverse=True) if update is None else [update]
     directory = Path(manager.directory)
-    expected = _pack(template)
+    expected = _pack(template, kept)
     failures, damaged = [], []
     for step in steps:
         try:
@@ -121,10 +134,16 @@ def _set_aside(path: Path) -> None:
     path.rename(aside)
 
 
-def _pack(tree: PyTree) -> dict[str, Array | jax.ShapeDtypeStruct]:
+def _pack(tree: PyTree, kept: PyTree = True) -> dict[str, Array | jax.ShapeDtypeStruct]:
     """Arrays by number; keys as their data; empty arrays left out, which the storage format does not know."""
     leaves = [_key_data(leaf) for leaf in jax.tree.leaves(tree)]
-    return {f"{i:05d}": leaf for i, leaf in enumerate(leaves) if np.prod(leaf.shape) > 0}
+    wanted = jax.tree.leaves(jax.tree.map(lambda keep, part: jax.tree.map(lambda _: keep, part), kept, tree))
+    return {f"{i:05d}": leaf for i, (leaf, keep) in enumerate(zip(leaves, wanted)) if keep and np.prod(leaf.shape) > 0}
+
+
+def size_in_bytes(tree: PyTree) -> int:
+    """What the arrays of a tree, or of its shapes, take up."""
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in map(_key_data, jax.tree.leaves(tree)))
 
 
 def _unpack(template: PyTree, arrays: Mapping[str, Array]) -> PyTree:

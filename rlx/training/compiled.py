@@ -15,28 +15,27 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, PyTree
 
-from rlx.training.loop import Program
+from rlx.training.program import Program
 from rlx.training.sharding import state_sharding
 
 # From this many environments on, one run fills the caches of a CPU, and batching runs only makes them compete.
 ENVS_TO_MAP_RUNS = 256
 
-Build = Callable[[Mapping[str, Array]], Program]
 
-
-class WithData(NamedTuple):
-    """A `Build` whose programs use arrays that are too large to be constants of a compiled program.
+class Build(NamedTuple):
+    """From the values of swept hyperparameters to a program.
 
     Attributes:
-        make: `(setting, data) -> Program`.
-        data: a pytree of arrays, such as a dataset; the same for all runs.
+        make: `(values, data) -> Program`; values are scalar arrays by name.
+        data: arrays that are too large to be constants of a compiled program, such as a dataset; a pytree, the same
+            for all runs.
     """
 
     make: Callable[[Mapping[str, Array], PyTree], Program]
-    data: PyTree
+    data: PyTree = None
 
-    def __call__(self, setting: Mapping[str, Array]) -> Program:
-        return self.make(setting, self.data)
+    def __call__(self, values: Mapping[str, Array]) -> Program:
+        return self.make(values, self.data)
 
 
 # Evaluation draws from a stream of its own, so that evaluating more or less often changes no training run.
@@ -51,6 +50,7 @@ class CompiledRuns(NamedTuple):
         advance: `state -> (state, metrics [run, update])`; donates `state`.
         evaluate: `state -> metrics [run]`.
         template: shapes, dtypes and shardings of `state`.
+        layout: what the leaves of a run's state are, as of `Program`.
         seconds: time that tracing and compilation took.
     """
 
@@ -58,6 +58,7 @@ class CompiledRuns(NamedTuple):
     advance: Callable[[PyTree], tuple[PyTree, dict[str, Array]]]
     evaluate: Callable[[PyTree], dict[str, Array]]
     template: PyTree
+    layout: PyTree
     seconds: float
 
 
@@ -94,7 +95,7 @@ def over_runs(
 
 
 def compile_runs(
-    build: Build,
+    build: Build | Callable[[Mapping[str, Array]], Program],
     seeds: np.ndarray,
     hyperparameters: Mapping[str, np.ndarray],
     *,
@@ -105,8 +106,8 @@ def compile_runs(
     """Compile a batch of runs (as `over_runs` does), one for each element of `seeds`.
 
     Args:
-        build: from one setting of the hyperparameters (name -> scalar array) to a `Program`. The data of a
-            `WithData` is an argument of the compiled program, whole on every device.
+        build: from values of hyperparameters to a program. The data of a `Build` is an argument of the compiled
+            program, whole on every device.
         seeds: integers `[run]`.
         hyperparameters: name -> values `[run]`; arguments of the compiled program, not constants in it, so that other
             values need no new compilation.
@@ -117,10 +118,13 @@ def compile_runs(
     """
     start = time.perf_counter()
     by_run, everywhere = NamedSharding(mesh, P("seed")), NamedSharding(mesh, P())
-    make, data = build if isinstance(build, WithData) else (lambda settings, _: build(settings), ())
+    make, data = build if isinstance(build, Build) else (lambda values, _: build(values), None)
+    layouts = []
 
     def init(data, settings, seed):
-        return make(settings, data).init(jax.random.key(seed))
+        program = make(settings, data)
+        layouts.append(program.layout)
+        return program.init(jax.random.key(seed))
 
     def advance(data, settings, state):
         program = make(settings, data)
@@ -149,7 +153,7 @@ def compile_runs(
 
     with jax.set_mesh(mesh):
         shapes = jax.eval_shape(over_all(init), data, settings, placed_seeds)
-        sharding = state_sharding(mesh, type(shapes))
+        sharding = state_sharding(mesh, layouts[-1])
         template = _with_sharding(shapes, sharding)
         init_jit = jit(init, by_run, out_shardings=sharding)
         advance_jit = jit(advance, sharding, out_shardings=(sharding, everywhere), donate_argnums=2)
@@ -172,6 +176,7 @@ def compile_runs(
         advance=lambda state: advance_compiled(data, settings, state),
         evaluate=lambda state: evaluate_compiled(data, settings, state),
         template=template,
+        layout=layouts[-1],
         seconds=time.perf_counter() - start,
     )
 

@@ -1,4 +1,4 @@
-"""The host loop around a compiled program: progress, evaluation, metrics, checkpoints, a clean stop."""
+"""The host loop around a compiled program: it reports, evaluates, saves and stops cleanly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +17,20 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from rlx.training import checkpoints, runs
-from rlx.training.compiled import Build, compile_runs, params_digest
-from rlx.training.metrics import MetricsTable, setting_label
-from rlx.training.progress import Progress
+from rlx.training.compiled import Build, CompiledRuns, compile_runs
+from rlx.training.guard import Guard
+from rlx.training.metrics import MetricsTable
+from rlx.training.program import REPLAY
+from rlx.training.progress import Progress, bytes_in_words
 from rlx.training.provenance import provenance
+from rlx.training.reporter import Reporter
 from rlx.training.sharding import fetch, make_mesh
-from rlx.training.statistics import aggregate
-from rlx.training.writers import Writer, scalars, tensorboard
+from rlx.training.stopping import stop_requests
+from rlx.training.summary import summarize
+from rlx.training.writers import Writer, tensorboard
+
+LARGE_CHECKPOINT = 1 << 30
+"""Bytes from which on the size of a checkpoint is said."""
 
 
 class Fitted(NamedTuple):
@@ -45,7 +52,7 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    build: Build,
+    build: Build | Callable,
     *,
     seeds: Sequence[int],
     hyperparameters: Mapping[str, Sequence[float]],
@@ -60,6 +67,7 @@ def fit(
     reports_per_evaluation: int = 1,
     reports_per_checkpoint: int = 1,
     keep_checkpoints: int = 2,
+    replay_in_checkpoints: bool = True,
     run_dir: str | Path | None = None,
     config: Mapping[str, Any] | None = None,
     resume: bool = False,
@@ -73,13 +81,13 @@ def fit(
     Every process of a distributed job calls it alike; only the first writes metrics, summary and progress.
 
     Args:
-        build: from one setting of the hyperparameters to a `Program`.
+        build: from values of hyperparameters to a `Program`.
         seeds: one seed for each run.
         hyperparameters: name -> one value for each run.
         swept: names among them that differ between runs on purpose; they become columns of the metrics.
         choices: for a swept name whose values number a list of choices, the choices, for labels.
-        num_envs: environments of each run; 0 for runs from a dataset.
-        steps_per_update: environment steps of one update of one run; without an environment, gradient steps.
+        num_envs: environments of each run; 0 for runs that step none.
+        steps_per_update: environment steps of one update of one run; without an environment, what `steps_name` says.
         initial_steps: such steps that a run takes before its first update.
         steps_name: what to call them in the metrics, one of `rlx.training.metrics.TIME_COLUMNS`.
         num_updates: updates in all; a multiple of `updates_per_report`.
@@ -87,13 +95,15 @@ def fit(
         reports_per_evaluation: reports between two evaluations; the last report always has one.
         reports_per_checkpoint: reports between two checkpoints; the last report always has one.
         keep_checkpoints: how many of the newest checkpoints stay, besides the best.
+        replay_in_checkpoints: whether checkpoints hold past experience. Without it a resumed run goes on with the
+            replay that a run begins with, so not as it would have uninterrupted.
         run_dir: where to write; None writes nothing.
         config: what `config.json` shall hold and a resumed run must agree with.
         resume: go on from the newest readable checkpoint, bit for bit (but episodes of an environment on the host,
             which no checkpoint can hold, are cut off and started anew); start afresh where there is none.
         allow_changes: resume although the config differs.
         mesh: devices; the default is `rlx.training.sharding.make_mesh`.
-        make_writers: further destinations of scalars, given the environment step from which a resumed run reports.
+        make_writers: further destinations of scalars, given the step from which a resumed run reports.
         quiet: show no progress.
 
     Raises:
@@ -108,53 +118,51 @@ def fit(
     hyperparameters = {name: np.asarray(values, float) for name, values in hyperparameters.items()}
     mesh = make_mesh(len(seeds), num_envs) if mesh is None else mesh
     first_process = jax.process_index() == 0
+    config = {"config": {}} | dict(config or {})
     folder = None if run_dir is None else runs.RunFolder(run_dir)
-    table, manager, config = MetricsTable(choices=choices), None, {"config": {}} | dict(config or {})
     if folder is not None:
         _open_folder(folder, config, resume=resume, allow_changes=allow_changes, write=first_process)
-        manager = checkpoints.open_manager(folder.checkpoints, keep=keep_checkpoints)
 
-    def steps_after(update: int) -> int:
-        return initial_steps + update * steps_per_update
-
-    total_steps = steps_after(num_updates)
+    steps_after = lambda update: initial_steps + update * steps_per_update
     with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(Progress(total_steps, quiet=quiet or not first_process))
+        progress = stack.enter_context(Progress(steps_after(num_updates), quiet=quiet or not first_process))
         progress.phase("compiling")
         start_time = time.perf_counter()
-        stop = stack.enter_context(_stop_requests())
+        stop = stack.enter_context(stop_requests())
         compiled = compile_runs(
             build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=mesh, num_envs=num_envs
         )
-        resumed_from, state = 0, None
-        diverged: dict[int, dict[str, Any]] = {}
-        if resume and manager is not None and manager.all_steps():
+        saver = _Saver(
+            folder, compiled, keep=keep_checkpoints, replay=replay_in_checkpoints, quiet=quiet or not first_process
+        )
+        stack.callback(saver.close)
+        guard = Guard(seeds, folder, is_first_process=first_process)
+        state, update, table = None, 0, MetricsTable(choices=choices)
+        if resume and saver.holds_something():
             progress.phase("restoring")
-            try:
-                state, resumed_from = checkpoints.restore(manager, compiled.template)
-            except checkpoints.CheckpointError as error:
-                _warn(f"{error}; the run starts from its beginning")
-            else:
-                table = MetricsTable.read(folder.metrics)
-                table.truncate(resumed_from)
-                if folder.divergence.exists():
-                    earlier = {int(run): found for run, found in runs.read_json(folder.divergence).items()}
-                    diverged = {run: found for run, found in earlier.items() if found["update"] <= resumed_from}
+            state, update, table = saver.restore(table)
+            guard.recall(update)
+            if update:
                 start_time -= float(np.ma.max(table["wall_time"]))
                 if first_process and not quiet:
-                    print(f"resumed at update {resumed_from} of {num_updates}", flush=True)
-        if state is None:
-            state = compiled.init()
-        update = resumed_from
+                    print(f"resumed at update {update} of {num_updates}", flush=True)
+        resumed_from, state = update, compiled.init() if state is None else state
         writers = []
         if folder is not None and first_process:
             resume_step = steps_after(update) + 1 if update else None
             writers = [tensorboard(folder.tensorboard, resume_step=resume_step), *make_writers(resume_step)]
         for writer in writers:
             stack.callback(writer.close)
+        reporter = Reporter(
+            {"seed": seeds} | {name: hyperparameters[name] for name in swept},
+            table=table,
+            folder=folder if first_process else None,
+            writers=writers,
+            progress=progress,
+            steps_name=steps_name,
+            start_time=start_time,
+        )
 
-        training_seconds, trained_steps, returns = 0.0, 0, np.full(len(seeds), np.nan)
-        identity = {"seed": seeds} | {name: hyperparameters[name] for name in swept}
         stopped_by = None
         while update < num_updates and stopped_by is None:
             progress.phase("training")
@@ -162,85 +170,104 @@ def fit(
             state, metrics = compiled.advance(state)
             metrics = fetch(metrics)
             seconds = time.perf_counter() - tick
-            steps = updates_per_report * steps_per_update * len(seeds)
-            training_seconds, trained_steps = training_seconds + seconds, trained_steps + steps
-            found = {run: what for run, what in first_nonfinite(metrics).items() if run not in diverged}
-            for run, what in found.items():
-                diverged[run] = what | {"update": update + what["update"]}
-                if first_process:
-                    _warn(_divergence(seeds, run, diverged, len(seeds) - len(diverged)))
-            if found and first_process and folder is not None:
-                runs.write_json(folder.divergence, {str(run): what for run, what in diverged.items()})
+            guard.check(metrics, update)
             update += updates_per_report
             report = update // updates_per_report
-            last, stopped_by = update == num_updates, _agreed(stop())
-            rows = identity | {"update": update, steps_name: steps_after(update)}
-            # A swept hyperparameter keeps its column: it names the setting, whatever a schedule makes of it.
-            rows |= {name: value for name, value in _latest(metrics).items() if name not in identity}
-            rows |= {"sps": steps / seconds}
+            last, stopped_by = update == num_updates, stop()
+            evaluation = None
             if last or report % reports_per_evaluation == 0:
                 progress.phase("evaluating")
                 evaluation = fetch(compiled.evaluate(state))
-                rows |= evaluation
-                returns = evaluation["eval_return_mean"]
-            else:
-                returns = rows.get("return_mean", returns)
-            rows |= {"wall_time": time.perf_counter() - start_time}
-            progress.update(steps_after(update), rows["sps"], returns)
-            table.append(rows)
-            if first_process and folder is not None:
-                # Before the checkpoint: a checkpoint then never knows of updates that the table lacks.
-                table.write(folder.metrics)
-                for writer in writers:
-                    writer.write(steps_after(update), scalars(rows, table.choices))
-            if manager is not None and (last or stopped_by or report % reports_per_checkpoint == 0):
+            # Before the checkpoint: a checkpoint then never knows of updates that the table lacks.
+            rows = reporter.report(
+                update,
+                steps_after(update),
+                metrics,
+                evaluation,
+                trained=updates_per_report * steps_per_update * len(seeds),
+                seconds=seconds,
+            )
+            if last or stopped_by or report % reports_per_checkpoint == 0:
                 progress.phase("saving")
-                checkpoints.save(manager, update, state, _score(rows))
-            if len(diverged) == len(seeds):
-                if manager is not None:
-                    manager.close()
-                names = ", ".join(_divergence(seeds, run, diverged, None) for run in diverged)
-                raise FloatingPointError(f"every run has diverged: {names}")
-        if manager is not None:
-            progress.phase("saving")
-            manager.wait_until_finished()
-            manager.close()
+                saver.save(update, state, rows)
+            if (error := guard.lost()) is not None:
+                raise error
+        progress.phase("saving")
+        saver.close()
 
     summary = None
     if update >= num_updates:
-        summary = _summary(
+        summary = summarize(
             table,
             fetch(state.params),
             swept=swept,
-            diverged=diverged,
+            diverged=guard.diverged,
             config=config,
-            total_steps=total_steps,
+            total_steps=steps_after(num_updates),
             wall_time=time.perf_counter() - start_time,
             compile_time=compiled.seconds,
-            steps_per_second=trained_steps / training_seconds if training_seconds else None,
+            steps_per_second=reporter.steps / reporter.seconds if reporter.seconds else None,
         )
-        if folder is not None and first_process and (training_seconds or not folder.summary.exists()):
+        if folder is not None and first_process and (reporter.seconds or not folder.summary.exists()):
             runs.write_json(folder.summary, summary)
     return Fitted(state, table, summary, None if update == num_updates else stopped_by, resumed_from)
 
 
-def first_nonfinite(metrics: Mapping[str, np.ndarray]) -> dict[int, dict[str, Any]]:
-    """The first NaN or infinity of each run in metrics `[run, update]`: run -> metric, value and update (from 1).
+class _Saver:
+    """Checkpoints of a run, if it has a folder."""
 
-    Returns of episodes are exempt until the first episode has finished: there is none yet.
-    """
-    unfinished = np.asarray(metrics.get("episodes", 1)) == 0
-    found: dict[int, dict[str, Any]] = {}
-    for name, values in metrics.items():
-        bad = ~np.isfinite(values)
-        if name in ("return_mean", "episode_length"):
-            bad &= ~unfinished
-        for run in np.flatnonzero(bad.any(axis=1)):
-            first = int(np.argmax(bad[run])) + 1
-            if run not in found or first < found[run]["update"]:
-                value = "NaN" if np.isnan(values[run, first - 1]) else "infinite"
-                found[int(run)] = {"metric": name, "value": value, "update": first}
-    return found
+    def __init__(self, folder: runs.RunFolder | None, compiled: CompiledRuns, *, keep: int, replay: bool, quiet: bool):
+        self._folder, self._compiled, self._replay = folder, compiled, replay
+        self._kept = jax.tree.map(lambda kind: replay or kind != REPLAY, compiled.layout)
+        self._manager = None if folder is None else checkpoints.open_manager(folder.checkpoints, keep=keep)
+        if folder is not None and not quiet:
+            self._say_size()
+
+    def holds_something(self) -> bool:
+        return self._manager is not None and bool(self._manager.all_steps())
+
+    def restore(self, table: MetricsTable) -> tuple[PyTree, int, MetricsTable]:
+        """State, update and metrics of the newest readable checkpoint; None, 0 and `table` where there is none."""
+        try:
+            state, update = checkpoints.restore(self._manager, self._compiled.template, kept=self._kept)
+        except checkpoints.CheckpointError as error:
+            warnings.warn(f"{error}; the run starts from its beginning", RuntimeWarning, stacklevel=3)
+            return None, 0, table
+        if not self._replay:
+            fresh = self._compiled.init()
+            state = jax.tree.map(
+                lambda keep, old, new: old if keep else new,
+                jax.tree.map(lambda keep, part: jax.tree.map(lambda _: keep, part), self._kept, state),
+                state,
+                fresh,
+            )
+        table = MetricsTable.read(self._folder.metrics)
+        table.truncate(update)
+        return state, update, table
+
+    def save(self, update: int, state: PyTree, rows: Mapping[str, Any]) -> None:
+        if self._manager is not None:
+            checkpoints.save(self._manager, update, state, _score(rows), kept=self._kept)
+
+    def close(self) -> None:
+        if self._manager is not None:
+            self._manager.wait_until_finished()
+            self._manager.close()
+            self._manager = None
+
+    def _say_size(self) -> None:
+        sizes = jax.tree.map(
+            lambda kind, part: (kind == REPLAY, checkpoints.size_in_bytes(part)),
+            self._compiled.layout,
+            self._compiled.template,
+        )
+        parts = jax.tree.leaves(sizes, is_leaf=lambda x: isinstance(x, tuple) and len(x) == 2 and type(x[0]) is bool)
+        replay, rest = (sum(size for is_replay, size in parts if is_replay == wanted) for wanted in (True, False))
+        total = rest + (replay if self._replay else 0)
+        if total >= LARGE_CHECKPOINT:
+            of_it = f", of which the replay is {bytes_in_words(replay)}" if replay and self._replay else ""
+            leave = "; --no-replay-in-checkpoints leaves it out" if replay and self._replay else ""
+            print(f"a checkpoint takes {bytes_in_words(total)}{of_it}{leave}", flush=True)
 
 
 def _open_folder(
@@ -256,108 +283,8 @@ def _open_folder(
         runs.write_json(folder.config, dict(config) | provenance())
 
 
-def _agreed(stop: signal.Signals | None) -> signal.Signals | None:
-    """The signal that any process of the job has received: all must leave the loop at the same update."""
-    if jax.process_count() == 1:
-        return stop
-    numbers = multihost_utils.process_allgather(np.array(stop or 0))
-    return signal.Signals(int(numbers.max())) if numbers.any() else None
-
-
-def _latest(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """One row per run: running statistics as they stand, everything else averaged over the updates of the report."""
-    rows = {}
-    for name, values in metrics.items():
-        if name in ("return_mean", "episode_length"):
-            rows[name] = np.ma.masked_array(values[:, -1], mask=metrics["episodes"][:, -1] == 0)
-        elif name in ("episodes", "learning_rate"):
-            rows[name] = values[:, -1]
-        else:
-            rows[name] = values.mean(axis=1)
-    return rows
-
-
 def _score(rows: Mapping[str, Any]) -> dict[str, float] | None:
     """What decides which checkpoint is best: the mean evaluation return over the runs that have one."""
     if "eval_return_mean" not in rows or not np.isfinite(rows["eval_return_mean"]).any():
         return None
     return {"eval_return_mean": float(np.nanmean(rows["eval_return_mean"]))}
-
-
-def _summary(
-    table: MetricsTable,
-    params: Any,
-    *,
-    swept: Sequence[str],
-    diverged: Mapping[int, Mapping[str, Any]],
-    config: Mapping[str, Any],
-    **totals: Any,
-) -> dict[str, Any]:
-    last = np.asarray(table["update"]) == np.max(table["update"])
-    column = {name: np.ma.filled(values[last].astype(float), np.nan) for name, values in table.columns.items()}
-    # A run that diverged has no final return, whatever its last evaluation says.
-    final = np.where([run in diverged for run in range(last.sum())], np.nan, column["eval_return_mean"])
-    per_run = [
-        {
-            "seed": int(column["seed"][run]),
-            "hyperparameters": (setting := {name: float(column[name][run]) for name in swept}),
-            "label": setting_label(setting, table.choices),
-            "final_return": _number(final[run]),
-            "final_return_stochastic": _number(column["eval_stochastic_return_mean"][run]),
-            "params_sha256": params_digest(params, run),
-            "diverged": diverged.get(run),
-        }
-        for run in range(len(final))
-    ]
-    settings = {}
-    for run in per_run if swept else ():
-        settings.setdefault(tuple(run["hyperparameters"].items()), []).append(run["final_return"])
-    return {
-        **{name: config.get(name) for name in ("algorithm", "env")},
-        **totals,
-        "num_runs": len(per_run),
-        "final_return": aggregate(final),
-        "runs": per_run,
-        "settings": [
-            {"hyperparameters": dict(setting), "label": setting_label(dict(setting), table.choices)}
-            | aggregate([np.nan if value is None else value for value in values])
-            for setting, values in settings.items()
-        ],
-    }
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _divergence(seeds: np.ndarray, run: int, diverged: Mapping, others: int | None) -> str:
-    found = diverged[run]
-    text = f"seed {seeds[run]} (run {run}): {found['metric']} became {found['value']} at update {found['update']}"
-    return text if others is None else f"{text}; this run is lost, the other {others} go on unharmed"
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
-
-
-@contextlib.contextmanager
-def _stop_requests() -> Iterator[Callable[[], signal.Signals | None]]:
-    """Note SIGINT and SIGTERM instead of dying of them; a second SIGINT interrupts at once."""
-    received: list[signal.Signals] = []
-
-    def note(number, frame):
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(signal.Signals(number))
-        print(f"\n{received[0].name}: saving after this report, then stopping", flush=True)
-
-    previous = {}
-    # Python delivers signals to the main thread only; elsewhere (a notebook's executor) they stay as they are.
-    with contextlib.suppress(ValueError):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, note)
-    try:
-        yield lambda: received[0] if received else None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -155,6 +155,14 @@ def engineering(value: float | int) -> str:
     return f"{value:.0f}"
 
 
+def bytes_in_words(count: int) -> str:
+    """An amount of memory: `512 MiB`, `17.2 GiB`."""
+    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} B"
+
+
 def number(value: float | int | None) -> str:
     """A return or a loss in three significant digits, or whole where that says more; a dash for none."""
     if value is None or not math.isfinite(value):

@@ -10,6 +10,9 @@ from typing import Any
 
 from rlx.training.metrics import atomic_path
 
+FORMAT = 2
+"""Kind of the run folders that this release writes and reads, as `config.json` notes it."""
+
 
 class RunError(ValueError):
     """A run folder is missing, occupied, or of another config; the message is one line that says what to do."""
@@ -71,6 +74,8 @@ def check_folder(
     Raises:
         RunError: the folder holds a run that is not to be resumed, or one with another config.
     """
+    if folder.path.exists() and not folder.path.is_dir():
+        raise RunError(f"{folder.path} is a file: --run-dir must name a folder, or one that can be made")
     if not folder.config.exists():
         return []
     if not resume:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-from rlx.training.loop import TrainState
+from rlx.training.program import BY_ENV
 
 
 def use_cores(num_runs: int) -> None:
@@ -65,16 +65,16 @@ def make_mesh(num_runs: int, num_envs: int, *, seed: int | None = None, env: int
     return Mesh(devices.reshape(seed, env), ("seed", "env"))
 
 
-# What of a training state has the axis `[env]`. A replay is whole on every device of its run: minibatches are drawn
-# from all of it.
-_BY_ENV = ("environment", "observation", "episodes")
+def state_sharding(mesh: Mesh, layout: PyTree) -> PyTree:
+    """Shardings of a batch of training states (leading axis `[run]`), as a tree prefix.
 
-
-def state_sharding(mesh: Mesh, kind: type = TrainState) -> PyTree:
-    """Shardings of a batch of training states of a kind (leading axis `[run]`), as a tree prefix."""
+    Args:
+        mesh: with axes `seed` and `env`.
+        layout: of a `rlx.training.program.Program`.
+    """
     by_run = NamedSharding(mesh, P("seed"))
     by_env = NamedSharding(mesh, P("seed", "env"))
-    return kind(**{name: by_env if name in _BY_ENV else by_run for name in kind._fields})
+    return jax.tree.map(lambda kind: by_env if kind == BY_ENV else by_run, layout)
 
 
 def fetch(tree: PyTree) -> PyTree:

@@ -101,7 +101,7 @@ _PENDULUM = dict(
 
 _SMALL = dict(num_envs=16, updates_per_step=16, batch_size=256, warmup_steps=5000, buffer_size=200_000)
 
-SAC: Mapping[str, Preset] = {
+_SAC_TASKS: Mapping[str, Preset] = {
     "brax:hopper": Preset(
         _BRAX_NOTEBOOK,
         _brax(
@@ -139,9 +139,8 @@ SAC: Mapping[str, Preset] = {
         "tuned here: final return -155 (interquartile mean over seeds 0-7, the worst -194)", _PENDULUM
     ),
 }
-"""SAC's presets by environment."""
 
-SAC_SUITES: Mapping[str, Preset] = {
+_SAC_SUITES: Mapping[str, Preset] = {
     "brax": Preset("as for brax:walker2d", _BRAX_WALKER),
     "playground": _playground(),
     "gymnax": Preset("the paper's, in 16 environments", _SMALL),
@@ -159,14 +158,13 @@ SAC_SUITES: Mapping[str, Preset] = {
     ),
     "rlx": Preset("the paper's, in 16 environments", _SMALL),
 }
-"""SAC's presets of environments that have none of their own, by suite."""
 
 _MANY = Preset(
     "the paper's, in 128 environments, with a gradient step for every second step of one",
     dict(num_envs=128, updates_per_step=64, warmup_steps=25_600),
 )
 
-TD3: Mapping[str, Preset] = {
+_TD3_TASKS: Mapping[str, Preset] = {
     "brax:hopper": Preset(
         "the paper's gradient step per environment step, in 64 environments; rlx bench brax_sac: 1183 (interquartile "
         "mean over seeds 0-7) after 200,000 steps",
@@ -186,9 +184,8 @@ TD3: Mapping[str, Preset] = {
         "tuned here: final return -153 (interquartile mean over seeds 0-7, the worst -195)", _PENDULUM
     ),
 }
-"""TD3's presets by environment."""
 
-TD3_SUITES: Mapping[str, Preset] = {
+_TD3_SUITES: Mapping[str, Preset] = {
     "brax": _MANY,
     "playground": _MANY,
     "gymnax": Preset("the paper's, in 16 environments", _SMALL),
@@ -198,4 +195,9 @@ TD3_SUITES: Mapping[str, Preset] = {
     ),
     "rlx": Preset("the paper's, in 16 environments", _SMALL),
 }
-"""TD3's presets of environments that have none of their own, by suite."""
+
+SAC: Mapping[str, Preset] = {**_SAC_TASKS, **_SAC_SUITES}
+"""Presets of SAC by environment; those of a suite are for its environments without one of their own."""
+
+TD3: Mapping[str, Preset] = {**_TD3_TASKS, **_TD3_SUITES}
+"""Presets of TD3, likewise."""

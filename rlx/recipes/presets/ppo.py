@@ -8,7 +8,7 @@ from rlx.recipes.presets.preset import Preset
 # Brax's PPO where its training notebook says nothing: tanh-squashed Gaussian whose scale softplus(0) + 0.001 depends
 # on the state, small policy and large critic, no clipping of gradients.
 _BRAX_TRAINER = dict(
-    policy="tanh",
+    distribution="tanh",
     initial_std=0.694,
     hidden_sizes=(32,) * 4,
     critic_hidden_sizes=(256,) * 5,
@@ -112,11 +112,11 @@ _PENDULUM = dict(
     learning_rate_schedule="linear",
     discount=0.95,
     normalize_reward=True,
-    policy="tanh",
+    distribution="tanh",
     hidden_sizes=(64, 64),
 )
 
-PPO: Mapping[str, Preset] = {
+_TASKS: Mapping[str, Preset] = {
     "brax:inverted_pendulum": Preset(
         "tuned here: final return 1000, 997, 998 and 1000 of 1000 (interquartile means over seeds 0-7, 8-15, 16-23 "
         "and 24-31), the worst seed 906",
@@ -261,9 +261,8 @@ PPO: Mapping[str, Preset] = {
         "tuned here: final return -167 (interquartile mean over seeds 0-7, the worst -175)", _PENDULUM
     ),
 }
-"""PPO's presets by environment."""
 
-PPO_SUITES: Mapping[str, Preset] = {
+_SUITES: Mapping[str, Preset] = {
     "brax": Preset("as for brax:hopper", _PUREJAXRL_HOPPER),
     "playground": _playground(),
     "gymnax": Preset("as for gymnax:CartPole-v1", _SMALL),
@@ -284,4 +283,6 @@ PPO_SUITES: Mapping[str, Preset] = {
     ),
     "rlx": Preset("as for gymnax:CartPole-v1", _SMALL),
 }
-"""PPO's presets of environments that have none of their own, by suite."""
+
+PPO: Mapping[str, Preset] = {**_TASKS, **_SUITES}
+"""Presets of PPO by environment; those of a suite are for its environments without one of their own."""

@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from rlx.cli import play, records, train
+from rlx import recipes
+from rlx.cli import train
 from rlx.cli.errors import CommandError
 from rlx.cli.options import Options, user_cache
-from rlx.recipes.datasets import Policies, Scores, score_policies
+from rlx.recipes import trained
+from rlx.recipes.datasets import Policies, PolicyScores, score_policies
+from rlx.recipes.recipe import make_build
 from rlx.training import checkpoints, runs
 from rlx.training.metrics import MetricsTable
 
 
-def trained(
+def train_policies(
     algorithm: str, env: str, *, seed: int, changes: Mapping[str, Any], num_checkpoints: int, quiet: bool
 ) -> Path:
     """The run folder of a training run in the user's cache, which is done or finished now unless it is there.
@@ -38,8 +41,8 @@ def trained(
     """
     import rlx
 
-    module = records.module_of(algorithm)
-    config = module.Config.for_env(env, **changes)
+    found = recipes.recipe(algorithm)
+    config = found.configure(env=env, **changes)
     options = Options(
         seeds=1,
         first_seed=seed,
@@ -60,13 +63,13 @@ def trained(
     started = (folder / "config.json").exists()
     options = Options(**vars(options) | {"run_dir": str(folder), "resume": started})
     with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
-        code = train.train(algorithm, module, config, options, records.read(folder) if started else None)
+        code = train.train(found, config, options, trained.read(folder) if started else None)
     if code:
         raise CommandError(f"the policy in {folder} is not trained to its end; the same command goes on with it")
     return folder
 
 
-def restored(run_dir: str | Path) -> tuple[records.Record, Any, Policies]:
+def restored(run_dir: str | Path) -> tuple[trained.Record, Any, Policies]:
     """A run's record, its environment, and the policies of its best seed: the untrained one and all that were saved.
 
     Raises:
@@ -75,21 +78,22 @@ def restored(run_dir: str | Path) -> tuple[records.Record, Any, Policies]:
     import jax
     import jax.numpy as jnp
 
-    record = records.read(run_dir)
-    member = play.choose_member(MetricsTable.read(record.folder.metrics), seed=None, setting={})
-    environment = record.module.make_environment(record.config)
-    learner = record.module.make_learner(record.config, environment)
+    record = trained.read(run_dir)
+    member = trained.choose_member(MetricsTable.read(record.folder.metrics))
+    environment = record.recipe.make_environment(record.config)
+    learner = trained.make_learner(record, environment)
     manager = checkpoints.open_manager(record.folder.checkpoints, read_only=True)
     updates = sorted(manager.all_steps())
     if not updates:
         raise CommandError(f"{run_dir} has no checkpoint yet")
 
-    program = record.module.make_build(record.config, record.plan["num_updates"])({})
+    program = make_build(record.recipe, record.config, record.plan["num_updates"])({})
     untrained = jax.jit(lambda key: program.init(key).learner)(jax.random.key(member.seed))
-    template = records.state_template(record)
+    template, layout = trained.state_template(record)
+    kept = trained.kept_parts(record, layout)
     states = [untrained]
     for update in updates:
-        state, _ = checkpoints.restore(manager, template, update=update)
+        state, _ = checkpoints.restore(manager, template, update=update, kept=kept)
         states.append(jax.tree.map(lambda x: x[member.index], state.learner))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     return record, environment, Policies(learner, stacked, (0, *updates))
@@ -97,14 +101,14 @@ def restored(run_dir: str | Path) -> tuple[records.Record, Any, Policies]:
 
 def scored(
     run_dir: str | Path,
-    record: records.Record,
+    record: trained.Record,
     environment: Any,
     found: Policies,
     *,
     seed: int,
     num_episodes: int,
     keep: bool,
-) -> Scores:
+) -> PolicyScores:
     """How good the policies of a run are; measured once, if the run's folder may `keep` it."""
     import jax
 
@@ -113,7 +117,7 @@ def scored(
     if keep and path.exists():
         saved = runs.read_json(path)
         if saved["of"] == known_by:
-            return Scores(**saved["scores"] | {"returns": np.array(saved["scores"]["returns"])})
+            return PolicyScores(**saved["scores"] | {"returns": np.array(saved["scores"]["returns"])})
     scores = score_policies(
         environment,
         found,

@@ -13,9 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from rlx.recipes import ppo
-from rlx.recipes.ppo import hyperparameters, make_environment
-
-__all__ = ["METHODS", "SWEEPABLE", "Config", "hyperparameters", "make_build", "make_environment", "make_learner"]
+from rlx.recipes.settings import FRACTION, setting
 
 
 def _kl_penalty(log_prob, behavior_log_prob, advantage, *, coefficient=1.0):
@@ -41,7 +39,7 @@ def _balanced_clip(log_prob, behavior_log_prob, advantage, *, target=1.0, dual_c
 RATIO = ("log_prob", "behavior_log_prob", "advantage")
 
 
-class Method(NamedTuple):
+class PolicyLoss(NamedTuple):
     """A policy loss of the comparison.
 
     Attributes:
@@ -57,41 +55,44 @@ class Method(NamedTuple):
     arguments: tuple[str, ...] = RATIO
 
 
-METHODS = {
-    "clipped_surrogate": Method("clipped_surrogate", "PPO (Schulman et al., 2017)"),
-    "clip_higher": Method("clipped_surrogate", "DAPO's upper clip (Yu et al., 2025)", {"clip_high": 0.28}),
-    "dual_clip": Method("clipped_surrogate", "dual clip (Ye et al., 2019)", {"dual_clip": 3.0}),
-    "unclipped": Method(
+LOSSES = {
+    "clipped_surrogate": PolicyLoss("clipped_surrogate", "PPO (Schulman et al., 2017)"),
+    "clip_higher": PolicyLoss("clipped_surrogate", "DAPO's upper clip (Yu et al., 2025)", {"clip_high": 0.28}),
+    "dual_clip": PolicyLoss("clipped_surrogate", "dual clip (Ye et al., 2019)", {"dual_clip": 3.0}),
+    "unclipped": PolicyLoss(
         "clipped_surrogate",
         "importance-weighted policy gradient, no clip",
         {"clip_low": 1.0, "clip_high": float("inf")},
     ),
-    "kl_penalty": Method(_kl_penalty, "PPO's KL penalty, fixed coefficient (Schulman et al., 2017)"),
-    "decoupled_clip": Method(
+    "kl_penalty": PolicyLoss(_kl_penalty, "PPO's KL penalty, fixed coefficient (Schulman et al., 2017)"),
+    "decoupled_clip": PolicyLoss(
         "decoupled_clip",
         "PPO-EWMA (Hilton et al., 2021)",
         arguments=("log_prob", "behavior_log_prob", "proximal_log_prob", "advantage"),
     ),
-    "hazard_modulated": Method("hazard_modulated_surrogate", "MHPO (Wang et al., 2026)"),
-    "ratio_variance": Method("ratio_variance", "R²VPO, fixed multiplier (Luo et al., 2026)", {"coefficient": 1.0}),
-    "clip_cov": Method("clip_cov", "Clip-Cov (Cui et al., 2025)", arguments=("key", *RATIO)),
-    "kl_cov": Method("kl_cov", "KL-Cov (Cui et al., 2025)"),
-    "balanced_clip": Method(_balanced_clip, "BAPO (Xi et al., 2025)"),
-    "advantage_regression": Method("advantage_regression", "regression of the ratio on the advantage (2025)"),
+    "hazard_modulated": PolicyLoss("hazard_modulated_surrogate", "MHPO (Wang et al., 2026)"),
+    "ratio_variance": PolicyLoss("ratio_variance", "R²VPO, fixed multiplier (Luo et al., 2026)", {"coefficient": 1.0}),
+    "clip_cov": PolicyLoss("clip_cov", "Clip-Cov (Cui et al., 2025)", arguments=("key", *RATIO)),
+    "kl_cov": PolicyLoss("kl_cov", "KL-Cov (Cui et al., 2025)"),
+    "balanced_clip": PolicyLoss(_balanced_clip, "BAPO (Xi et al., 2025)"),
+    "advantage_regression": PolicyLoss("advantage_regression", "regression of the ratio on the advantage (2025)"),
 }
 """The policy losses by name."""
-
-SWEEPABLE = (*ppo.SWEEPABLE, "method")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(ppo.Config):
-    """PPO's config and the methods that are compared."""
+    """PPO's config and the policy losses that are compared."""
 
-    methods: str = "clipped_surrogate,decoupled_clip,hazard_modulated,ratio_variance"
-    """Methods, by commas; METHOD@NAME=VALUE@NAME=VALUE sets a method's numbers. The first is the baseline."""
-    anchor_decay: float = 0.9
-    """Decay of the anchor policy's moving average, for decoupled_clip."""
+    methods: str = setting(
+        "clipped_surrogate,decoupled_clip,hazard_modulated,ratio_variance",
+        "Policy losses, by commas; LOSS@NAME=VALUE@NAME=VALUE sets a loss's numbers. The first is the baseline.",
+    )
+    anchor_decay: float = setting(
+        0.9, "Decay of the anchor policy's moving average, which decoupled_clip uses.", within=FRACTION
+    )
+    # The command line compares them all, so nobody chooses one there.
+    method: int = setting(0, "Which of the policy losses, by its number.", group="", swept=True)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -105,27 +106,27 @@ class Config(ppo.Config):
 
 
 def loss_of(label: str) -> Callable[[Any], Any]:
-    """The per-sample loss of a minibatch that `METHOD@NAME=VALUE` names.
+    """The per-sample loss of a minibatch that `LOSS@NAME=VALUE` names.
 
     Raises:
         ValueError: no such method, no such number of it, or not of that form.
     """
-    name, *settings = label.split("@")
-    if name not in METHODS:
-        raise ValueError(f"methods must be among {', '.join(METHODS)}; got {name!r}")
-    method = METHODS[name]
+    name, *numbers = label.split("@")
+    if name not in LOSSES:
+        raise ValueError(f"methods must be among {', '.join(LOSSES)}; got {name!r}")
+    method = LOSSES[name]
     loss = _library(method.loss) if isinstance(method.loss, str) else method.loss
     # A default that is text or a flag is a choice of another kind.
     known = {p.name for p in inspect.signature(loss).parameters.values() if type(p.default) in (int, float)}
     options = dict(method.options)
-    for setting in settings:
-        key, _, value = setting.partition("=")
+    for word in numbers:
+        key, _, value = word.partition("=")
         if key not in known | options.keys():
             raise ValueError(f"{name} has no number {key!r} to set; it has {', '.join(sorted(known | options.keys()))}")
         try:
             options[key] = float(value)
         except ValueError:
-            raise ValueError(f"methods take numbers as METHOD@NAME=VALUE, got {label!r}") from None
+            raise ValueError(f"methods take numbers as LOSS@NAME=VALUE, got {label!r}") from None
     return lambda batch: loss(*(getattr(batch, argument) for argument in method.arguments), **options)
 
 
@@ -135,32 +136,36 @@ def _library(name: str) -> Callable:
     return getattr(policy, name)
 
 
-def _slots(config: Config, method=0) -> dict:
+def make_learner(config: Config, environment: Any, **slots: Any):
+    """PPO with the policy loss that `config.method` numbers, which may be traced."""
     import jax
     import jax.numpy as jnp
 
     from rlx import controllers
 
-    index, losses = jnp.asarray(method, jnp.int32), [loss_of(label) for label in config.labels]
-    needed = {argument for label in config.labels for argument in METHODS[label.split("@")[0]].arguments}
-    slots = {"surrogate": partial(jax.lax.switch, index, losses)}
+    index, losses = jnp.asarray(config.method, jnp.int32), [loss_of(label) for label in config.labels]
+    needed = {argument for label in config.labels for argument in LOSSES[label.split("@")[0]].arguments}
+    chosen: dict[str, Any] = {"surrogate": partial(jax.lax.switch, index, losses)}
     if "proximal_log_prob" in needed:
-        slots["anchor"] = controllers.ewma_params(decay=config.anchor_decay)
-    return slots
+        chosen["anchor"] = controllers.ewma_params(decay=config.anchor_decay)
+    return ppo.make_learner(config, environment, **(chosen | slots))
 
 
-def make_learner(config: Config, environment, num_updates: int | None = None, **slots):
-    """The learner of the first method; all methods act alike."""
-    return ppo.make_learner(config, environment, num_updates, **(_slots(config) | slots))
+def methods() -> Mapping[str, PolicyLoss]:
+    """The policy losses by name."""
+    return LOSSES
 
 
-def make_build(config: Config, num_updates: int) -> Callable[[Mapping], object]:
-    """From a setting, whose `method` may be traced, to a `Program`."""
-    environment = make_environment(config)
-
-    def build(setting: Mapping):
-        numbers = {name: value for name, value in setting.items() if name != "method"}
-        slots = _slots(config, setting.get("method", 0))
-        return ppo.make_program(dataclasses.replace(config, **numbers), environment, num_updates, **slots)
-
-    return build
+RECIPE = ppo.RECIPE._replace(
+    name="ppo_losses",
+    title="PPO with one policy loss after another",
+    config=Config,
+    make_learner=make_learner,
+    command="rlx ablate ppo",
+    methods=methods,
+    examples=(
+        "rlx ablate ppo --methods clipped_surrogate,hazard_modulated,ratio_variance --seeds 8",
+        "rlx ablate ppo --env gymnax:CartPole-v1 --methods clipped_surrogate,clipped_surrogate@clip_high=0.4",
+        "rlx ablate ppo --sweep learning_rate=1e-4,3e-4,1e-3",
+    ),
+)

@@ -11,8 +11,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree, UInt8
 
 from rlx import envs
-from rlx.algorithms.learner import Learner
+from rlx.algorithms.learner import Learner, policy_of
 from rlx.envs.history import WithHistory
+from rlx.envs.observations import FlatObservations
+from rlx.training.interaction import Acting, begin, interaction
 from rlx.training.metrics import atomic_path
 
 DEFAULT_TIME_STEP = 0.05
@@ -53,20 +55,23 @@ def rollout(
         num_episodes: parallel environments.
         stochastic: act with the exploring policy instead of the deterministic one.
     """
-    reset_key, key = jax.random.split(key)
-    start = jax.vmap(environment.reset)(jax.random.split(reset_key, num_episodes))
+    policy = policy_of(learner)
 
-    def act(carry, key):
-        states, observation = carry
-        act_key, step_key = jax.random.split(key)
+    def act(observation: PyTree, key: Key[Array, ""], memory: PyTree):
         if stochastic:
-            action, _ = learner.act(learner_state, observation, act_key)
-        else:
-            action = learner.mode(learner_state, observation)
-        following, step = jax.vmap(environment.step)(states, action, jax.random.split(step_key, num_episodes))
-        return (following, step.observation), Rollout(states, step.reward, step.terminated | step.truncated)
+            return policy.act(learner_state, observation, key, memory)
+        action, memory = policy.mode(learner_state, observation, memory)
+        return action, {}, memory
 
-    return jax.lax.scan(act, start, jax.random.split(key, num_steps))[1]
+    interact = interaction(environment, act, policy.begin)
+
+    def watch(acting: Acting, key: Key[Array, ""]):
+        following, transition = interact(acting, key)
+        return following, Rollout(acting.environment, transition.reward, transition.terminated | transition.truncated)
+
+    reset_key, key = jax.random.split(key)
+    start = begin(environment, reset_key, num_episodes, policy.begin)
+    return jax.lax.scan(watch, start, jax.random.split(key, num_steps))[1]
 
 
 def lengths(done: Bool[Array, "time episode"]) -> np.ndarray:
@@ -132,8 +137,9 @@ def drawable(environment: envs.Environment) -> envs.Environment:
         action_repeat=environment.action_repeat,
         pictures=True,
     )
-    flat = envs.flatten_observations(pictured)
-    return envs.with_history(flat, environment.length) if isinstance(environment, WithHistory) else flat
+    if isinstance(environment, WithHistory):
+        return envs.with_history(drawable(environment.environment), environment.length)
+    return envs.flatten_observations(pictured) if isinstance(environment, FlatObservations) else pictured
 
 
 def write_video(path: str | os.PathLike, frames: UInt8[np.ndarray, "frame height width 3"], seconds: float) -> None:

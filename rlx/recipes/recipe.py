@@ -1,0 +1,201 @@
+"""What a recipe is: a config, and how it becomes a program."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from rlx.envs.registry import nearest
+from rlx.recipes.presets.preset import Preset
+from rlx.recipes.settings import COUNT, check, setting
+
+if TYPE_CHECKING:
+    from rlx.algorithms import Learner
+    from rlx.training.program import Program, Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What every config has. Fields that may be swept take traced arrays too; the others are static."""
+
+    steps_name: ClassVar[str] = "env_steps"
+    """What a run counts: environment steps, gradient steps of learning from a dataset, responses."""
+
+    total_steps: int = setting(
+        1_000_000, "Steps of each seed, rounded up to whole updates.", group="scale", within=COUNT
+    )
+
+    def __post_init__(self):
+        check(self)
+
+    @property
+    def env_name(self) -> str:
+        """What a run is called after: its environment or task."""
+        return self.env
+
+    @property
+    def num_envs_per_seed(self) -> int:
+        """Environments that a seed steps side by side; 0 where it steps none."""
+        return getattr(self, "num_envs", 0)
+
+    @property
+    def initial_steps(self) -> int:
+        """Steps of one seed before its first update."""
+        return 0
+
+    @property
+    def steps_per_update(self) -> int:
+        """Steps of one update of one seed."""
+        raise AttributeError(f"{type(self).__name__} must say what one update takes")
+
+    @property
+    def num_updates(self) -> int:
+        """Updates needed for `total_steps`."""
+        return max(1, math.ceil((self.total_steps - self.initial_steps) / self.steps_per_update))
+
+
+class Recipe(NamedTuple):
+    """An algorithm wired up. Functions take the config first; none is called before something is trained.
+
+    Attributes:
+        name: on the command line.
+        title: what the algorithm is called in a sentence.
+        config: class of its config.
+        make_environment: `(config) -> environment`, or the task of a language model.
+        make_learner: `(config, environment, *, num_updates, data, **slots) -> Learner`.
+        make_source: `(config, environment, learner, data) -> Source`.
+        make_evaluator: `(config, environment, learner, data) -> (learner_state, key) -> metrics`.
+        load: `(config) -> data`: arrays read from files, which become arguments of the compiled program.
+        core: `() -> function` of `rlx.algorithms` whose keywords are slots beside those of `make_learner`.
+        presets: environment, or suite, -> values that suit it, with their source.
+        examples: command lines for the help.
+        about: further sentences for the help.
+        watch: how a trained policy is shown: as `"episodes"` in an environment, as `"responses"` of a language model,
+            or None.
+        methods: `() -> table` of methods that `--method` may name, or None.
+        command: words of the command that trains it.
+        env_of: `(values) -> env`: the environment that the values of other fields imply, such as a dataset's, or None.
+        notes: `(config) -> lines` that a person should read before the run starts.
+    """
+
+    name: str
+    title: str
+    config: type[Config]
+    make_environment: Callable[..., Any]
+    make_learner: Callable[..., Learner]
+    make_source: Callable[..., Source]
+    make_evaluator: Callable[..., Callable]
+    load: Callable[[Any], Any] = lambda config: None
+    core: Callable[[], Callable] | None = None
+    presets: Mapping[str, Preset] = {}
+    examples: tuple[str, ...] = ()
+    about: str = ""
+    watch: str | None = "episodes"
+    methods: Callable[[], Mapping[str, Any]] | None = None
+    command: str = ""
+    env_of: Callable[[Mapping[str, Any]], str | None] = lambda values: None
+    notes: Callable[[Any], list[str]] = lambda config: []
+
+    @property
+    def command_line(self) -> str:
+        """The command that trains it."""
+        return self.command or f"rlx train {self.name}"
+
+    def preset(self, env: str) -> Preset | None:
+        """The preset of an environment, or else of its suite."""
+        return self.presets.get(env) or self.presets.get(env.partition(":")[0])
+
+    def configure(self, **values: Any) -> Config:
+        """The config with the preset of its environment filled in, and these values on top."""
+        env = values.get("env")
+        found = self.preset(env) if isinstance(env, str) else None
+        return self.config(**((found.overrides if found else {}) | values))
+
+    def slots(self) -> tuple[str, ...]:
+        """Names of what may be put in place of a part of the algorithm."""
+        functions = [self.make_learner] + ([] if self.core is None else [self.core()])
+        named = {
+            parameter.name
+            for function in functions
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        }
+        return tuple(sorted((named - {"num_updates", "data"}) | {"environment"}))
+
+
+def make_program(
+    recipe: Recipe,
+    config: Config,
+    *,
+    environment: Any = None,
+    num_updates: int | None = None,
+    data: Any = None,
+    **slots: Any,
+) -> Program:
+    """A config as a `rlx.training.Program`.
+
+    Args:
+        recipe: of the algorithm.
+        config: its config.
+        environment: in place of the one that the config names.
+        num_updates: of the run, for schedules; None takes the config's.
+        data: what `recipe.load` gave; None loads it.
+        **slots: parts of the algorithm in place of the config's.
+    """
+    from rlx.training import program
+
+    environment = recipe.make_environment(config) if environment is None else environment
+    data = recipe.load(config) if data is None else data
+    learner = recipe.make_learner(
+        config, environment, num_updates=config.num_updates if num_updates is None else num_updates, data=data, **slots
+    )
+    source = recipe.make_source(config, environment, learner, data)
+    return program.make_program(source, learner, recipe.make_evaluator(config, environment, learner, data))
+
+
+def make_build(recipe: Recipe, config: Config, num_updates: int | None = None, **slots: Any):
+    """What `rlx.training.fit` drives: from values of swept fields, and the data, to a program.
+
+    Returns:
+        A `rlx.training.compiled.Build`.
+    """
+    from rlx.training.compiled import Build
+
+    environment = slots.pop("environment", None)
+    environment = recipe.make_environment(config) if environment is None else environment
+
+    def make(values: Mapping[str, Any], data: Any) -> Program:
+        changed = dataclasses.replace(config, **values)
+        return make_program(recipe, changed, environment=environment, num_updates=num_updates, data=data, **slots)
+
+    return Build(make, recipe.load(config))
+
+
+def make_train(recipe: Recipe, **arguments: Any) -> Callable:
+    """A whole run as a pure function, from names of config fields and slots; see `rlx.make_train`."""
+    from rlx.training import program
+
+    values, slots = split_arguments(recipe, arguments)
+    config = recipe.configure(**values)
+    return program.make_train(make_program(recipe, config, **slots), config.num_updates)
+
+
+def split_arguments(recipe: Recipe, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fields of the config, and slots of the algorithm.
+
+    A name that is both (`value_loss`) is the field where it is given a string or a number, else the slot.
+
+    Raises:
+        TypeError: a name that is neither; the message holds the nearest ones.
+    """
+    fields, slots = {field.name for field in dataclasses.fields(recipe.config)}, set(recipe.slots())
+    values, given = {}, {}
+    for name, value in arguments.items():
+        if name not in fields | slots:
+            raise TypeError(f"{recipe.name} has no argument {name!r}; {nearest(name, sorted(fields | slots))}")
+        is_slot = name in slots and (name not in fields or callable(value))
+        (given if is_slot else values)[name] = value
+    return values, given

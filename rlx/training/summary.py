@@ -1,0 +1,70 @@
+"""What a finished run reached: `summary.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rlx.training.compiled import params_digest
+from rlx.training.metrics import MetricsTable, setting_label
+from rlx.training.statistics import aggregate
+
+
+def summarize(
+    table: MetricsTable,
+    params: Any,
+    *,
+    swept: Sequence[str],
+    diverged: Mapping[int, Mapping[str, Any]],
+    config: Mapping[str, Any],
+    **totals: Any,
+) -> dict[str, Any]:
+    """Final returns by seed and by setting, with intervals and digests of the parameters.
+
+    Args:
+        table: all rows of metrics.
+        params: of the learners at the end, host arrays with a leading axis `[run]`.
+        swept: names of swept hyperparameters.
+        diverged: what a `Guard` noticed.
+        config: what `config.json` holds.
+        **totals: further entries.
+    """
+    last = np.asarray(table["update"]) == np.max(table["update"])
+    column = {name: np.ma.filled(values[last].astype(float), np.nan) for name, values in table.columns.items()}
+    nothing = np.full(last.sum(), np.nan)
+    # A run that diverged has no final return, whatever its last evaluation says.
+    final = np.where([run in diverged for run in range(last.sum())], np.nan, column.get("eval_return_mean", nothing))
+    stochastic = column.get("eval_stochastic_return_mean", nothing)
+    per_run = [
+        {
+            "seed": int(column["seed"][run]),
+            "hyperparameters": (setting := {name: float(column[name][run]) for name in swept}),
+            "label": setting_label(setting, table.choices),
+            "final_return": _number(final[run]),
+            "final_return_stochastic": _number(stochastic[run]),
+            "params_sha256": params_digest(params, run),
+            "diverged": diverged.get(run),
+        }
+        for run in range(len(final))
+    ]
+    settings = {}
+    for run in per_run if swept else ():
+        settings.setdefault(tuple(run["hyperparameters"].items()), []).append(run["final_return"])
+    return {
+        **{name: config.get(name) for name in ("algorithm", "env")},
+        **totals,
+        "num_runs": len(per_run),
+        "final_return": aggregate(final),
+        "runs": per_run,
+        "settings": [
+            {"hyperparameters": dict(setting), "label": setting_label(dict(setting), table.choices)}
+            | aggregate([np.nan if value is None else value for value in values])
+            for setting, values in settings.items()
+        ],
+    }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
