@@ -1,4 +1,9 @@
-"""TD3 that stays near the better of the data's action and one that a model of good actions generates."""
+"""A2PR: TD3 that stays near the better of the data's action and one that a model of good actions generates.
+
+References:
+    Liu, Li, Wei, Sun, Wang, Wang (2024). Adaptive Advantage-Guided Policy Regularization for Offline Reinforcement
+    Learning. arXiv:2405.19909.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from rlx.algorithms import td3
-from rlx.algorithms.actor_critic import Auxiliary, Step, descend
+from rlx.algorithms.actor_critic import Auxiliary, GradientStep, descend
 from rlx.algorithms.learner import Learner, Transition
 from rlx.losses.generative import conditional_vae
 from rlx.losses.value import ensemble_target, squared_td
@@ -26,7 +31,7 @@ class A2PRModels(NamedTuple):
     optimizer_state: dict[str, PyTree]
 
 
-def a2pr(
+def learner(
     actor: Network,
     critic: Network,
     value: Network,
@@ -75,10 +80,6 @@ def a2pr(
         discount: γ.
         reward_scale: multiplies rewards.
         **settings: the others of `rlx.algorithms.td3.learner`.
-
-    References:
-        Liu, Li, Wei, Sun, Wang, Wang (2024). Adaptive Advantage-Guided Policy Regularization for Offline Reinforcement
-        Learning. arXiv:2405.19909.
     """
     optimizers = {"value": value_optimizer, "autoencoder": autoencoder_optimizer}
 
@@ -91,7 +92,7 @@ def a2pr(
         }
         return A2PRModels(params, {name: optimizer.init(params[name]) for name, optimizer in optimizers.items()})
 
-    def update(models: A2PRModels, step: Step):
+    def update(models: A2PRModels, step: GradientStep):
         batch = step.batch
         value_now = value.apply(models.params["value"], batch.observation)
         renewed = ensemble_target(
@@ -121,7 +122,7 @@ def a2pr(
             metrics |= measures
         return A2PRModels(params, optimizer_state), value_now, metrics
 
-    def guided(step: Step) -> Float[Array, " sample"]:
+    def guided(step: GradientStep) -> Float[Array, " sample"]:
         observation, params = step.batch.observation, step.auxiliary.params["autoencoder"]
         candidate, _, _ = autoencoder.reconstruct(params, step.key, observation, step.action)
         candidate = jax.lax.stop_gradient(candidate) if stop_target else candidate

@@ -35,7 +35,7 @@ class ActorCriticState(NamedTuple):
     step: Int[Array, ""]
 
 
-class Step(NamedTuple):
+class GradientStep(NamedTuple):
     """What the slots of one gradient step see; arrays have the leading axis `[sample]`.
 
     A field is None until it is known: `target_penalty` sees those up to `next_action`, `critic_penalty` those up
@@ -78,7 +78,7 @@ class Step(NamedTuple):
     q: Float[Array, "ensemble sample"] | None = None
 
 
-Penalty = Callable[[Step], Array]
+Penalty = Callable[[GradientStep], Array]
 """A slot's value per sample, `[sample]` or, for critics, `[ensemble, sample]`; 0 changes nothing."""
 
 
@@ -91,7 +91,7 @@ class Auxiliary(NamedTuple):
     """
 
     init: Callable[[PRNGKeyArray, Transition], PyTree]
-    update: Callable[[PyTree, Step], tuple[PyTree, PyTree, dict[str, Array]]]
+    update: Callable[[PyTree, GradientStep], tuple[PyTree, PyTree, dict[str, Array]]]
 
 
 class Slots(NamedTuple):
@@ -113,7 +113,7 @@ class Slots(NamedTuple):
 def combined(first: Slots, *others: Slots) -> Slots:
     """The slots of several methods at once: penalties are added, models trained side by side.
 
-    Each method sees its own `auxiliary`, `penalty` and `notes` in a `Step`; the state of the models is a tuple.
+    Each method sees its own `auxiliary`, `penalty` and `notes` in a `GradientStep`; the state of the models is a tuple.
     The first draws the random numbers that it would draw alone.
     """
     if not others:
@@ -123,7 +123,7 @@ def combined(first: Slots, *others: Slots) -> Slots:
     def own(key: PRNGKeyArray, i: int) -> PRNGKeyArray:
         return jax.random.fold_in(key, i) if i else key
 
-    def seen_by(step: Step, i: int) -> Step:
+    def seen_by(step: GradientStep, i: int) -> GradientStep:
         mine = {name: getattr(step, name) for name in ("auxiliary", "penalty", "notes")}
         mine = {name: None if values is None else values[i] for name, values in mine.items()}
         return step._replace(key=own(step.key, i), **mine)
@@ -142,7 +142,7 @@ def combined(first: Slots, *others: Slots) -> Slots:
     def init(key: PRNGKeyArray, example: Transition) -> tuple:
         return tuple(x and x.init(own(key, i), example) for i, x in enumerate(models))
 
-    def update(states: tuple, step: Step) -> tuple[tuple, tuple, dict[str, Array]]:
+    def update(states: tuple, step: GradientStep) -> tuple[tuple, tuple, dict[str, Array]]:
         updated = [
             (None, None, {}) if x is None else x.update(states[i], seen_by(step, i)) for i, x in enumerate(models)
         ]
@@ -219,7 +219,7 @@ def improve(
     ), aux
 
 
-def critic_objective(critic: Network, seen: Step, penalty: Penalty | None, key: PRNGKeyArray):
+def critic_objective(critic: Network, seen: GradientStep, penalty: Penalty | None, key: PRNGKeyArray):
     """Σ_i mean (Q_i(s, a) − y)² + penalty, as a function of the critics' parameters that `improve` takes.
 
     Args:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from rlx.algorithms.actor_critic import Auxiliary, Slots, Step, descend
+from rlx.algorithms.actor_critic import Auxiliary, GradientStep, Slots, descend
 from rlx.algorithms.learner import Transition
 from rlx.losses.value import squared_td
 from rlx.policies import EncodedCritic, Network
@@ -24,7 +24,7 @@ class LatentModels(NamedTuple):
     optimizer_state: PyTree
 
 
-def bisimulation(
+def slots(
     encoded: EncodedCritic,
     reward_model: Network,
     transition_model: Network,
@@ -86,7 +86,7 @@ def bisimulation(
         pairs = [part for x in (feature, *predicted) for part in (x, x[:, other])]
         return representation.bisimulation(*pairs, discount=discount, order=order)
 
-    def penalty(step: Step) -> Float[Array, "ensemble sample"]:
+    def penalty(step: GradientStep) -> Float[Array, "ensemble sample"]:
         feature = encoded.encode(step.critic_params, step.batch.observation)
         return weight * loss(feature, predict(step.auxiliary.params, feature, step.batch.action), step.key)
 
@@ -98,7 +98,7 @@ def bisimulation(
         }
         return LatentModels(params, optimizer.init(params))
 
-    def update(models: LatentModels, step: Step):
+    def update(models: LatentModels, step: GradientStep):
         batch = step.batch
         feature, following = (
             encoded.encode(step.critic_params, x) for x in (batch.observation, batch.next_observation)

@@ -1,4 +1,10 @@
-"""SAC whose critics are pushed down where the data have no actions."""
+"""CQL and Cal-QL: SAC whose critics are pushed down where the data have no actions.
+
+References:
+    Kumar, Zhou, Tucker, Levine (2020). Conservative Q-Learning for Offline Reinforcement Learning. arXiv:2006.04779.
+    Nakamoto, Zhai, Singh, Mark, Ma, Finn, Kumar, Levine (2023). Cal-QL: Calibrated Offline RL Pre-Training for
+    Efficient Online Fine-Tuning. arXiv:2303.05479.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from rlx.algorithms import sac
-from rlx.algorithms.actor_critic import Auxiliary, Step, descend
+from rlx.algorithms.actor_critic import Auxiliary, GradientStep, descend
 from rlx.algorithms.learner import Learner, Transition
 from rlx.losses.value import conservative_q
 from rlx.policies import Network
@@ -27,7 +33,7 @@ class Multiplier(NamedTuple):
     optimizer_state: PyTree
 
 
-def cql(
+def learner(
     policy: Network,
     critic: Network,
     actor_optimizer: optax.GradientTransformation,
@@ -72,15 +78,10 @@ def cql(
         max_target_backup: targets take the best of `num_actions` next actions (static).
         backup_entropy: targets hold the entropy of the next action (static).
         **settings: the others of `rlx.algorithms.sac.learner`.
-
-    References:
-        Kumar, Zhou, Tucker, Levine (2020). Conservative Q-Learning for Offline Reinforcement Learning.
-        arXiv:2006.04779. Nakamoto, Zhai, Singh, Mark, Ma, Finn, Kumar, Levine (2023). Cal-QL: Calibrated Offline RL
-        Pre-Training for Efficient Online Fine-Tuning. arXiv:2303.05479.
     """
     optimizer = critic_optimizer if multiplier_optimizer is None else multiplier_optimizer
 
-    def conservative(step: Step) -> Float[Array, "ensemble sample"]:
+    def conservative(step: GradientStep) -> Float[Array, "ensemble sample"]:
         batch = step.batch
         random_key, *policy_keys = jax.random.split(step.key, 3)
         uniform = jax.random.uniform(random_key, (num_actions, *batch.action.shape), batch.action.dtype)
@@ -111,7 +112,7 @@ def cql(
         log_value = jnp.ones((), example.reward.dtype)
         return Multiplier(log_value, optimizer.init(log_value))
 
-    def update(multiplier: Multiplier, step: Step):
+    def update(multiplier: Multiplier, step: GradientStep):
         excess = jnp.sum(jnp.mean(step.penalty, axis=-1)) / jnp.maximum(_multiplier(multiplier.log_value), 1e-8)
 
         def objective(log_value: Array):

@@ -1,4 +1,5 @@
-"""Imitation of the data's actions given the return that followed them; acting, one asks for a high one.
+"""Decision Transformer: imitation of the data's actions given the return that followed; acting, one asks for a high
+one.
 
 References:
     Chen, Lu, Rajeswaran, Lee, Grover, Laskin, Abbeel, Srinivas, Mordatch (2021). Decision Transformer: Reinforcement
@@ -37,7 +38,7 @@ class DecisionTransformerState(NamedTuple):
     step: Int[Array, ""]
 
 
-def decision_transformer(
+def learner(
     policy: Network,
     optimizer: optax.GradientTransformation,
     *,
@@ -49,7 +50,7 @@ def decision_transformer(
     Minibatches hold pieces of episodes `[sample, time]`, such as `rlx.data.sample_sequences` draws: their extras
     have `where`, `timestep` and `return_to_go` R̂, the undiscounted sum of rewards to the end of the episode.
 
-    It acts on the latest steps of an episode as `envs.with_history` observes them, a mapping with `observation`,
+    It acts on the latest steps of an episode as `rlx.envs.with_history` observes them, a mapping with `observation`,
     `action`, `past_return`, `timestep` and `where`. What it asks for is R̂_t = target_return − past_return, so
     that R̂_{t+1} = R̂_t − r_t. The policy is deterministic: it acts alike with and without exploration.
 

@@ -19,9 +19,9 @@ from rlx.algorithms.actor_critic import (
     ENSEMBLE_VALUES,
     ActorCriticState,
     Auxiliary,
+    GradientStep,
     Penalty,
     Slots,
-    Step,
     combined,
     critic_objective,
     first_member,
@@ -69,8 +69,8 @@ def learner(
         L_Q     = Σ_i mean (Q_i(s, a) − y)² + critic_penalty
         L_π     = mean −λ·Q_1(s, π(s)) + actor_penalty,   λ = 1, or value_scale / mean |Q_1(s, π(s))|
 
-    The slots are functions of a `rlx.algorithms.actor_critic.Step`. With `value_scale=2.5` and an `actor_penalty`
-    of `action_distance(step.action, step.batch.action)` it is TD3+BC.
+    The slots are functions of a `rlx.algorithms.actor_critic.GradientStep`. With `value_scale=2.5` and an
+    `actor_penalty` of `action_distance(step.action, step.batch.action)` it is TD3+BC.
 
     Args:
         actor: network that gives an action within the bounds, such as `rlx.policies.deterministic`.
@@ -92,7 +92,7 @@ def learner(
         critic_penalty: added to the critics' loss, `[sample]` or `[ensemble, sample]`.
         actor_penalty: added to the actor's loss `[sample]`.
         auxiliary: further models, trained after each step of the critics.
-        added: slots of further methods, which are added to these, such as `rlx.algorithms.offline.bisimulation`.
+        added: slots of further methods, which are added to these, such as `rlx.algorithms.bisimulation.slots`.
 
     Returns:
         A `Learner` whose state is an `ActorCriticState`; it takes `policy_delay` minibatches, one after the other
@@ -144,7 +144,7 @@ def learner(
             low=low,
             high=high,
         )
-        seen = Step(
+        seen = GradientStep(
             batch=batch,
             critic=partial(critic.apply, state.params["critic"]),
             critic_params=state.params["critic"],
@@ -172,7 +172,7 @@ def learner(
             metrics |= measures
         return state, seen, metrics
 
-    def actor_step(state: ActorCriticState, seen: Step, key: PRNGKeyArray):
+    def actor_step(state: ActorCriticState, seen: GradientStep, key: PRNGKeyArray):
         # A critic whose value does not count would cost as much as the one that does.
         counting = first_member(seen.critic_params) if actor_q == "first" else seen.critic_params
 

@@ -1,6 +1,6 @@
 """Weighted behavior cloning: the policy imitates the data's actions, and values say how much each of them.
 
-No action but the data's and the policy's own is ever valued for the policy, which makes these methods "in-sample".
+BC, AWAC, IQL and O-DICE are settings of it: they differ in the values and in what weight comes from them.
 
 References:
     Peng, Kumar, Zhang, Levine (2019). Advantage-Weighted Regression. arXiv:1910.00177.
@@ -8,30 +8,46 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from rlx.algorithms.actor_critic import ActorCriticState, descend
-from rlx.algorithms.in_sample_values import Values, dice_values, expectile_values, policy_values
+from rlx.algorithms.actor_critic import ActorCriticState, descend, polyak
 from rlx.algorithms.learner import Learner, Transition
 from rlx.losses.imitation import behavior_cloning
 from rlx.policies import ActionDistribution, Network
 from rlx.regularizers.behavior import action_distance
-from rlx.types import Scalar, check_choice
-from rlx.weighting import advantage_weight
+from rlx.types import Scalar
 
 # How near to a bound an action is taken to be when it is squashed back: there its density would be infinite.
 _MARGIN = 1e-5
 
 
+class Values(NamedTuple):
+    """The value slot: what is learned beside the policy, and what it says of the data's actions.
+
+    Attributes:
+        init: `(key, example) -> ActorCriticState` of the values alone; `example` is a `Transition` with actions and
+            one leading axis.
+        update: `(state, batch, policy, key) -> (state, advantage, metrics)`, one step of the values and their targets.
+            `policy` is `observation -> ActionDistribution`, a constant; `advantage` is `[sample]` or, with one for
+            each member of an ensemble, `[ensemble, sample]`.
+    """
+
+    init: Callable[[PRNGKeyArray, Transition], ActorCriticState]
+    update: Callable[..., tuple[ActorCriticState, Array, dict[str, Array]]]
+
+
 Weight = Callable[[Array], Array]
 """The weight slot: from the advantage of the data's actions to how much each is imitated."""
+
+PolicyPenalty = Callable[[Transition, Any], Array]
+"""The penalty slot: from the batch and what the policy gives for it, what is added to its loss `[sample]`."""
 
 
 def learner(
@@ -40,7 +56,7 @@ def learner(
     *,
     values: Values | None = None,
     weight: Weight | None = None,
-    penalty: Callable[[Transition, Any], Array] | None = None,
+    penalty: PolicyPenalty | None = None,
     reduce: str = "mean",
 ) -> Learner:
     """Weighted behavior cloning as a `Learner`.
@@ -55,7 +71,8 @@ def learner(
     Args:
         policy: network that gives an `ActionDistribution`, or an action.
         optimizer: transformation of the policy's gradient.
-        values: what is learned beside it: `expectile_values`, `policy_values` or `dice_values`.
+        values: what is learned beside it, such as `rlx.algorithms.iql.expectile_values`,
+            `rlx.algorithms.awac.policy_values` or `rlx.algorithms.odice.dice_values`.
         weight: from the advantage to the weight of each sample, such as `rlx.weighting.advantage_weight`.
         penalty: added to the policy's loss `[sample]`, from the batch and what `policy` gives for it.
         reduce: `"mean"` or `"sum"` over an action's dimensions in the distance of a deterministic policy (static).
@@ -142,111 +159,23 @@ def raw_action(distribution: ActionDistribution, action: Array) -> Array:
     return jnp.arctanh(2 * unit - 1) if distribution.kind == "tanh" else unit
 
 
-def bc(policy: Network, optimizer: optax.GradientTransformation) -> Learner:
-    """Behavior cloning: every action of the data counts alike."""
-    return learner(policy, optimizer)
-
-
-def awac(
-    policy: Network,
-    critic: Network,
-    policy_optimizer: optax.GradientTransformation,
-    critic_optimizer: optax.GradientTransformation,
-    *,
-    temperature: Scalar = 1.0,
-    max_weight: Scalar = 100.0,
-    **settings,
-) -> Learner:
-    """AWAC: the policy's own advantage, exponentially.
-
-    Args:
-        policy: network that gives an `ActionDistribution`.
-        critic: ensemble of action values.
-        policy_optimizer: transformation of the policy's gradient.
-        critic_optimizer: transformation of the critics' gradient.
-        temperature: λ in the weight exp(A / λ).
-        max_weight: largest weight.
-        **settings: those of `policy_values`.
-    """
-    return learner(
-        policy,
-        policy_optimizer,
-        values=policy_values(critic, critic_optimizer, **settings),
-        weight=partial(advantage_weight, beta=1.0 / temperature, max_weight=max_weight),
+def values_state(
+    params: dict[str, PyTree], optimizers: Mapping[str, optax.GradientTransformation], *, targets: tuple[str, ...]
+) -> ActorCriticState:
+    """The state of values alone, of which `targets` have a slowly moving copy."""
+    return ActorCriticState(
+        params=params,
+        target_params={name: params[name] for name in targets},
+        optimizer_state={name: optimizer.init(params[name]) for name, optimizer in optimizers.items()},
+        auxiliary=None,
+        step=jnp.zeros((), jnp.int32),
     )
 
 
-def iql(
-    policy: Network,
-    value: Network,
-    critic: Network,
-    policy_optimizer: optax.GradientTransformation,
-    value_optimizer: optax.GradientTransformation,
-    critic_optimizer: optax.GradientTransformation,
-    *,
-    beta: Scalar = 3.0,
-    max_weight: Scalar = 100.0,
-    **settings,
-) -> Learner:
-    """Implicit Q-learning: the advantage over an expectile of the data's values, exponentially.
-
-    A deterministic policy minimizes mean w·Σ_d (π(s) − a)².
-
-    Args:
-        policy: network that gives an `ActionDistribution`, or an action.
-        value: state value.
-        critic: ensemble of action values.
-        policy_optimizer: transformation of the policy's gradient.
-        value_optimizer: transformation of the value's gradient.
-        critic_optimizer: transformation of the critics' gradient.
-        beta: β in the weight exp(β·A).
-        max_weight: largest weight.
-        **settings: those of `expectile_values`.
-    """
-    return learner(
-        policy,
-        policy_optimizer,
-        values=expectile_values(value, critic, value_optimizer, critic_optimizer, **settings),
-        weight=partial(advantage_weight, beta=beta, max_weight=max_weight),
-        reduce="sum",
-    )
-
-
-def odice(
-    policy: Network,
-    value: Network,
-    policy_optimizer: optax.GradientTransformation,
-    value_optimizer: optax.GradientTransformation,
-    *,
-    divergence: str = "pearson",
-    max_weight: Scalar = 100.0,
-    **settings,
-) -> Learner:
-    """O-DICE: the residual of a dual value, rectified (Pearson) or exponentially (reverse KL).
-
-    Args:
-        policy: network that gives an `ActionDistribution`.
-        value: ensemble of state values.
-        policy_optimizer: transformation of the policy's gradient.
-        value_optimizer: transformation of the values' gradient.
-        divergence: `"pearson"` or `"reverse_kl"` (static).
-        max_weight: largest weight.
-        **settings: those of `dice_values`.
-
-    Raises:
-        ValueError: an unknown `divergence`.
-    """
-    check_choice("divergence", divergence, ("pearson", "reverse_kl"))
-    if divergence == "pearson":
-        weight = partial(advantage_weight, kind="relu", max_weight=max_weight)
-    else:
-        weight = lambda residual: advantage_weight(residual - 1, beta=1.0, max_weight=max_weight)
-    return learner(
-        policy,
-        policy_optimizer,
-        values=dice_values(value, value_optimizer, divergence=divergence, **settings),
-        weight=weight,
-    )
+def move_targets(state: ActorCriticState, tau: Scalar) -> ActorCriticState:
+    """The state with every target a step of `tau` nearer to what it follows."""
+    moving = {name: state.params[name] for name in state.target_params}
+    return state._replace(target_params=polyak(moving, state.target_params, tau))
 
 
 def _mode(output: Any) -> Array:
