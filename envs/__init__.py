@@ -1,14 +1,14 @@
 """Environments that tell the truth about their transitions.
 
 `make("brax:ant")` returns an `Environment`: a pure `reset` and `step` for one environment, which loops
-`vmap`. Importing this package imports neither JAX nor any simulator; `make` imports the one suite that it
-needs.
+`vmap`. `from_spec("module:function")` does so for a task of one's own. Importing this package imports
+neither JAX nor any simulator; `make` imports the one suite that it needs.
 """
 
 from typing import Any
 
 from rlx.envs.protocol import Environment, RenderingUnavailable, Step
-from rlx.envs.registry import UnknownEnvironment, make, names, suites
+from rlx.envs.registry import UnknownEnvironment, from_spec, make, names, suites
 
 __all__ = [
     "Environment",
@@ -16,6 +16,7 @@ __all__ = [
     "Step",
     "UnknownEnvironment",
     "flatten_observations",
+    "from_spec",
     "make",
     "names",
     "suites",

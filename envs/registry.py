@@ -3,6 +3,9 @@
 import difflib
 import importlib
 import inspect
+import os
+import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,10 +26,11 @@ _INSTALL = {
     "gym": 'pip install "gymnasium[mujoco]"',
 }
 _SUITE_DEFAULT = object()
+_SPEC = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 class UnknownEnvironment(ValueError):
-    """No environment has this name; the message holds the nearest names that exist."""
+    """No environment has this name; the message is one line, with the nearest names where some are near."""
 
 
 def suites() -> list[str]:
@@ -53,6 +57,8 @@ def make(
 ) -> Environment:
     """Makes the environment called `name`.
 
+    A name is looked up in tables and never imported, so that one out of a saved configuration runs no foreign code.
+
     Args:
         name: `"suite:task"`, one of `names()`. The suite `gym` also takes any other id registered with
             Gymnasium.
@@ -73,11 +79,55 @@ def make(
             raise
         raise ImportError(f"{name} needs `{_INSTALL[suite]}` ({error})") from error
 
-    from rlx.envs.episodes import EpisodicEnvironment
+    return _in_episodes(module.load(task, **options), max_episode_steps, action_repeat)
 
-    bare = module.load(task, **options)
-    limit = bare.max_episode_steps if max_episode_steps is _SUITE_DEFAULT else max_episode_steps
-    return EpisodicEnvironment(bare, limit, action_repeat)
+
+def from_spec(
+    text: str, *, max_episode_steps: int | None = _SUITE_DEFAULT, action_repeat: int = 1, **options: Any
+) -> Environment:
+    """Makes an environment from what a user wrote on a command line: a name, or a function of the user's own.
+
+    `"module:function"` imports the module, which may lie in the current folder, and calls the function without
+    arguments. This runs the module's code: only for text from whoever runs the program, never for text out of a
+    file. A text that begins with one of `suites()` and a colon is a name, never a module.
+
+    Args:
+        text: `"module:function"` or a name that `make` takes. The function returns an `envs.episodes.Task`, which
+            becomes an environment as the tasks of `make` do, or an `Environment`.
+        max_episode_steps: As for `make`. An `Environment` has its own, which cannot be changed.
+        action_repeat: As for `make`. An `Environment` has its own, which cannot be changed.
+        **options: As for `make`; a function takes none.
+
+    Raises:
+        UnknownEnvironment: If there is no such module or function, or it returns anything else.
+        ValueError: If an option is given to what takes none, or has an impossible value.
+    """
+    if not is_spec(text):
+        return make(text, max_episode_steps=max_episode_steps, action_repeat=action_repeat, **options)
+    check_options(text, options, ())
+    made = _function(text)()
+
+    from rlx.envs.episodes import Task
+
+    if isinstance(made, Task):
+        return _in_episodes(made, max_episode_steps, action_repeat)
+    missing = [part for part in (*Environment.__annotations__, "reset", "step", "render") if not hasattr(made, part)]
+    if missing or isinstance(made, type):
+        raise UnknownEnvironment(
+            f"{text} returned {made!r:.60}, which is no Task and no Environment"
+            + (f" (an Environment has also {', '.join(missing)})" if missing else "")
+        )
+    if max_episode_steps is not _SUITE_DEFAULT or action_repeat != 1:
+        raise ValueError(
+            f"{text} returned an Environment, whose episodes are its own: "
+            "max_episode_steps and action_repeat are for a function that returns a Task"
+        )
+    return made
+
+
+def is_spec(text: str) -> bool:
+    """Tells whether `text` reads `"module:function"` with a module that is not one of `suites()`."""
+    return _SPEC.fullmatch(text) is not None and text.partition(":")[0] not in _LOADERS
 
 
 def check_options(name: str, options: Iterable[str], allowed: Iterable[str] | Callable) -> None:
@@ -113,6 +163,44 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f"choose from {', '.join(choices)}" if choices else "it takes none"
 
 
+def _in_episodes(task: Any, max_episode_steps: Any, action_repeat: int) -> Environment:
+    from rlx.envs.episodes import EpisodicEnvironment
+
+    limit = task.max_episode_steps if max_episode_steps is _SUITE_DEFAULT else max_episode_steps
+    return EpisodicEnvironment(task, limit, action_repeat)
+
+
+def _function(spec: str) -> Callable[[], Any]:
+    """Imports what `"module:function"` names. What goes wrong inside the module keeps its own traceback."""
+    name, _, attribute = spec.partition(":")
+    # An installed command does not look into the current folder by itself. At the end, it hides no other module.
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise UnknownEnvironment(
+            f"no module {error.name!r} for {spec!r}, neither installed nor in {os.getcwd()}, and no suite {name!r}; "
+            f"{nearest(name, _LOADERS)}"
+        ) from None
+    function = getattr(module, attribute, None)
+    if function is None:
+        own = [key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == name]
+        hint = f"; {nearest(attribute, own)}" if own else ""
+        raise UnknownEnvironment(f"module {name!r} has no function {attribute!r}{hint}")
+    if not callable(function):
+        raise UnknownEnvironment(
+            f"{spec} is of type {type(function).__name__}; it must be a function that returns a Task or an Environment"
+        )
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise UnknownEnvironment(f"{spec} is called without arguments: {error}") from None
+    return function
+
+
 def _split(name: str) -> tuple[str, str]:
     suite, colon, task = name.partition(":")
     if not colon:
@@ -139,4 +227,5 @@ def nearest_name(name: str, suite: str | None = None) -> str:
 def _check_suite(suite: str, name: str | None = None) -> None:
     if suite not in _LOADERS:
         in_name = f" in {name!r}" if name else ""
-        raise UnknownEnvironment(f"no suite {suite!r}{in_name}; {nearest(suite, _LOADERS)}")
+        own = f" (a function of your own goes on a command line: --env {name})" if name and is_spec(name) else ""
+        raise UnknownEnvironment(f"no suite {suite!r}{in_name}; {nearest(suite, _LOADERS)}{own}")

@@ -1,6 +1,7 @@
 import jax
 import numpy as np
 import pytest
+from gymnasium import spaces
 from mujoco_playground import dm_control_suite
 from mujoco_playground._src import mjx_env
 
@@ -55,6 +56,47 @@ def test_the_limit_and_the_spaces_are_the_tasks():
 
 def test_the_time_step_is_that_of_control():
     assert envs.make("playground:CartpoleBalance", ctrl_dt=0.02, action_repeat=3).time_step == pytest.approx(0.06)
+
+
+class TwoViews:
+    """Observes in a dict, as Playground's robots do, whose models would have to be downloaded."""
+
+    def __init__(self, simulator):
+        self.simulator = simulator
+
+    def __getattr__(self, name):
+        return getattr(self.simulator, name)
+
+    def reset(self, key):
+        return self.seen(self.simulator.reset(key))
+
+    def step(self, state, action):
+        return self.seen(self.simulator.step(state.replace(obs=state.obs["state"]), action))
+
+    def seen(self, state):
+        return state.replace(obs={"state": state.obs, "privileged_state": jax.numpy.append(state.obs, state.reward)})
+
+
+def test_observations_in_a_dict_stay_what_they_are(env, run, monkeypatch):
+    load = dm_control_suite.load
+    monkeypatch.setattr(dm_control_suite, "load", lambda *args, **options: TwoViews(load(*args, **options)))
+    views = envs.make("playground:CartpoleBalance", max_episode_steps=LIMIT)
+    box = lambda size: spaces.Box(-np.inf, np.inf, (size,), np.float32)
+    assert views.observation_space == spaces.Dict(state=box(5), privileged_state=box(6))
+
+    seen = rollout(views, seeds=2, envs=3, steps=6)
+    for dicts, arrays in zip((seen.first, *seen.step[:2]), (run.first, *run.step[:2]), strict=True):
+        assert set(dicts) == {"state", "privileged_state"}
+        np.testing.assert_allclose(dicts["state"], arrays, atol=1e-5)
+        np.testing.assert_array_equal(dicts["privileged_state"][..., :5], dicts["state"])
+    reached = seen.step.next_observation["privileged_state"]
+    np.testing.assert_allclose(reached[..., 5], seen.step.reward, rtol=1e-6)
+    assert views.observation_space.contains(jax.tree.map(lambda x: np.asarray(x)[0, 0, 0], seen.step.observation))
+
+    flat = envs.flatten_observations(views)
+    _, vector = flat.reset(seen.reset_key[0, 0])
+    first = jax.tree.map(lambda x: np.asarray(x)[0, 0], seen.first)
+    np.testing.assert_allclose(vector, spaces.flatten(views.observation_space, first), atol=1e-5)
 
 
 def test_nothing_was_downloaded():

@@ -1,9 +1,13 @@
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
 
 from rlx import envs
+from rlx.envs.registry import is_spec
+from tests.envs.rollouts import check_promises, rollout
 
 
 def test_importing_and_listing_imports_no_simulator():
@@ -31,6 +35,7 @@ def test_names_are_those_of_the_suites_in_order():
         ("rlx:zzz", "choose from rlx:bandit, rlx:chain"),
         ("gym:HalfCheetah-v55", "did you mean HalfCheetah-v5"),
         ("", "suites are brax, playground"),
+        ("json:loads", r"no suite 'json' in 'json:loads'; .*a function of your own .*: --env json:loads\)"),
     ],
 )
 def test_an_unknown_name_gets_one_line_with_the_nearest_right_ones(name, message):
@@ -81,3 +86,153 @@ def test_a_missing_simulator_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "rlx.envs.adapters.brax", None)
     with pytest.raises(ImportError, match="brax:ant needs `pip install brax`"):
         envs.make("brax:ant")
+
+
+OWN = """
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlx import envs
+from rlx.envs.episodes import Task, Transition
+
+NUMBER = 3
+
+
+def walk():
+    def reset(key):
+        x = jax.random.normal(key)
+        return x, x[None]
+
+    def step(x, action, key):
+        x = x + action[0]
+        return Transition(x, x[None], -jnp.abs(x), jnp.abs(x) > 9, jnp.zeros((), bool), {})
+
+    line = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    return Task("mine:walk", line, gymnasium.spaces.Box(-1, 1, (1,), np.float32), reset, step, max_episode_steps=6)
+
+
+def memory():
+    return envs.with_history(envs.make("rlx:pendulum"), 2)
+
+
+class Passing:
+    \"\"\"Everything by `__getattr__`, which is an `Environment` as good as any.\"\"\"
+
+    def __init__(self):
+        self.inner = envs.make("rlx:chain")
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+class Half:
+    name = "mine:half"
+
+    def reset(self, key): ...
+
+
+def sized(size):
+    return walk()
+
+
+def number():
+    return NUMBER
+
+
+def broken():
+    raise KeyError("a bug of the user's")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, which holds the user's modules and is not where Python looks for modules."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    (tmp_path / "own_tasks.py").write_text(OWN)
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "__init__.py").write_text("")
+    (tmp_path / "own_package" / "inner.py").write_text("from own_tasks import walk")
+    (tmp_path / "needy.py").write_text("import a_module_that_does_not_exist")
+    (tmp_path / "brax.py").write_text("raise AssertionError('a name of a suite is never a module')")
+    yield tmp_path
+    for name in ("own_tasks", "own_package", "own_package.inner", "needy"):
+        sys.modules.pop(name, None)
+
+
+def test_a_function_of_ones_own_makes_an_environment(folder):
+    env = envs.from_spec("own_tasks:walk")
+    assert isinstance(env, envs.Environment) and (env.name, env.max_episode_steps) == ("mine:walk", 6)
+    run = rollout(env, seeds=2, envs=3, steps=14)
+    check_promises(env, run)
+    assert run.step.truncated.any()
+    longer = envs.from_spec("own_package.inner:walk", max_episode_steps=2, action_repeat=3)
+    assert (longer.max_episode_steps, longer.action_repeat) == (2, 3)
+
+
+@pytest.mark.parametrize(("spec", "name"), [("own_tasks:memory", "rlx:pendulum"), ("own_tasks:Passing", "rlx:chain")])
+def test_a_function_may_return_an_environment(folder, spec, name):
+    env = envs.from_spec(spec)
+    assert env.name == name
+    state, observation = env.reset(jax.random.key(0))
+    _, step = env.step(state, env.action_space.sample(), jax.random.key(1))
+    assert jax.tree.map(np.shape, step.observation) == jax.tree.map(np.shape, observation)
+    for settings in ({"max_episode_steps": 3}, {"action_repeat": 2}):
+        with pytest.raises(ValueError, match=f"{spec} returned an Environment, whose episodes are its own"):
+            envs.from_spec(spec, **settings)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("own_task:walk", "no module 'own_task' for 'own_task:walk', neither installed nor in .*, and no suite"),
+        ("brx:ant", "no module 'brx' for 'brx:ant', .* and no suite 'brx'; did you mean brax"),
+        ("own_package.outer:walk", "no module 'own_package.outer' for"),
+        ("own_tasks.deeper:walk", "no module 'own_tasks.deeper' for"),
+        ("own_tasks:wolk", "module 'own_tasks' has no function 'wolk'; did you mean walk"),
+        ("own_package:walk", "module 'own_package' has no function 'walk'$"),
+        ("own_tasks:NUMBER", "own_tasks:NUMBER is of type int; it must be a function that returns a Task"),
+        ("own_tasks:sized", "own_tasks:sized is called without arguments: missing a required argument: 'size'"),
+        (
+            "own_tasks:number",
+            "own_tasks:number returned 3, which is no Task and .* has also name, observation_space",
+        ),
+        ("own_tasks:Half", r"returned <own_tasks.Half object.* has also observation_space, .*host, step, render\)"),
+        ("own tasks:walk", "no suite 'own tasks'"),
+        ("own_tasks", "not of the form suite:task"),
+        ("brax:Ant", "did you mean brax:ant"),
+    ],
+)
+def test_a_wrong_function_gets_one_line(folder, spec, message):
+    with pytest.raises(envs.UnknownEnvironment, match=message) as error:
+        envs.from_spec(spec)
+    assert isinstance(error.value, ValueError) and "\n" not in str(error.value)
+
+
+def test_what_goes_wrong_inside_the_users_code_keeps_its_traceback(folder):
+    with pytest.raises(KeyError, match="a bug of the user's"):
+        envs.from_spec("own_tasks:broken")
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_does_not_exist"):
+        envs.from_spec("needy:walk")
+
+
+def test_a_function_takes_no_options_and_a_name_takes_its_own(folder):
+    with pytest.raises(ValueError, match="own_tasks:walk has no option 'gravity'; it takes none"):
+        envs.from_spec("own_tasks:walk", gravity=1.0)
+    named = envs.from_spec("rlx:pendulum", gravity=1.0, max_episode_steps=7)
+    assert (named.name, named.max_episode_steps) == ("rlx:pendulum", 7)
+
+
+def test_make_and_names_of_suites_import_no_module_of_the_user(folder, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    with pytest.raises(envs.UnknownEnvironment, match="--env own_tasks:walk"):
+        envs.make("own_tasks:walk")
+    assert "own_tasks" not in sys.modules
+    for suite in envs.suites():
+        assert not is_spec(f"{suite}:walk")
+        if suite != "gym":  # whose registry is open
+            with pytest.raises(envs.UnknownEnvironment, match=f"no environment '{suite}:walk'"):
+                envs.from_spec(f"{suite}:walk")
+    assert is_spec("own_tasks:walk")
