@@ -20,7 +20,7 @@ def best_of_n(
     axis: int = -1,
     where: Bool[Array, "..."] | None = None,
 ) -> Float[Array, "..."]:
-    """Likelihood of the best response of each group, minus a weight times that of the others.
+    """Best-of-N fine-tuning: likelihood of the best response of each group, minus a weight times that of the others.
 
     With i* = argmax_i r_i, the first of equals, L = −log π(y_i*) + negative_weight · N, and N the mean or the sum of
     log π(y_i) over i ≠ i*, or log π of the lowest reward among them. Weight 0 is maximum likelihood of the best of
@@ -40,6 +40,16 @@ def best_of_n(
 
     Raises:
         ValueError: for an unknown `negatives`, a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> log_prob, reward = jnp.array([-4.0, -6.0, -5.0]), jnp.array([0.0, 1.0, 0.5])
+        >>> print(policy.best_of_n(log_prob, reward))
+        6.0
+        >>> print(np.asarray(policy.best_of_n(log_prob, reward, negative_weight=0.1)).round(3))
+        5.55
 
     References:
         Tajwar et al., 2024, "Preference Fine-Tuning of LLMs Should Leverage Suboptimal, On-Policy Data",

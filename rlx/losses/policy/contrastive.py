@@ -42,6 +42,16 @@ def copg(
     Raises:
         ValueError: for an unknown `form`, a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> reference, reward = jnp.array([-3.0, -2.0, -4.0]), jnp.array([1.0, 0.0, 0.5])
+        >>> print(np.asarray(policy.copg(reference, reference, reward, beta=0.5)).round(3))
+        0.25
+        >>> print(np.asarray(policy.copg(reference + reward / 0.5, reference, reward, beta=0.5)).round(3))
+        0.0
+
     References:
         Flet-Berliac et al., 2024, "Contrastive Policy Gradient: Aligning LLMs on Sequence-Level Scores in a
         Supervised-Friendly Fashion", arXiv:2406.19185.

@@ -1,10 +1,11 @@
 """Surrogates that spare the policy's entropy, by acting on the few tokens that lower it most."""
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from rlx.diagnostics.covariance import advantage_covariance
-from rlx.losses.policy.surrogates import clipped_surrogate
+from rlx.losses.policy.surrogates import _pessimistic, clipped_surrogate
 from rlx.types import Scalar, elements, like
 from rlx.weighting.ratio import importance_log_ratio
 from rlx.weighting.selection import extreme_mask, random_mask
@@ -23,7 +24,7 @@ def clip_cov(
     clip_high: Scalar = 0.2,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Clipped surrogate that drops a random few of the tokens with a high covariance of log π and advantage.
+    """Clip-Cov: clipped surrogate that drops a random few of the tokens of high covariance of log π and advantage.
 
     L = 0 for n = max(1, ⌊fraction · valid tokens⌋) tokens, drawn uniformly from those with
     lower < cov < upper that are not clipped already, or for all of them where they are fewer; elsewhere
@@ -50,17 +51,28 @@ def clip_cov(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import policy
+        >>> log_prob, advantage = jnp.array([-0.1, -0.2, -3.0, -4.0]), jnp.array([2.0, -2.0, 0.5, -1.0])
+        >>> loss = policy.clip_cov(jax.random.key(0), log_prob, log_prob, advantage, fraction=1.0)
+        >>> (loss == 0).tolist()
+        [True, False, False, True]
+
     References:
         Cui et al., 2025, "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models",
         arXiv:2505.22617.
     """
-    loss = clipped_surrogate(
-        log_prob, behavior_log_prob, advantage, where=where, clip_low=clip_low, clip_high=clip_high
+    log_prob, behavior_log_prob, advantage = elements(
+        log_prob=log_prob, behavior_log_prob=behavior_log_prob, advantage=advantage, where=where
     )
+    advantage = lax.stop_gradient(advantage)
+    lower, upper, clip_low, clip_high = like(advantage, lower, upper, clip_low, clip_high)
+    # Masked elements are 0 from here on, so that only means over the batch need the mask.
     covariance = advantage_covariance(log_prob, advantage, where=where)
-    ratio = jnp.exp(importance_log_ratio(log_prob, behavior_log_prob, where=where))
-    (advantage,) = elements(advantage=advantage)
-    lower, upper, clip_low, clip_high = like(loss, lower, upper, clip_low, clip_high)
+    ratio = jnp.exp(importance_log_ratio(log_prob, behavior_log_prob))
+    loss = -advantage * _pessimistic(ratio, advantage, clip_low, clip_high, jnp.inf)
 
     clipped = jnp.where(advantage < 0, ratio < 1 - clip_low, (ratio > 1 + clip_high) & (advantage > 0))
     valid = jnp.broadcast_to(True if where is None else where, loss.shape)
@@ -80,7 +92,7 @@ def kl_cov(
     coefficient: Scalar = 1.0,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Unclipped surrogate with a KL penalty on the tokens with the highest covariance of log π and advantage.
+    """KL-Cov: unclipped surrogate with a KL penalty on the tokens of highest covariance of log π and advantage.
 
     With ℓ = log π − log π_b, L = −A · exp(ℓ) + coefficient · |ℓ| for the max(1, ⌊fraction · valid tokens⌋)
     tokens of largest `rlx.diagnostics.advantage_covariance`, and L = −A · exp(ℓ) for the others, with ℓ in
@@ -101,6 +113,17 @@ def kl_cov(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> log_prob, advantage = jnp.array([-0.1, -0.2, -3.0, -4.0]), jnp.array([2.0, -2.0, 0.5, -1.0])
+        >>> loss = lambda coefficient: policy.kl_cov(
+        ...     log_prob, log_prob - 0.5, advantage, fraction=0.25, coefficient=coefficient
+        ... )
+        >>> print(np.asarray(loss(1.0) - loss(0.0)).round(3))
+        [0.5 0.  0.  0. ]
 
     References:
         Cui et al., 2025, "The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models",

@@ -20,7 +20,7 @@ def f_dpg(
     where: Bool[Array, "*#batch"] | None = None,
     bound: Scalar = 30.0,
 ) -> Float[Array, "*batch"]:
-    """Policy gradient of an f-divergence D_f(π ‖ p) to a target p = P/Z, from samples of any policy.
+    """f-DPG: policy gradient of an f-divergence D_f(π ‖ p) to a target p = P/Z, from samples of any policy.
 
     With t = π/p, log t = log π − (log P − log Z), and q the behavior policy, L = −sg[(π/q)·A]·log π with
     A = −f′(t) − baseline. Its expected gradient is ∇D_f(π ‖ p) = E_q[(π/q)·f′(t)·∇log π], 0 at π = p. forward_kl is
@@ -43,6 +43,16 @@ def f_dpg(
 
     Raises:
         ValueError: for an unknown `divergence`, a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> log_prob, target = jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5]))
+        >>> loss = lambda x: policy.f_dpg(x, log_prob, target, log_normalizer=0.0).sum()
+        >>> print(np.asarray(jax.grad(loss)(log_prob)).round(3))
+        [-0.405  0.182]
 
     References:
         Go et al., 2023, "Aligning Language Models with Preferences through f-divergence Minimization",
@@ -85,6 +95,15 @@ def log_normalizer(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> behavior_log_prob, weight = jnp.array([-1.0, -2.0, -3.0]), jnp.array([1.0, 2.0, 6.0])
+        >>> log_z = policy.log_normalizer(behavior_log_prob + jnp.log(weight), behavior_log_prob)
+        >>> print(np.asarray(jnp.exp(log_z)).round(3))
+        3.0
+
     References:
         Go et al., 2023, "Aligning Language Models with Preferences through f-divergence Minimization",
         arXiv:2302.08215.
@@ -119,6 +138,12 @@ def kl_target(
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import policy
+        >>> print(policy.kl_target(jnp.array([-1.0, -2.0]), jnp.array([0.0, 1.0]), beta=0.5))
+        [-1.  0.]
+
     References:
         Korbak et al., 2022, "On Reinforcement Learning and Distribution Matching for Fine-Tuning Language Models
         with no Catastrophic Forgetting", arXiv:2206.00761.
@@ -133,7 +158,7 @@ def kl_target(
 def constraint_target(
     reference_log_prob: Float[Array, "*#batch"], satisfied: Bool[Array, "*#batch"]
 ) -> Float[Array, "*batch"]:
-    """Score of the reference policy conditioned on a requirement, the target of controlled generation.
+    """Score of the reference policy conditioned on a requirement, the target of controlled generation (GDC).
 
     log P = log π_ref where the requirement is satisfied, and log P = −inf elsewhere.
 
@@ -146,6 +171,12 @@ def constraint_target(
 
     Raises:
         ValueError: for a non-floating `reference_log_prob` or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import policy
+        >>> print(policy.constraint_target(jnp.array([-1.5, -2.0]), jnp.array([True, False])))
+        [-1.5 -inf]
 
     References:
         Khalifa et al., 2020, "A Distributional Approach to Controlled Text Generation", arXiv:2012.11635.
@@ -162,7 +193,7 @@ def exponential_family_target(
     feature: Float[Array, "*#batch feature"],
     coefficient: Float[Array, " feature"],
 ) -> Float[Array, "*batch"]:
-    """Score of the reference policy tilted by features, the target that meets given mean features.
+    """Score of the reference policy tilted by features, the target that meets given mean features (GDC).
 
     log P = log π_ref + Σ_i λ_i·φ_i(y).
 
@@ -176,6 +207,13 @@ def exponential_family_target(
 
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import policy
+        >>> reference_log_prob, feature = jnp.array([-1.0, -2.0]), jnp.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> print(policy.exponential_family_target(reference_log_prob, feature, jnp.array([0.5, -0.5])))
+        [-0.5 -2.5]
 
     References:
         Khalifa et al., 2020, "A Distributional Approach to Controlled Text Generation", arXiv:2012.11635.

@@ -21,7 +21,7 @@ def discriminative(
     token_axis: int = -1,
     group_axis: int = -2,
 ) -> Float[Array, "..."]:
-    """Discriminative loss of a question: correct rollouts score above the hardest wrong ones.
+    """DisCO's discriminative loss of a question: correct rollouts score above the hardest wrong ones.
 
     L = −mean_{R>0} s + τ · log mean_{R≤0} exp(s/τ), with τ the temperature and s_i the mean over the tokens of
     log π (score "log_likelihood") or of π/π_b ("ratio"); for τ = inf the second term is mean_{R≤0} s (DisCO-b). A
@@ -43,6 +43,16 @@ def discriminative(
 
     Raises:
         ValueError: for an unknown `score`, a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> log_prob, reward = jnp.array([[-1.0, -1.0], [-2.0, -2.0], [-0.5, -0.5]]), jnp.array([1.0, 0.0, 0.0])
+        >>> print(np.asarray(policy.discriminative(log_prob, log_prob, reward, temperature=jnp.inf)).round(3))
+        -0.25
+        >>> print(np.asarray(policy.discriminative(log_prob, log_prob, reward, temperature=0.1)).round(3))
+        0.431
 
     References:
         Li et al., 2025, "DisCO: Reinforcing Large Reasoning Models with Discriminative Constrained Optimization",
@@ -75,7 +85,7 @@ def implicit_actor_critic(
     where: Bool[Array, "*#batch"] | None = None,
     token_axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Supervised form of policy optimization: the policy's own log-ratio predicts whether a rollout is correct.
+    """PACS, supervised policy optimization: the policy's own log-ratio predicts whether a rollout is correct.
 
     L_i = w_i · (softplus(ψ_i) − R_i·ψ_i), the cross-entropy of σ(ψ_i) against the outcome. ψ_i = z_i − baseline,
     z_i = temperature · Σ_t (log π − log π_b). The baseline is the mean z of the others ("leave_one_out"), 0
@@ -98,6 +108,17 @@ def implicit_actor_critic(
 
     Raises:
         ValueError: for an unknown `baseline`, a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> behavior_log_prob, reward = jnp.array([[-1.0, -2.0], [-1.0, -2.0]]), jnp.array([1.0, 0.0])
+        >>> log_prob = behavior_log_prob + jnp.array([[0.5], [-0.5]])
+        >>> print(np.asarray(policy.implicit_actor_critic(behavior_log_prob, behavior_log_prob, reward)).round(3))
+        [0.693 0.693]
+        >>> print(np.asarray(policy.implicit_actor_critic(log_prob, behavior_log_prob, reward)).round(3))
+        [0.127 0.127]
 
     References:
         Li et al., 2025, "Implicit Actor Critic Coupling via a Supervised Learning Framework for RLVR",

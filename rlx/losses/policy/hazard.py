@@ -46,6 +46,14 @@ def hazard_modulated_surrogate(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> log_ratio = jnp.array([-2.0, 0.0, 2.0, 50.0])
+        >>> print(np.asarray(policy.hazard_modulated_surrogate(log_ratio, jnp.zeros(4), jnp.ones(4))).round(3))
+        [-0.006 -0.265 -0.494 -0.457]
+
     References:
         Wang et al., 2026, "MHPO: Modulated Hazard-aware Policy Optimization for Stable Reinforcement Learning",
         arXiv:2603.16929.

@@ -47,6 +47,14 @@ def advantage_leftover(
     Raises:
         ValueError: for an unknown `variant`, a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> log_prob = jnp.array([[-1.0, -2.0], [-1.0, -2.0]])
+        >>> print(np.asarray(policy.advantage_leftover(log_prob, log_prob - 0.1, jnp.array([1.0, -1.0]))).round(3))
+        [3.664 0.   ]
+
     References:
         Baheti et al., 2023, "Leftover Lunch: Advantage-based Offline Reinforcement Learning for Language Models",
         arXiv:2305.14718.

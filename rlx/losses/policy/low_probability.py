@@ -51,6 +51,15 @@ def low_probability_surrogate(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> log_prob, proxy_log_prob = jnp.array([-8.0, -7.0, -1.0, -0.5]), jnp.array([-6.0, -6.0, -0.9, -0.4])
+        >>> loss = policy.low_probability_surrogate(log_prob, log_prob, -jnp.ones(4), proxy_log_prob, fraction=0.5)
+        >>> print(np.asarray(loss).round(3))
+        [5.389 1.718 1.    1.   ]
+
     References:
         Huang et al., 2025, "Low-probability Tokens Sustain Exploration in Reinforcement Learning with
         Verifiable Reward", arXiv:2510.03222 (as in the official code, CarlanLark/Lp-Reg-dev).

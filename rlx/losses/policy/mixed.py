@@ -20,7 +20,7 @@ def mixed_policy(
     clip_high: Scalar = jnp.inf,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Ratio surrogate on the policy's own tokens, and a shaped probability on the tokens of another author.
+    """LUFFY's surrogate: a ratio on the policy's own tokens, a shaped probability on the tokens of another author.
 
     On-policy tokens have the loss of `clipped_surrogate`, unclipped by default. Off-policy tokens have
     L = −A · f(π(a|s)) with f(p) = p / (p + shaping), whose slope shaping / (p + shaping)² raises rare tokens most.
@@ -43,6 +43,15 @@ def mixed_policy(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> log_prob, behavior_log_prob = jnp.log(jnp.array([0.4, 0.4, 0.1])), jnp.log(jnp.array([0.5, 1.0, 1.0]))
+        >>> off_policy = jnp.array([False, True, True])
+        >>> print(np.asarray(policy.mixed_policy(log_prob, behavior_log_prob, jnp.ones(3), off_policy)).round(3))
+        [-0.8 -0.8 -0.5]
 
     References:
         Zhang et al., 2025, "Critique-GRPO: Advancing LLM Reasoning with Natural Language and Numerical

@@ -17,7 +17,7 @@ def outcome_contrast(
     negative_coefficient: Scalar = 0.5,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Behavior cloning of correct sequences and a reshaped policy gradient on wrong ones.
+    """OREAL: behavior cloning of correct sequences and a reshaped policy gradient on wrong ones.
 
     L = −A · positive_weight · log π(a|s) where correct > 0, and elsewhere
     L = −negative_coefficient · A · negative_weight · π / sg(π), whose gradient is that of log π. A is the
@@ -39,6 +39,15 @@ def outcome_contrast(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import policy
+        >>> advantage, correct = jnp.array([[1.0], [-1.0]]), jnp.array([[True], [False]])
+        >>> loss = lambda log_prob: policy.outcome_contrast(log_prob, advantage, correct).sum()
+        >>> jax.grad(loss)(jnp.full((2, 3), -0.7)).tolist()
+        [[-1.0, -1.0, -1.0], [0.5, 0.5, 0.5]]
 
     References:
         Lyu et al., 2025, "Exploring the Limit of Outcome Reward for Learning Mathematical Reasoning",

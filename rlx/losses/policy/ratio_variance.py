@@ -17,7 +17,7 @@ def ratio_variance(
     bound: Scalar = 20.0,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Ratio surrogate with a penalty on the variance of the ratio, in place of clipping.
+    """R²VPO (R2VPO): ratio surrogate with a penalty on the variance of the ratio, in place of clipping.
 
     L = −r·A + coefficient · (r − 1)², with r = π(a|s) / π_b(a|s), whose mean under π_b is 1. Its gradient is that
     of a smooth effective advantage, −r·(A − 2·coefficient·(r − 1))·∇log π, which no boundary sets to 0. The
@@ -37,6 +37,16 @@ def ratio_variance(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> ratio, advantage = jnp.array([0.5, 1.0, 2.0, 3.0]), jnp.ones(4)
+        >>> loss = lambda x: policy.ratio_variance(x, jnp.zeros(4), advantage, coefficient=0.4).sum()
+        >>> print(np.asarray(jax.grad(loss)(jnp.log(ratio))).round(3))
+        [-0.7 -1.  -0.4  1.8]
 
     References:
         Luo et al., 2026, "Ratio-Variance Regularized Policy Optimization for Efficient LLM Fine-tuning",

@@ -20,7 +20,7 @@ def advantage_regression(
     eps: Scalar = 1e-8,
     ddof: Scalar = 1,
 ) -> Float[Array, "*batch"]:
-    """Squared distance of the log-ratio, or of its z-score in the group, to the advantage.
+    """Squared distance of the log-ratio (DAPO per step), or of its z-score in the group (Reg-GRPO), to the advantage.
 
     With ρ = log π − log π_b of a whole step or response: L = ½ (A/temperature − ρ)², step-level DAPO; for
     actions drawn from π its gradient is that of −E[A]/temperature + KL(π ‖ π_b). With `standardize`,
@@ -49,6 +49,15 @@ def advantage_regression(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import policy
+        >>> behavior, advantage = jnp.full(3, -1.5), jnp.array([1.0, 0.0, -1.0])
+        >>> print(policy.advantage_regression(behavior, behavior, advantage, temperature=2.0))
+        [0.125 0.    0.125]
+        >>> print(policy.advantage_regression(behavior + advantage / 2, behavior, advantage, temperature=2.0))
+        [0. 0. 0.]
 
     References:
         Liu et al., 2024, "Improving Multi-Step Reasoning Abilities of Large Language Models with Direct

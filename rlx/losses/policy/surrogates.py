@@ -31,6 +31,15 @@ def policy_gradient(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import policy
+        >>> advantage = jnp.array([2.0, -1.0])
+        >>> loss = lambda log_prob: policy.policy_gradient(log_prob, advantage).sum()
+        >>> jax.grad(loss)(jnp.log(jnp.array([0.5, 0.25]))).tolist()
+        [-2.0, 1.0]
+
     References:
         Williams, 1992, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement
         Learning".
@@ -53,7 +62,7 @@ def clipped_surrogate(
     level: str = "token",
     bound: Scalar = 20.0,
 ) -> Float[Array, "*batch"]:
-    """PPO's clipped surrogate, with asymmetric and dual clipping and with token or sequence ratios.
+    """PPO's clipped surrogate, with asymmetric (DAPO) and dual clipping, and with token or sequence ratios (GSPO).
 
     With r = π(a|s) / π_b(a|s),
     L = max(−A·r, −A·clip(r, 1 − clip_low, 1 + clip_high)), and where A < 0: L = min(L, −A·dual_clip).
@@ -77,6 +86,16 @@ def clipped_surrogate(
     Raises:
         ValueError: for an unknown `level`, a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> ratio, advantage = jnp.array([0.5, 1.0, 1.5]), jnp.array([1.0, 1.0, 1.0])
+        >>> print(np.asarray(policy.clipped_surrogate(jnp.log(ratio), jnp.zeros(3), advantage)).round(3))
+        [-0.5 -1.  -1.2]
+        >>> print(np.asarray(policy.clipped_surrogate(jnp.log(ratio), jnp.zeros(3), -advantage)).round(3))
+        [0.8 1.  1.5]
+
     References:
         Schulman et al., 2017, "Proximal Policy Optimization Algorithms", arXiv:1707.06347.
         Ye et al., 2019, "Mastering Complex Control in MOBA Games with Deep Reinforcement Learning",
@@ -90,13 +109,17 @@ def clipped_surrogate(
     advantage = lax.stop_gradient(advantage)
     clip_low, clip_high, dual_clip = like(advantage, clip_low, clip_high, dual_clip)
     ratio = jnp.exp(importance_log_ratio(log_prob, behavior_log_prob, where=where, level=level, bound=bound))
+    return -advantage * _pessimistic(ratio, advantage, clip_low, clip_high, dual_clip)
+
+
+def _pessimistic(ratio: Array, advantage: Array, clip_low: Array, clip_high: Array, dual_clip: Scalar) -> Array:
+    """The ratio, held within the bound that counts for the sign of its advantage."""
     # A's sign decides which bound binds, so A moves out of max and min: one product, no 0 · inf at A = 0.
-    pessimistic = jnp.where(
+    return jnp.where(
         advantage < 0,
         jnp.minimum(jnp.maximum(ratio, 1 - clip_low), dual_clip),
         jnp.minimum(ratio, 1 + clip_high),
     )
-    return -advantage * pessimistic
 
 
 def decoupled_clip(
@@ -109,7 +132,7 @@ def decoupled_clip(
     max_ratio: Scalar = 100.0,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """PPO's surrogate with the policy it stays near apart from the policy that generated the data.
+    """PPO-EWMA's surrogate: the policy it stays near is not the policy that generated the data.
 
     With r = π / π_prox and π̃_b = max(π_b, π / max_ratio), held constant,
     L = −(π_prox / π̃_b) · min(r·A, clip(r, 1 − clip, 1 + clip)·A). For π_prox = π_b it is
@@ -129,6 +152,14 @@ def decoupled_clip(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> log_prob, anchor, behavior = jnp.log(jnp.array([[0.44, 0.6], [0.4, 0.4], [0.2, 0.2]]))
+        >>> print(np.asarray(policy.decoupled_clip(log_prob, behavior, anchor, jnp.ones(2))).round(3))
+        [-2.2 -2.4]
 
     References:
         Hilton et al., 2021, "Batch Size-Invariance for Policy Optimization", arXiv:2110.00641.

@@ -15,7 +15,7 @@ def value_maximization(
     eps: Scalar = 0.0,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """The deterministic policy's loss, by choice on the scale of one critic for all tasks.
+    """Policy loss of TD3 and TD3+BC: a deterministic policy's, by choice on the scale of one critic for all tasks.
 
     L = −λ·Q(s, π(s)), with λ = sg(alpha / (mean |Q| + eps)) over all elements that count, or λ = 1 for
     alpha=None. alpha=None is TD3; alpha=2.5 plus `rlx.regularizers.behavior.action_distance` is TD3+BC, whose
@@ -32,6 +32,13 @@ def value_maximization(
 
     Raises:
         ValueError: for a non-floating `q`, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import policy
+        >>> q = jnp.array([1.0, 3.0])
+        >>> print(policy.value_maximization(q, alpha=2.5), policy.value_maximization(100 * q, alpha=2.5))
+        [-1.25 -3.75] [-1.25 -3.75]
 
     References:
         Fujimoto, van Hoof and Meger, 2018, "Addressing Function Approximation Error in Actor-Critic Methods",
@@ -56,7 +63,7 @@ def soft_value_maximization(
     temperature: Scalar,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """The maximum-entropy policy's loss at a reparameterized action.
+    """SAC's policy loss, that of a maximum-entropy policy at a reparameterized action.
 
     L = sg(α)·log π(a|s) − Q(s, a), with a = a(s, ε) from the policy in training. α = 0 is
     `value_maximization`.
@@ -73,6 +80,13 @@ def soft_value_maximization(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import policy
+        >>> log_prob, q = jnp.array([-1.0, -3.0]), jnp.array([2.0, 2.0])
+        >>> print(policy.soft_value_maximization(log_prob, q, temperature=0.5))
+        [-2.5 -3.5]
 
     References:
         Haarnoja et al., 2018, "Soft Actor-Critic: Off-Policy Maximum Entropy Deep Reinforcement Learning with

@@ -17,7 +17,7 @@ def importance_weighted(
     bound: Scalar = 20.0,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Off-policy policy gradient with truncated importance weights: no token loses its gradient.
+    """Off-policy policy gradient with truncated importance weights (IMPALA, CISPO): no token loses its gradient.
 
     L = −sg(min(r, max_ratio) · A) · log π(a|s), with r = π(a|s) / π_b(a|s).
 
@@ -34,6 +34,16 @@ def importance_weighted(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> log_ratio = jnp.log(jnp.array([0.5, 1.0, 3.0]))
+        >>> loss = lambda log_prob: policy.importance_weighted(log_prob, jnp.zeros(3), jnp.ones(3), max_ratio=1.2).sum()
+        >>> print(np.asarray(jax.grad(loss)(log_ratio)).round(3))
+        [-0.5 -1.  -1.2]
 
     References:
         Espeholt et al., 2018, "IMPALA: Scalable Distributed Deep-RL with Importance Weighted Actor-Learner
@@ -57,7 +67,7 @@ def unified_gradient(
     bound: Scalar = jnp.inf,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Surrogate of the unified policy-gradient estimator, whose denominator and advantage name the method.
+    """HPT's surrogate of the unified policy-gradient estimator, whose denominator and advantage name the method.
 
     L = −A · π(a|s) / π_den, with the gradient −(1/π_den) · A · ∇π. π_den = sg(π) gives −A·∇log π: supervised
     fine-tuning for A = 1, REINFORCE for A the return. π_den = π_b is PPO without clipping, with clipping where
@@ -75,6 +85,18 @@ def unified_gradient(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import policy
+        >>> log_prob, advantage = jnp.log(jnp.array([0.5, 0.2])), jnp.array([1.0, -2.0])
+        >>> gradient = jax.grad(lambda x, denominator: policy.unified_gradient(x, denominator, advantage).sum())
+        >>> print(np.asarray(gradient(log_prob, log_prob)).round(3))
+        [-1.  2.]
+        >>> print(np.asarray(gradient(log_prob, jnp.zeros(2))).round(3))
+        [-0.5  0.4]
 
     References:
         Lv et al., 2025, "Towards a Unified View of Large Language Model Post-Training", arXiv:2509.04419 (HPT).
