@@ -46,6 +46,16 @@ def dno(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> log_ratio, behavior, reward = jnp.array([2.0, 6.0]), jnp.full(2, -10.0), jnp.full(2, 0.7)
+        >>> loss = lambda x: preference.dno(behavior + x, behavior, behavior, behavior, reward, reward - 0.4).sum()
+        >>> print(np.asarray(jax.grad(loss)(log_ratio)).round(4))
+        [-0.0049  0.0047]
+
     References:
         Rosset et al., 2024, "Direct Nash Optimization: Teaching Language Models to Self-Improve with General
         Preferences", arXiv:2404.03715.
@@ -66,7 +76,7 @@ def dno(
 def win_rate_reward(
     preference: Float[Array, "..."], *, where: Bool[Array, "..."] | None = None, axis: int = -1
 ) -> Float[Array, "..."]:
-    """Reward of a response under general preferences: how often it beats the responses of the current policy.
+    """DNO's reward under general preferences: how often a response beats those of the current policy.
 
     r_t(y) = E_{y' ~ π_t} P(y ≻ y') ≈ Σ_j m_j·P(y ≻ y'_j) / Σ_j m_j.
 
@@ -81,6 +91,14 @@ def win_rate_reward(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> beats = jnp.array([[0.5, 0.9, 0.8], [0.1, 0.5, 0.3], [0.2, 0.7, 0.5]])
+        >>> print(np.asarray(preference.win_rate_reward(beats, where=~jnp.eye(3, dtype=bool))).round(3))
+        [0.85 0.2  0.45]
 
     References:
         Rosset et al., 2024, "Direct Nash Optimization: Teaching Language Models to Self-Improve with General
@@ -97,7 +115,7 @@ def margin_pairs(
     axis: int = -1,
     where: Bool[Array, "..."] | None = None,
 ) -> Bool[Array, "..."]:
-    """Which ordered pairs of candidate responses differ enough to learn from.
+    """Which ordered pairs of candidate responses differ enough to learn from, as in DNO-Prct.
 
     mask_ij = (r_i − r_j > threshold): i is chosen, j rejected.
 
@@ -112,6 +130,13 @@ def margin_pairs(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import preference
+        >>> mask = preference.margin_pairs(jnp.array([3.0, 1.0, 2.5]), threshold=1.0)
+        >>> jnp.argwhere(mask).tolist()
+        [[0, 1], [2, 1]]
 
     References:
         Rosset et al., 2024, "Direct Nash Optimization: Teaching Language Models to Self-Improve with General

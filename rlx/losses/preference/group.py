@@ -17,7 +17,7 @@ def group_alignment(
     where: Bool[Array, "*#batch"] | None = None,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """DPO loss of a group, averaged over the pairs in which one rollout has more reward than the other.
+    """DYPO's group alignment loss: DPO, averaged over the pairs in which one rollout has more reward than the other.
 
     L = mean over {(i, j) : R_i > R_j} of −log σ(temperature · (d_i − d_j)), with d = log π − log π_ref of the whole
     sequence. Its weights lie in (0, 1), and its gradients sum to 0 over the group. DYPO's loss of a question is
@@ -38,6 +38,16 @@ def group_alignment(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> log_prob, reference = jnp.array([-8.0, -10.0, -12.0]), jnp.full(3, -10.0)
+        >>> print(np.asarray(preference.group_alignment(log_prob, reference, jnp.array([1.0, 0.0, 0.0]))).round(3))
+        0.073
+        >>> print(np.asarray(preference.group_alignment(log_prob, reference, jnp.array([0.0, 0.0, 1.0]))).round(3))
+        3.073
 
     References:
         Zhu et al., 2026, "Bridging SFT and RL: Dynamic Policy Optimization for Robust Reasoning",

@@ -41,6 +41,14 @@ def inpo(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import preference
+        >>> chosen, reference, previous = jnp.array([-8.0, -6.0]), jnp.full(2, -10.0), jnp.full(2, -9.0)
+        >>> mixture = dict(eta=0.25, tau_ratio=0.5)
+        >>> print(preference.inpo(chosen, reference, reference, reference, previous, reference, **mixture))
+        [0.25 2.25]
+
     References:
         Zhang et al., 2024, "Iterative Nash Policy Optimization: Aligning LLMs with General Preferences via
         No-Regret Learning", arXiv:2407.00617.

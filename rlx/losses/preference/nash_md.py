@@ -18,7 +18,7 @@ def nash_md_loss(
     level: str = "sequence",
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Policy gradient of a regularized preference game, for a response sampled from the policy.
+    """Nash mirror descent (Nash-MD): policy gradient of a regularized preference game, on the policy's own response.
 
     With ρ_t = log π_t − log π_ref,t and the probability P that the response beats the opponent's, the level
     "sequence" is L = sg(β Σ_t ρ_t − (P − ½)) · Σ_t log π_t, and "token" is L = Σ_t sg(β ρ_t − (P − ½)) · log π_t,
@@ -39,6 +39,15 @@ def nash_md_loss(
 
     Raises:
         ValueError: for an unknown `level`, a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import preference
+        >>> log_prob = jnp.array([[-1.0, -2.0], [-1.0, -2.0]])
+        >>> loss = lambda x: preference.nash_md_loss(x, log_prob, jnp.array([0.75, 0.25])).sum()
+        >>> jax.grad(loss)(log_prob).tolist()
+        [[-0.25, -0.25], [0.25, 0.25]]
 
     References:
         Munos et al., 2023, "Nash Learning from Human Feedback", arXiv:2312.00886.
@@ -63,7 +72,7 @@ def geometric_mixture(
     mixture: Scalar = 0.5,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Normalized geometric mixture of two categorical distributions, the opponent of Nash mirror descent.
+    """Normalized geometric mixture of two categorical distributions, the opponent of Nash mirror descent (Nash-MD).
 
     log p = log_softmax((1 − mixture) · logits + mixture · reference_logits): the policy at 0, the reference at 1.
     Token by token it is not the mixture of the sequence distributions, which is normalized once for the whole
@@ -81,6 +90,16 @@ def geometric_mixture(
 
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> policy, reference = jnp.log(jnp.array([0.8, 0.2])), jnp.log(jnp.array([0.2, 0.8]))
+        >>> print(np.asarray(jnp.exp(preference.geometric_mixture(policy, reference, mixture=0.5))).round(3))
+        [0.5 0.5]
+        >>> print(np.asarray(jnp.exp(preference.geometric_mixture(policy, reference, mixture=0.25))).round(3))
+        [0.667 0.333]
 
     References:
         Munos et al., 2023, "Nash Learning from Human Feedback", arXiv:2312.00886.

@@ -37,7 +37,7 @@ def implicit_reward(
     divergence: str = "reverse_kl",
     alpha: Scalar = 0.5,
 ) -> Float[Array, "*batch"]:
-    """Reward that a policy is optimal for, when a divergence keeps it near the reference.
+    """DPO's implicit reward: the one a policy is optimal for, when a divergence keeps it near the reference.
 
     r = β·[f′(π/π_ref) − f′(1)], which for the reverse KL is β·(log π − log π_ref); 0 where both agree.
 
@@ -54,6 +54,15 @@ def implicit_reward(
     Raises:
         ValueError: for an unknown `divergence`, a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> log_prob, reference_log_prob = jnp.log(jnp.array([0.8, 0.4, 0.2])), jnp.log(jnp.array([0.4, 0.4, 0.4]))
+        >>> reward = lambda kind: preference.implicit_reward(log_prob, reference_log_prob, beta=1.0, divergence=kind)
+        >>> print(np.asarray(reward("reverse_kl")).round(3), np.asarray(reward("forward_kl")).round(3))
+        [ 0.693  0.    -0.693] [ 0.5  0.  -1. ]
+
     References:
         Rafailov et al., 2023, "Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
         arXiv:2305.18290.
@@ -69,7 +78,7 @@ def implicit_reward(
 def pair_loss(
     margin: Float[Array, "*batch"], *, link: str = "logistic", label: Scalar = 1.0, beta: Scalar = 1.0
 ) -> Float[Array, "*batch"]:
-    """Loss of the margin between the rewards of two responses, with a soft label.
+    """Loss of the margin between the rewards of two responses, with a soft label (GPO).
 
     L = p·ℓ(m) + (1 − p)·ℓ(−m), with ℓ(m) = log(1 + e^(−m)) (link "logistic"), max(0, 1 − m) ("hinge"),
     ((m − ½)/β)² ("square"), or e^(−m) ("exponential", its exponent cut at 80). On a CPU the exponential and the
@@ -87,6 +96,14 @@ def pair_loss(
 
     Raises:
         ValueError: for an unknown `link`, a non-floating margin, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> margin = jnp.array([-1.0, 0.0, 1.0])
+        >>> print(np.asarray(preference.pair_loss(margin)).round(3), preference.pair_loss(margin, link="hinge"))
+        [1.313 0.693 0.313] [2. 1. 0.]
 
     References:
         Tang et al., 2024, "Generalized Preference Optimization: A Unified Approach to Offline Alignment",
@@ -117,7 +134,7 @@ def dpo(
     sft_weight: Scalar = 0.0,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Direct preference optimization, general in divergence, link, label and margin.
+    """Direct preference optimization (DPO), general in divergence, link, label and margin.
 
     With ρ = log π − log π_ref and φ(ρ) = f′(e^ρ) − f′(1), the identity for the reverse KL,
     m = β·φ(ρ_w) − β_l·φ(ρ_l) − γ and L = p·ℓ(m) + (1 − p)·ℓ(−m) − sft_weight·log π(y_w), ℓ the link of
@@ -146,6 +163,14 @@ def dpo(
     Raises:
         ValueError: for an unknown `link` or `divergence`, a non-floating array, a non-boolean `where`, or
             unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> chosen, reference = jnp.array([-8.0, -10.0, -12.0]), jnp.full(3, -10.0)
+        >>> print(np.asarray(preference.dpo(chosen, reference, reference, reference, beta=0.5)).round(3))
+        [0.313 0.693 1.313]
 
     References:
         Rafailov et al., 2023, "Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
@@ -204,6 +229,13 @@ def ipo(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import preference
+        >>> chosen, reference = jnp.array([-8.0, -6.0, -4.0]), jnp.full(3, -10.0)
+        >>> print(preference.ipo(chosen, reference, reference, reference, beta=0.125))
+        [4. 0. 4.]
+
     References:
         Azar et al., 2023, "A General Theoretical Paradigm to Understand Learning from Human Preferences",
         arXiv:2310.12036.
@@ -261,6 +293,14 @@ def simpo(
     Raises:
         ValueError: for a non-floating log-probability, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> chosen, rejected = jnp.array([-4.0, -8.0]), jnp.array([-4.0, -4.0])
+        >>> print(np.asarray(preference.simpo(chosen, rejected, 4.0, jnp.array([4.0, 2.0]))).round(3))
+        [0.974 0.974]
+
     References:
         Meng et al., 2024, "SimPO: Simple Preference Optimization with a Reference-Free Reward",
         arXiv:2405.14734.
@@ -293,7 +333,7 @@ def denoising_dpo(
     beta: Scalar = 2000.0,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Preference optimization of a diffusion or flow model on its denoising errors.
+    """Diffusion-DPO: preference optimization of a diffusion or flow model on its denoising errors.
 
     L = −log σ(−β·[(e_w − e_w^ref) − (e_l − e_l^ref)]), which is `dpo` with log π = −e. Both models must see the
     same time and noise. Errors differ in their third digit and are multiplied by thousands: compute them in
@@ -316,6 +356,15 @@ def denoising_dpo(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> chosen_error, rejected_error = jnp.array([0.099, 0.101]), jnp.array([0.101, 0.099])
+        >>> loss = preference.denoising_dpo(chosen_error, rejected_error, jnp.full(2, 0.1), jnp.full(2, 0.1))
+        >>> print(np.asarray(loss).round(2))
+        [0.02 4.02]
 
     References:
         Wallace et al., 2023, "Diffusion Model Alignment Using Direct Preference Optimization",

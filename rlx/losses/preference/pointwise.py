@@ -42,6 +42,14 @@ def kto(
     Raises:
         ValueError: for a `desirable` or `where` that is not boolean, a non-floating array, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> log_prob, desirable = jnp.array([-8.0, -8.0]), jnp.array([True, False])
+        >>> print(np.asarray(preference.kto(log_prob, log_prob - 2.0, desirable, 0.0, beta=0.5)).round(3))
+        [0.269 0.731]
+
     References:
         Ethayarajh et al., 2024, "KTO: Model Alignment as Prospect Theoretic Optimization", arXiv:2402.01306.
     """
@@ -86,6 +94,14 @@ def sppo(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> log_ratio, win_rate = jnp.array([0.0, 0.25, 0.5]), jnp.array([0.75, 0.75, 0.75])
+        >>> print(np.asarray(preference.sppo(log_ratio - 10.0, jnp.full(3, -10.0), win_rate, beta=0.5)).round(4))
+        [0.25   0.0625 0.    ]
 
     References:
         Wu et al., 2024, "Self-Play Preference Optimization for Language Model Alignment", arXiv:2405.00675.

@@ -42,6 +42,15 @@ def rpo(
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> log_prob = jnp.array([-10.0])
+        >>> loss = lambda eta: preference.rpo(log_prob, log_prob, log_prob, log_prob, beta=0.1, eta=eta)
+        >>> print(np.asarray(loss(0.0)).round(3), np.asarray(loss(0.5)).round(3))
+        [0.693] [1.193]
+
     References:
         Liu et al., 2024, "Provably Mitigating Overoptimization in RLHF: Your SFT Loss is Implicitly an
         Adversarial Regularizer", arXiv:2405.16436.
@@ -97,6 +106,15 @@ def vpo(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> x, calibration = jnp.full(1, -10.0), jnp.full(1, -8.0)
+        >>> loss = lambda sign: preference.vpo(x, x, x, x, calibration, x, beta=0.5, alpha=0.1, sign=sign)
+        >>> print(np.asarray(loss(1.0)).round(3), np.asarray(loss(-1.0)).round(3))
+        [0.793] [0.593]
 
     References:
         Cen et al., 2024, "Value-Incentivized Preference Optimization: A Unified Approach to Online and Offline

@@ -10,7 +10,7 @@ _LARGEST_FLIP_RATE = 0.49
 
 
 def debiased_label(flip_rate: Float[Array, "*batch"] | float) -> Float[Array, "*batch"]:
-    """Label under which a loss on noisy pairs has the mean of the loss on clean ones.
+    """Label (rDPO's) under which a loss on noisy pairs has the mean of the loss on clean ones.
 
     p = (1 − ε)/(1 − 2ε), so that L_ε(m) = [(1 − ε)·ℓ(m) − ε·ℓ(−m)]/(1 − 2ε) averages to ℓ(m) over a flip of
     probability ε, for every link ℓ of `pair_loss`, and for reward models as well.
@@ -23,6 +23,13 @@ def debiased_label(flip_rate: Float[Array, "*batch"] | float) -> Float[Array, "*
 
     Raises:
         ValueError: for a non-floating array.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> print(np.asarray(preference.debiased_label(jnp.array([0.0, 0.1, 0.25]))).round(3))
+        [1.    1.125 1.5  ]
 
     References:
         Ray Chowdhury et al., 2024, "Provably Robust DPO: Aligning Language Models with Noisy Feedback",
@@ -46,7 +53,7 @@ def robust_dpo(
     divergence: str = "reverse_kl",
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """DPO that is unbiased when a known share of the pairs is given the wrong way round.
+    """Robust DPO (rDPO), unbiased when a known share of the pairs is given the wrong way round.
 
     L = [(1 − ε)·ℓ(m) − ε·ℓ(−m)]/(1 − 2ε), with m the margin of `dpo` and ℓ its link. The logistic loss falls
     linearly in a large margin instead of levelling off: stop early, or regularize.
@@ -69,6 +76,17 @@ def robust_dpo(
     Raises:
         ValueError: for an unknown `link` or `divergence`, a non-floating array, a non-boolean `where`, or
             unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> chosen, rejected, reference = jnp.array([-8.0, -12.0]), jnp.array([-12.0, -8.0]), jnp.full(2, -10.0)
+        >>> loss = preference.robust_dpo(chosen, rejected, reference, reference, beta=0.5, flip_rate=0.1)
+        >>> print(np.asarray(loss).round(3), np.asarray((loss * jnp.array([0.9, 0.1])).sum()).round(3))
+        [-0.123  2.377] 0.127
+        >>> print(np.asarray(preference.dpo(chosen, rejected, reference, reference, beta=0.5)).round(3))
+        [0.127 2.127]
 
     References:
         Ray Chowdhury et al., 2024, "Provably Robust DPO: Aligning Language Models with Noisy Feedback",

@@ -32,7 +32,7 @@ def semantic_preference_loss(
     link: str = "logistic",
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Loss of a statement about two responses: the log-odds that it holds, passed through a link.
+    """Direct preference alignment (DPA) by logic: log-odds that a statement on two responses holds, through a link.
 
     Chosen and rejected response are valid independently, with p = π(y|x). A world says which of the two are
     valid, so the worlds weigh p_w·p_l, p_w·(1 − p_l), (1 − p_w)·p_l, (1 − p_w)·(1 − p_l), and
@@ -56,6 +56,15 @@ def semantic_preference_loss(
     Raises:
         ValueError: for tables that are not four booleans with a True among them, an unknown `link`, a
             non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> chosen, rejected = jnp.log(jnp.array([0.8, 0.5])), jnp.log(jnp.array([0.2, 0.5]))
+        >>> win, lose = preference.SEMANTICS["orpo"]
+        >>> print(np.asarray(preference.semantic_preference_loss(chosen, rejected, win=win, lose=lose)).round(3))
+        [0.061 0.693]
 
     References:
         Richardson et al., 2024, "Understanding the Logic of Direct Preference Alignment through Logic",

@@ -44,6 +44,16 @@ def seppo(
     Raises:
         ValueError: for an unknown `flip`, a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> chosen_error, sample_error, reference = jnp.array([0.9, 1.1]), jnp.array([0.9, 0.9]), jnp.array([1.0, 1.0])
+        >>> loss = lambda x: preference.seppo(chosen_error, x, reference, reference, beta=1.0).sum()
+        >>> print(np.asarray(jax.grad(loss)(sample_error)).round(2))
+        [-0.5  0.5]
+
     References:
         Zhang et al., 2024, "SePPO: Semi-Policy Preference Optimization for Diffusion Alignment",
         arXiv:2410.05255.

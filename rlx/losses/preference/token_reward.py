@@ -49,6 +49,18 @@ def rrpo(
     Raises:
         ValueError: for a non-floating array, a non-boolean mask, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> log_prob, reference, kl = jnp.array([-1.0, -1.0, -1.0]), jnp.array([-3.0, -1.5, -1.0]), jnp.full(3, 0.5)
+        >>> span, where = jnp.array([True, False, False]), jnp.ones(3, bool)
+        >>> loss = preference.rrpo(
+        ...     log_prob, reference, reference, reference, kl, chosen_span=span, rejected_span=span, where=where
+        ... )
+        >>> print(np.asarray(loss).round(3))
+        0.613
+
     References:
         Sarkar and Etemad, 2025, "Self-alignment of Large Video Language Models with Refined Regularized
         Preference Optimization", arXiv:2504.12083.
@@ -73,7 +85,7 @@ def rrpo(
 def contrastive_token_reward(
     better_log_prob: Float[Array, "*#batch"], worse_log_prob: Float[Array, "*#batch"]
 ) -> Float[Array, "*batch"]:
-    """Reward of each token, from one model under two opposite prompts.
+    """T-REG's reward of each token, from one model under two opposite prompts.
 
     r̂ = σ(log π(y_t|x_better) − log π(y_t|x_worse)) − ½, in (−½, ½); the prompts ask to rewrite the response
     for the better and for the worse.
@@ -87,6 +99,14 @@ def contrastive_token_reward(
 
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> better, worse = jnp.log(jnp.array([0.75, 0.5, 0.25])), jnp.log(jnp.array([0.25, 0.5, 0.75]))
+        >>> print(np.asarray(preference.contrastive_token_reward(better, worse)).round(3))
+        [ 0.25  0.   -0.25]
 
     References:
         Zhou et al., 2024, "T-REG: Preference Optimization with Token-Level Reward Regularization",
@@ -109,7 +129,7 @@ def token_reward_regularizer(
     beta: Scalar = 0.1,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Pull of a policy's rewards per token towards given ones, as strong as the pair's own gradient.
+    """T-REG's pull of a policy's rewards per token towards given ones, as strong as the pair's own gradient.
 
     R = sg(σ(−m))·(reg(y_w) + reg(y_l)), with reg(y) = −Σ_t β·r̂_t·log π(y_t|x, y_<t) and m the margin of the
     pair's preference loss: T-REG is that loss + α·R, of `dpo` or of `simpo`.
@@ -131,6 +151,18 @@ def token_reward_regularizer(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean mask, or unfitting shapes.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> log_prob, reward, where = jnp.array([-1.0, -1.0]), jnp.array([0.4, -0.2]), jnp.ones(2, bool)
+        >>> loss = lambda chosen: preference.token_reward_regularizer(
+        ...     jnp.zeros(()), chosen, log_prob, reward, reward, chosen_where=where, rejected_where=where
+        ... )
+        >>> print(np.asarray(jax.grad(loss)(log_prob)).round(3))
+        [-0.02  0.01]
 
     References:
         Zhou et al., 2024, "T-REG: Preference Optimization with Token-Level Reward Regularization",
@@ -173,7 +205,7 @@ def treg(
     alpha: Scalar = 0.25,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """T-REG: DPO whose rewards per token are regularized towards given ones.
+    """T-REG, token-level reward regularization: DPO whose rewards per token are drawn towards given ones.
 
     L = −log σ(m) + α·sg(σ(−m))·(reg(y_w) + reg(y_l)), with m = β·(Σ ρ_t of y_w − Σ ρ_t of y_l),
     ρ_t = log π − log π_ref, and reg of `token_reward_regularizer`.
@@ -197,6 +229,18 @@ def treg(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean mask, or unfitting shapes.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import preference
+        >>> log_prob, reward, where = jnp.array([-1.0, -1.0]), jnp.array([0.4, -0.2]), jnp.ones(2, bool)
+        >>> loss = lambda chosen: preference.treg(
+        ...     chosen, log_prob, log_prob, log_prob, reward, reward, chosen_where=where, rejected_where=where
+        ... )
+        >>> print(np.asarray(jax.grad(loss)(log_prob)).round(4))
+        [-0.055  -0.0475]
 
     References:
         Zhou et al., 2024, "T-REG: Preference Optimization with Token-Level Reward Regularization",

@@ -10,7 +10,7 @@ from rlx.types import elements
 def visit_label(
     chosen_visits: Real[Array, "*#batch"], rejected_visits: Real[Array, "*#batch"]
 ) -> Float[Array, "*batch"]:
-    """Soft label of a pair of search nodes: the chosen one's share of their visits.
+    """Soft label of a pair of search nodes (MCTS-DPO): the chosen one's share of their visits.
 
     p = max(½, 1 / (1 + N_rejected / max(1, N_chosen))). It is the `label` of `rlx.losses.preference.dpo`, on
     log-probabilities of the steps from the first token in which they differ.
@@ -24,6 +24,12 @@ def visit_label(
 
     Raises:
         ValueError: for unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import preference
+        >>> print(preference.visit_label(jnp.array([30, 10, 5]), jnp.array([10, 10, 20])))
+        [0.75 0.5  0.5 ]
 
     References:
         Xie et al., 2024, "Monte Carlo Tree Search Boosts Reasoning via Iterative Preference Learning",
