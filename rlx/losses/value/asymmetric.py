@@ -14,7 +14,7 @@ def expectile(
     expectile: Scalar = 0.7,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Squared error whose minimizer is an expectile of the targets, near their maximum for a high one.
+    """IQL's expectile loss, whose minimizer is near the maximum of the targets for a high expectile.
 
     L = |τ − 1[u < 0]|·u², with u = sg(y) − V and τ = `expectile`. τ = ½ is half the squared error.
 
@@ -30,6 +30,14 @@ def expectile(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import value
+        >>> prediction, target = jnp.zeros(2), jnp.array([1.0, -1.0])
+        >>> print(np.asarray(value.expectile(prediction, target, expectile=0.9)).round(3))
+        [0.9 0.1]
 
     References:
         Kostrikov, Nair and Levine, 2021, "Offline Reinforcement Learning with Implicit Q-Learning",

@@ -13,7 +13,7 @@ def bernoulli_value(
     *,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Cross-entropy of a value in (0, 1) against the share of completions that succeeded.
+    """Critic of step-level DAPO: cross-entropy of a value in (0, 1) against the share of completions that succeeded.
 
     With V = σ(logit): L = −y·log V − (1 − y)·log(1 − V). Its minimum lies at V = y, where it is the entropy of
     y, and the gradient is V − y: unlike that of the squared error it does not vanish where V is certain and
@@ -29,6 +29,17 @@ def bernoulli_value(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import value
+        >>> logit, success_rate = jnp.array([0.0, 0.0, 4.0]), jnp.array([0.75, 1.0, 0.0])
+        >>> print(np.asarray(value.bernoulli_value(logit, success_rate)).round(3))
+        [0.693 0.693 4.018]
+        >>> print(np.asarray(jax.grad(lambda x: value.bernoulli_value(x, success_rate).sum())(logit)).round(3))
+        [-0.25  -0.5    0.982]
 
     References:
         Liu et al., 2024, "Improving Multi-Step Reasoning Abilities of Large Language Models with Direct

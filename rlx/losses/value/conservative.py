@@ -22,7 +22,7 @@ def conservative_q(
     importance: bool = True,
     where: Bool[Array, "..."] | None = None,
 ) -> Float[Array, "..."]:
-    """How much the soft maximum of a critic over all actions exceeds its value of the dataset's action.
+    """CQL's gap: how much the soft maximum of a critic over all actions exceeds its value of the dataset's action.
 
     gap = clip(T·log Σ_j exp(x_j / T) − Q, min_gap, max_gap), with x the sampled actions' values less the
     log-densities that they were drawn with: random_q − random_log_prob and policy_q − sg(policy_log_prob). With
@@ -51,6 +51,17 @@ def conservative_q(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import value
+        >>> q, random_q, policy_q = jnp.array([1.0, 4.0]), jnp.array([[0.0], [0.0]]), jnp.array([[3.0], [3.0]])
+        >>> print(np.asarray(value.conservative_q(q, random_q, policy_q)).round(3))
+        [ 2.049 -0.951]
+        >>> lower_bound = jnp.array([5.0, 0.0])
+        >>> print(np.asarray(value.conservative_q(q, random_q, policy_q, lower_bound=lower_bound)).round(3))
+        [ 4.007 -0.951]
 
     References:
         Kumar et al., 2020, "Conservative Q-Learning for Offline Reinforcement Learning", arXiv:2006.04779.

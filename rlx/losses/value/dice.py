@@ -31,7 +31,7 @@ def dice_value(
     divergence: str = "pearson",
     where: Bool[Array, "*#batch"] | None = None,
 ) -> DiceValue:
-    """The dual value loss of distribution correction, in parts, so that its two gradients can be kept apart.
+    """O-DICE's dual value loss of distribution correction, in parts, so that its two gradients can be kept apart.
 
     With f* the convex conjugate of the divergence, and the targets V̄ held constant:
     linear = (1 − λ)·V(s), forward = λ·f*(r + d·V̄(s') − V(s)), backward = λ·η·f*(r + d·V(s') − V̄(s)).
@@ -59,6 +59,15 @@ def dice_value(
     Raises:
         ValueError: for an unknown `divergence`, a non-floating array, a non-boolean `where`, or unfitting
             shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import value
+        >>> v, next_v, reward = jnp.array([1.0]), jnp.array([2.0]), jnp.array([1.0])
+        >>> linear, forward, backward = value.dice_value(v, next_v, v / 2, next_v, reward, 0.5)
+        >>> print(np.asarray(linear).round(2), np.asarray(forward).round(2), np.asarray(backward).round(2))
+        [0.4] [0.75] [1.24]
 
     References:
         Mao et al., 2024, "ODICE: Revealing the Mystery of Distribution Correction Estimation via

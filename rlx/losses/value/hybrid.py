@@ -15,7 +15,7 @@ def hybrid_value(
     *,
     offline_weight: Scalar = 1.0,
 ) -> Float[Array, ""]:
-    """Monte-Carlo regression on fresh data plus fitted Q-evaluation on offline data.
+    """HNPG's critic loss: Monte-Carlo regression on fresh data plus fitted Q-evaluation on offline data.
 
     L = mean(Q_on − sg(G))² + offline_weight·mean(Q_off − sg(y))². The two means are apart, so that the weight does
     not depend on the sizes of the batches.
@@ -33,6 +33,16 @@ def hybrid_value(
 
     Raises:
         ValueError: for a non-floating array or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import value
+        >>> online_q, online_return = jnp.zeros(2), jnp.ones(2)
+        >>> offline_q, offline_target = jnp.zeros(5), jnp.full(5, 2.0)
+        >>> print(value.hybrid_value(online_q, online_return, offline_q, offline_target))
+        5.0
+        >>> print(value.hybrid_value(online_q, online_return, offline_q, offline_target, offline_weight=0.0))
+        1.0
 
     References:
         Zhou et al., 2023, "Offline Data Enhanced On-Policy Policy Gradient with Provable Guarantees",

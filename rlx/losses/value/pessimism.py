@@ -7,7 +7,7 @@ from rlx.types import Scalar, floating, like
 
 
 def ensemble_pessimism(x: Float[Array, "..."], *, penalty: Scalar = 0.0, axis: int = 0) -> Float[Array, "..."]:
-    """Ensemble mean, less a multiple of how far the members are apart.
+    """Ensemble mean, less a multiple of how far the members are apart (TD-JEPA).
 
     P(x) = mean_i x_i − penalty·mean_{i≠j} |x_i − x_j|, over ordered pairs. Of two members, penalty 0.5 is their
     minimum. One member has no pairs.
@@ -22,6 +22,13 @@ def ensemble_pessimism(x: Float[Array, "..."], *, penalty: Scalar = 0.0, axis: i
 
     Raises:
         ValueError: if `x` is not floating.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import value
+        >>> x = jnp.array([[1.0, 2.0], [3.0, 2.0]])
+        >>> print(value.ensemble_pessimism(x), value.ensemble_pessimism(x, penalty=0.5))
+        [2. 2.] [1. 2.]
 
     References:
         Bagatella et al., 2025, "TD-JEPA: Latent-predictive Representations for Zero-Shot Reinforcement Learning",

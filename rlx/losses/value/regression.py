@@ -13,7 +13,7 @@ def squared_error(
     *,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Half the squared distance of the value to its target.
+    """PPO's value loss: half the squared distance of the value to its target.
 
     L = ½ (V − sg(G))².
 
@@ -27,6 +27,12 @@ def squared_error(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import value
+        >>> print(value.squared_error(jnp.array([1.0, 3.0]), jnp.array([2.0, 0.0])))
+        [0.5 4.5]
 
     References:
         Schulman et al., 2017, "Proximal Policy Optimization Algorithms", arXiv:1707.06347 (equation 9).
@@ -43,7 +49,7 @@ def clipped_value(
     clip: Scalar = 0.2,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Squared error that stops pulling once the value has moved far from its value at collection.
+    """PPO's value clipping: squared error that stops pulling once the value is far from its value at collection.
 
     L = ½ max((V − G)², (V_b + clip(V − V_b, −clip, clip) − G)²), with V_b and G held constant.
 
@@ -59,6 +65,13 @@ def clipped_value(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import value
+        >>> print(np.asarray(value.clipped_value(jnp.array([0.1, 0.5, 0.9]), jnp.zeros(3), jnp.ones(3))).round(3))
+        [0.405 0.32  0.32 ]
 
     References:
         Schulman et al., 2016, "High-Dimensional Continuous Control Using Generalized Advantage Estimation",

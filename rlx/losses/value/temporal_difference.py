@@ -18,7 +18,7 @@ def ensemble_target(
     aggregate: str = "min",
     axis: int = 0,
 ) -> Float[Array, "..."]:
-    """One-step target of critics from the next values of an ensemble, less a penalty.
+    """One-step target of critics (TD3, SAC, SAC-N) from the next values of an ensemble, less a penalty.
 
     y = sg(r + d·(min_i Q_i' − penalty)), with max_i or mean_i in place of min_i under `aggregate`. At d = 0 it
     is r, whatever the next values. The penalty makes it the target of TD3 (0), SAC (temperature·log π(a'|s')),
@@ -37,6 +37,15 @@ def ensemble_target(
 
     Raises:
         ValueError: for an unknown `aggregate`, a non-floating array or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import value
+        >>> next_q = jnp.array([[1.0, 4.0], [3.0, 2.0]])
+        >>> print(value.ensemble_target(jnp.array([1.0, 1.0]), jnp.array([0.5, 0.0]), next_q))
+        [1.5 1. ]
+        >>> print(value.ensemble_target(jnp.array([1.0, 1.0]), jnp.array([0.5, 0.0]), next_q, aggregate="max"))
+        [2.5 1. ]
 
     References:
         Fujimoto, van Hoof and Meger, 2018, "Addressing Function Approximation Error in Actor-Critic Methods",
@@ -67,7 +76,7 @@ def squared_td(
     *,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Squared temporal-difference error, as deep Q-learning codes write it.
+    """Squared temporal-difference (TD) error, as the codes of TD3, SAC and CQL write it.
 
     L = (Q − sg(y))², twice `rlx.losses.value.squared_error`: TD3, SAC, CQL and their relatives have no ½, on
     which their learning rates and loss weights rest.
@@ -82,6 +91,12 @@ def squared_td(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import value
+        >>> print(value.squared_td(jnp.array([1.0, 3.0]), jnp.array([2.0, 0.0])))
+        [1. 9.]
 
     References:
         Fujimoto, van Hoof and Meger, 2018, "Addressing Function Approximation Error in Actor-Critic Methods",
