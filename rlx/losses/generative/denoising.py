@@ -34,6 +34,13 @@ def denoising_loss(
     Raises:
         ValueError: for an unknown `reduce`, a non-floating array, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import generative
+        >>> prediction, target = jnp.array([[1.0, 0.0], [1.0, 0.0]]), jnp.zeros((2, 2))
+        >>> print(generative.denoising_loss(prediction, target, weight=jnp.array([1.0, 3.0])))
+        [0.5 1.5]
+
     References:
         Ho et al., 2020, "Denoising Diffusion Probabilistic Models", arXiv:2006.11239 (equation 14).
         Zheng et al., 2025, "Towards Robust Zero-Shot Reinforcement Learning" (BREEZE: weighted).
@@ -61,7 +68,7 @@ def denoising_score_matching(
     weight: Float[Array, "*#batch"] | None = None,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Squared error of a score at a noised sample, which the score of the noised data minimizes.
+    """Denoising score matching (DSM): squared error of a score, which the score of the noised data minimizes.
 
     L = w · Σ_d (σ·score(x + σ·ε) + ε)²: the target score is −ε/σ and the error is weighted by σ², so that every
     noise scale counts alike.
@@ -78,6 +85,16 @@ def denoising_score_matching(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import generative
+        >>> noise, sigma = jnp.array([[1.0, -2.0], [1.0, -2.0]]), jnp.array([0.1, 10.0])
+        >>> print(generative.denoising_score_matching(jnp.zeros((2, 2)), noise, sigma))
+        [5. 5.]
+        >>> print(np.asarray(generative.denoising_score_matching(-noise / sigma[:, None], noise, sigma)).round(3))
+        [0. 0.]
 
     References:
         Vincent, 2011, "A Connection Between Score Matching and Denoising Autoencoders".

@@ -10,7 +10,7 @@ from rlx.types import Scalar, elements, floating, like
 def edm_scalings(
     sigma: Float[Array, "*batch"], *, sigma_data: Scalar = 0.5
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"], Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """Scalings that keep the inputs and targets of a denoising network at unit variance.
+    """EDM's scalings, which keep the inputs and targets of a denoising network at unit variance.
 
     The denoiser is D(x̃, σ) = c_skip·x̃ + c_out·F(c_in·x̃, c_noise), and with d² = σ² + σ_data²
     c_skip = σ_data² / d², c_out = σ·σ_data / d, c_in = 1 / d, c_noise = ¼ log σ.
@@ -24,6 +24,14 @@ def edm_scalings(
 
     Raises:
         ValueError: if `sigma` is not floating.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import generative
+        >>> c_skip, c_out, c_in, c_noise = generative.edm_scalings(jnp.array([0.01, 0.5, 50.0]))
+        >>> print(np.asarray(c_skip).round(3), np.asarray(c_out).round(3))
+        [1.  0.5 0. ] [0.01  0.354 0.5  ]
 
     References:
         Karras et al., 2022, "Elucidating the Design Space of Diffusion-Based Generative Models",
@@ -45,7 +53,7 @@ def edm_denoised_loss(
     weight: Float[Array, "*#batch"] | None = None,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch event"]:
-    """Squared error of a denoised sample, weighted so that every noise scale counts alike.
+    """EDM's squared error of a denoised sample, weighted so that every noise scale counts alike.
 
     L = w·(σ² + σ_data²) / (σ·σ_data)² · (D − x)², where D = c_skip·x̃ + c_out·F of `edm_scalings`. The factor
     is 1 / c_out², so that L is the squared error of the network output F. Training draws log σ ~ N(−1.2, 1.2²).
@@ -63,6 +71,16 @@ def edm_denoised_loss(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import generative
+        >>> sigma, network_error = jnp.array([0.1, 10.0]), 2.0
+        >>> c_skip, c_out, c_in, c_noise = generative.edm_scalings(sigma)
+        >>> denoised = network_error * c_out[:, None]
+        >>> print(np.asarray(generative.edm_denoised_loss(denoised, jnp.zeros((2, 1)), sigma)[:, 0]).round(3))
+        [4. 4.]
 
     References:
         Karras et al., 2022, "Elucidating the Design Space of Diffusion-Based Generative Models",
@@ -88,7 +106,7 @@ def edm_denoised_loss(
 def karras_sigmas(
     num_steps: int, *, sigma_min: Scalar = 0.002, sigma_max: Scalar = 80.0, rho: Scalar = 7.0
 ) -> Float[Array, "sigmas"]:
-    """Noise scales of a sampler, which steps more finely the less noise is left.
+    """Noise scales of EDM's sampler, which steps more finely the less noise is left.
 
     σ_i = (σ_max^{1/ρ} + i/(n−1)·(σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ for i = 0 … n−1, then σ_n = 0.
 
@@ -103,6 +121,14 @@ def karras_sigmas(
 
     Raises:
         ValueError: for fewer than 1 step.
+
+    Examples:
+        >>> import numpy as np
+        >>> from rlx.losses import generative
+        >>> print(np.asarray(generative.karras_sigmas(3, sigma_min=1.0, sigma_max=9.0, rho=2.0)).round(3))
+        [9. 4. 1. 0.]
+        >>> print(np.asarray(generative.karras_sigmas(3, sigma_min=1.0, sigma_max=9.0, rho=1.0)).round(3))
+        [9. 5. 1. 0.]
 
     References:
         Karras et al., 2022, "Elucidating the Design Space of Diffusion-Based Generative Models",

@@ -10,7 +10,7 @@ from rlx.types import check_choice, elements
 def interpolate(
     clean: Float[Array, "*#batch event"], noise: Float[Array, "*#batch event"], time: Float[Array, "*#batch"]
 ) -> Float[Array, "*batch event"]:
-    """Point on the straight line from a sample of the data to a sample of the noise.
+    """Point on the straight line of flow matching, from a sample of the data to a sample of the noise.
 
     x_t = (1 − t)·x_0 + t·x_1, which is the data at t = 0 and the noise at t = 1.
 
@@ -24,6 +24,13 @@ def interpolate(
 
     Raises:
         ValueError: for a non-floating array, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import generative
+        >>> clean, noise = jnp.array([4.0, 8.0]), jnp.array([0.0, -8.0])
+        >>> print(*(generative.interpolate(clean, noise, jnp.array(t)) for t in (0.0, 0.25, 1.0)))
+        [4. 8.] [3. 4.] [ 0. -8.]
 
     References:
         Lipman et al., 2022, "Flow Matching for Generative Modeling", arXiv:2210.02747.
@@ -43,7 +50,7 @@ def flow_matching_loss(
     target: str = "velocity",
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Squared error of a velocity field against the straight line from data to noise.
+    """Flow matching: squared error of a velocity field against the straight line from data to noise.
 
     L = mean_event (v − (x_1 − x_0))², with v the velocity at x_t of `interpolate`. Supervised as a prediction of the
     noise, x̂_1 = x_t + (1 − t)·v, the loss is (1 − t)² times that; as one of the data, x̂_0 = x_t − t·v, it is t²
@@ -64,6 +71,15 @@ def flow_matching_loss(
     Raises:
         ValueError: for an unknown `target`, a `time` that is missing, a non-floating array, a non-boolean `where`, or
             unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import generative
+        >>> clean, noise = jnp.array([1.0, 2.0]), jnp.array([0.0, 0.0])
+        >>> print(generative.flow_matching_loss(noise - clean, clean, noise))
+        0.0
+        >>> print(generative.flow_matching_loss(jnp.array([-1.0, 0.0]), clean, noise))
+        2.0
 
     References:
         Lipman et al., 2022, "Flow Matching for Generative Modeling", arXiv:2210.02747.

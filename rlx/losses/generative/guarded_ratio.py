@@ -17,7 +17,7 @@ def normalized_log_ratio(
     event_ndims: int = 1,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Log-ratio of a denoising step without the drift and the step-dependent spread of a Gaussian's.
+    """GRPO-Guard's log-ratio of a denoising step, without a Gaussian's drift and step-dependent spread.
 
     ratio = s · (log π − log π_b + mean_event (μ − μ_b)² / (2s²)), with s = σ_t·√Δt. The added term cancels the
     bias of the log-ratio: at x = μ_b + s·e it is mean_event (e · (μ − μ_b)), of mean 0 and of a variance that does
@@ -39,6 +39,18 @@ def normalized_log_ratio(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import generative
+        >>> noise, shift, scale = jnp.array([-1.0, 1.0]), jnp.full((2, 1), 0.3), 2.0
+        >>> log_prob, behavior_log_prob = -jnp.square(noise - shift[:, 0] / scale) / 2, -jnp.square(noise) / 2
+        >>> print(np.asarray(log_prob - behavior_log_prob).round(3))
+        [-0.161  0.139]
+        >>> ratio = generative.normalized_log_ratio(log_prob, behavior_log_prob, shift, jnp.zeros((2, 1)), scale)
+        >>> print(np.asarray(ratio).round(3))
+        [-0.3  0.3]
 
     References:
         Wang et al., 2025, "GRPO-Guard: Mitigating Implicit Over-Optimization in Flow Matching via Regulated

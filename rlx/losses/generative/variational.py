@@ -17,7 +17,7 @@ def conditional_vae(
     kl_weight: Scalar = 0.5,
     where: Bool[Array, "..."] | None = None,
 ) -> Float[Array, "..."]:
-    """Loss of a conditional variational autoencoder, with a weight on what it has to reconstruct.
+    """Loss of a conditional variational autoencoder (CVAE), with a weight on what it has to reconstruct (A2PR).
 
     L = w·mean_d (x̂_d − x_d)² + kl_weight·mean_l ½·(μ_l² + σ_l² − 1 − 2 log σ_l), the second part the KL
     divergence of N(μ, σ²) from N(0, 1) per latent dimension. A2PR's w is vae_weight·1[Q(s, a) > V(s)]: only
@@ -38,6 +38,14 @@ def conditional_vae(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import generative
+        >>> target, zero = jnp.ones((2, 2)), jnp.zeros((2, 2))
+        >>> mean, weight = jnp.array([[0.0, 0.0], [2.0, 0.0]]), jnp.array([1.0, 0.0])
+        >>> print(generative.conditional_vae(zero, target, mean, zero, weight=weight))
+        [1.  0.5]
 
     References:
         Liu et al., 2024, "Adaptive Advantage-Guided Policy Regularization for Offline Reinforcement Learning",

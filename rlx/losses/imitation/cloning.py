@@ -12,7 +12,7 @@ def behavior_cloning(
     weight: Float[Array, "*#batch"] | None = None,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Weighted negative log-likelihood of the dataset's actions.
+    """Behavior cloning (BC), by weights also AWR: negative log-likelihood of the dataset's actions.
 
     L = −sg(w)·log π(a|s). The weight makes it a method: 1 is behavior cloning,
     `rlx.weighting.advantage_weight` gives AWR, AWAC, implicit Q-learning and the policy step of O-DICE,
@@ -29,6 +29,13 @@ def behavior_cloning(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import imitation
+        >>> log_prob = jnp.array([-1.0, -2.0, -3.0])
+        >>> print(imitation.behavior_cloning(log_prob, weight=jnp.array([1.0, 0.5, 2.0])))
+        [1. 1. 6.]
 
     References:
         Pomerleau, 1991, "Efficient Training of Artificial Neural Networks for Autonomous Navigation".

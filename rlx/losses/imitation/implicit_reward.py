@@ -31,7 +31,7 @@ def f_sft(
     where: Bool[Array, "*#batch"] | None = None,
     pole_distance: Scalar = 0.1,
 ) -> Float[Array, "*batch"]:
-    """Supervised fine-tuning that stops where a divergence to the expert is small, instead of going on for ever.
+    """f-SFT: supervised fine-tuning that stops where a divergence to the expert is small, not going on for ever.
 
     L = −φ(x)/β with x = β·(log π − log π_ref) and φ(x) = x (total_variation), x − x²/4 (pearson), x/(1 + x)
     (squared_hellinger), −e^(−(x+1)) (reverse_kl), log(2 − e^(−x)) (jensen_shannon). The weight on −∇log π is φ′(x):
@@ -53,6 +53,15 @@ def f_sft(
 
     Raises:
         ValueError: for an unknown `divergence`, a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import imitation
+        >>> gradient = jax.grad(lambda x, kind: imitation.f_sft(x, jnp.full(3, -2.0), divergence=kind).sum())
+        >>> log_prob = jnp.array([-2.0, -1.0, -0.5])
+        >>> print(gradient(log_prob, "total_variation"), gradient(log_prob, "pearson"))
+        [-1. -1. -1.] [-1.   -0.5  -0.25]
 
     Reconstruction:
         The paper's objectives were not available to us. This rests on its abstract, on the implicit reward

@@ -19,7 +19,7 @@ def privileged_distillation(
     distillation_weight: Scalar = 2.0,
     where: Bool[Array, "*batch token"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Joint loss of one network under two prompts, of which only the teacher's holds the reference answer.
+    """Self-J's joint loss of one network under two prompts, of which only the teacher's holds the reference answer.
 
     L = NLL_teacher + student_weight · NLL_student + distillation_weight · mean_t KL(sg(p_teacher,t) ‖ p_student,t).
     The teacher learns from its own likelihood only, the student from both. The two prompts differ in length: gather
@@ -41,6 +41,16 @@ def privileged_distillation(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import imitation
+        >>> teacher, student, nll = jnp.log(jnp.array([[0.5, 0.5]])), jnp.log(jnp.array([[0.8, 0.2]])), jnp.array(1.0)
+        >>> print(np.asarray(imitation.privileged_distillation(teacher, teacher, nll, nll)).round(3))
+        1.3
+        >>> print(np.asarray(imitation.privileged_distillation(teacher, student, nll, nll)).round(3))
+        1.746
 
     References:
         Ye and Ng, 2024, "Self-Judge: Selective Instruction Following with Alignment Self-Evaluation",

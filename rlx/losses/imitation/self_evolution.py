@@ -13,7 +13,7 @@ def self_evolution_target(
     alpha: Scalar,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Dataset actions mixed with what an earlier policy predicted for them, as regression targets.
+    """Decision Mamba's regression targets: dataset actions mixed with what an earlier policy predicted for them.
 
     ã = sg((1 − α)·a + α·â_past). The loss is a squared distance of the policy's action to ã; α = 0 is behavior
     cloning. The weight grows as the past policy can be trusted: α_t = min(bound, α_T·t/T) in epoch t of T,
@@ -31,6 +31,13 @@ def self_evolution_target(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import imitation
+        >>> action, past_prediction = jnp.array([1.0, -1.0]), jnp.array([0.0, -1.0])
+        >>> print(imitation.self_evolution_target(action, past_prediction, alpha=0.25))
+        [ 0.75 -1.  ]
 
     Reconstruction:
         The abstract speaks of the past policy's knowledge, and the schedule is that of the released code

@@ -42,6 +42,18 @@ def shaped_cross_entropy(
     Raises:
         ValueError: for non-floating `logits`, a non-boolean `where`, or unfitting shapes.
 
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import imitation
+        >>> logits, token = jnp.log(jnp.array([0.5, 0.3, 0.2])), jnp.array(0)
+        >>> loss = lambda x, tail_reward: imitation.shaped_cross_entropy(
+        ...     x, token, positive_exponent=0.0, tail_reward=tail_reward, top_k=2
+        ... )
+        >>> print(np.asarray(jax.grad(loss)(logits, 0.0)).round(3), np.asarray(jax.grad(loss)(logits, -0.5)).round(3))
+        [-0.5  0.3  0.2] [-0.55  0.27  0.28]
+
     References:
         Wu et al., 2025, "Diversity or Precision? A Deep Dive into Next Token Prediction", arXiv:2512.22955
         (equations 10 to 13).

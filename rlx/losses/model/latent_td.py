@@ -15,7 +15,7 @@ def td_latent_prediction(
     *,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    """Squared error of predicted discounted features of the future to their one-step bootstrap.
+    """TD-JEPA: squared error of predicted discounted features of the future to their one-step bootstrap.
 
     L = ‖T(φ(s),z,a) − sg(ψ̄(s') + γ·T̄(φ̄(s'),z,a'))‖², summed over the features, with a' from the policy of z at
     the target features. With γ = 0 it predicts the next feature; with ψ fixed it learns successor features.
@@ -32,6 +32,15 @@ def td_latent_prediction(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import model
+        >>> prediction, feature, next_prediction = jnp.array([2.0, 1.0]), jnp.array([1.0, 0.0]), jnp.array([2.0, 2.0])
+        >>> print(model.td_latent_prediction(prediction, feature, next_prediction, jnp.array(0.5)))
+        0.0
+        >>> print(model.td_latent_prediction(prediction, feature, next_prediction, jnp.array(0.0)))
+        2.0
 
     References:
         Bagatella et al., 2025, "TD-JEPA: Latent-predictive Representations for Zero-Shot Reinforcement Learning",

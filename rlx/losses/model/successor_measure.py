@@ -17,7 +17,7 @@ def successor_measure(
     *,
     where: Bool[Array, "batch"] | None = None,
 ) -> Float[Array, "*ensemble batch"]:
-    """Temporal-difference error of a factored successor measure, over all pairs of a batch.
+    """Forward-backward (FB) loss: temporal-difference error of a factored successor measure, over all pairs of a batch.
 
     With M_ij = F(s_i,a_i,z_i)·B(s'_j) and M̄_ij the smallest of the target networks' products,
     L_i = −M_ii + ½·mean_{j≠i}(M_ij − sg(γ_i·M̄_ij))². Its minimum is the density, with respect to that of the
@@ -37,6 +37,13 @@ def successor_measure(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.losses import model
+        >>> forward, backward = jnp.array([[1.0, 0.0], [1.0, 1.0]]), jnp.eye(2)
+        >>> print(model.successor_measure(forward, backward, forward, backward, jnp.array([0.5, 0.5])))
+        [-1.    -0.875]
 
     References:
         Touati & Ollivier, 2021, "Learning One Representation to Optimize All Rewards", arXiv:2103.07945.
@@ -69,7 +76,7 @@ def implied_reward(
     ridge: Scalar = 0.0,
     where: Bool[Array, "batch"] | None = None,
 ) -> Float[Array, "batch"]:
-    """Reward whose task embedding is z: the reward for which the policy of z is meant.
+    """Reward whose task embedding is z in a forward-backward (FB) representation: the policy of z is meant for it.
 
     r_i = B(s_i)ᵀ·(BᵀB/n + ridge·I)⁻¹·z_i. Then F·z − r_z − γ·V is a Bellman error of the values F·z, in which r_z
     may be stopped: the forward-backward paper's code does, BREEZE's does not.
@@ -85,6 +92,15 @@ def implied_reward(
 
     Raises:
         ValueError: for a non-floating array, a non-boolean `where`, or unfitting shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from rlx.losses import model
+        >>> feature, reward = jnp.array([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]]), jnp.array([1.0, 2.0, 2.0])
+        >>> z = (reward[:, None] * feature).mean(0)
+        >>> print(np.asarray(model.implied_reward(feature, z)).round(3))
+        [1. 2. 2.]
 
     References:
         Touati & Ollivier, 2021, "Learning One Representation to Optimize All Rewards", arXiv:2103.07945.
