@@ -10,7 +10,7 @@ All programs take turns in this process, on the same parameters and tokens.
   and diagnostics; clipping and AdamW) against the bare gradient: `jax.grad` of the mean negative log-likelihood of the
   same tokens, all logits at once, no mask, no optimizer; and against that with clipping and AdamW. Neither makes logits
   of the prompts. A gradient step is what further passes over the batch add to an update, divided by their steps.
-- Shares of a whole update of training (`rlx.training.sequences`): sampling and verification, the score under the
+- Shares of a whole update of training (`rlx.recipes.grpo`): sampling and verification, the score under the
   sampling policy, gradient steps, and the rest (problems, advantages, diagnostics of the batch).
 - Memory of each compiled program (arguments, results and temporaries), and on devices that count what is allocated its
   peak after initialization and one update, before anything else.
@@ -35,11 +35,12 @@ import optax
 
 from experiments.benchmarks import timing
 from rlx.algorithms import grpo
+from rlx.algorithms.learner import Learner
 from rlx.envs.language.protocol import Problem, TokenTask, Verdict
 from rlx.policies import transformer
-from rlx.recipes import grpo as wiring
-from rlx.training import sequences
-from rlx.training.loop import Program
+from rlx.recipes import grpo as recipe
+from rlx.recipes import language
+from rlx.training import program, responses, sources
 
 TARGETS = {"sampling": 0.7, "learning": 0.85}
 """Least shares of the speed of bare decode steps and of bare gradients."""
@@ -109,9 +110,9 @@ def medium() -> Size:
 
 def addition() -> Size:
     """One seed of the experiments by their defaults."""
-    config = wiring.Config()
-    task = wiring.make_environment(config)
-    model, _ = wiring.make_policy(config, task)
+    config = recipe.Config()
+    task = language.make_environment(config)
+    model = language.make_structure(config, task)
     return Size(model, task, config.num_prompts, config.group_size, config.minibatches, config.remat)
 
 
@@ -184,8 +185,8 @@ def make_optimizer() -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-6))
 
 
-def make_learner(size: Size, epochs: int = 1) -> grpo.GRPO:
-    """GRPO."""
+def make_learner(size: Size, epochs: int = 1) -> Learner:
+    """GRPO from a random policy."""
     return grpo.learner(size.model, make_optimizer(), epochs=epochs, minibatches=size.minibatches, remat=size.remat)
 
 
@@ -240,27 +241,22 @@ def bare_step(size: Size, params_and_state: Any, prompt: Any, token: Any) -> Any
     return ((optax.apply_updates(params, changes), state),)
 
 
-def make_program(size: Size) -> Program:
+def make_program(size: Size) -> program.Program:
     """Training at that size."""
-    return sequences.make_program(
-        size.task,
-        make_learner(size),
-        policy_params=functools.partial(transformer.init, config=size.model),
-        num_prompts=size.num_prompts,
-        group_size=size.group_size,
-    )
+    groups = sources.responses(size.task, size.model, num_prompts=size.num_prompts, group_size=size.group_size)
+    return program.make_program(groups, make_learner(size))
 
 
 def programs(size: Size, learner_state: grpo.GRPOState) -> dict[str, Timed]:
     """The parts of an update, and the bare ones."""
     model, task = size.model, size.task
     params = learner_state.params["policy"]
-    problems = jax.jit(lambda key: sequences.draw(key, task, "train", size.num_prompts))(jax.random.key(1))
+    problems = jax.jit(lambda key: responses.draw(key, task, "train", size.num_prompts))(jax.random.key(1))
     key, temperature = jax.random.key(2), jnp.asarray(1.0)
     state = jax.jit(functools.partial(read_prompts, size))(params, problems)
 
     def roll(params, problems, key, temperature):
-        return sequences.rollout(
+        return responses.rollout(
             key, model, params, task, problems, group_size=size.group_size, temperature=temperature
         )
 
@@ -300,9 +296,9 @@ def num_parameters(size: Size) -> int:
 
 def measure(size: Size, repetitions: int) -> dict[str, Any]:
     """Times, memory, and the ratios and shares that follow from them."""
-    program = make_program(size)
-    init = jax.jit(program.init)
-    update = compiled(program.step, init(jax.random.key(0)), donate=True)
+    training = make_program(size)
+    init = jax.jit(training.init)
+    update = compiled(training.step, init(jax.random.key(0)), donate=True)
     update.call()
     # Of whole updates alone: nothing else has been allocated yet.
     peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")

@@ -12,7 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 from experiments.claims import problems
 from experiments.claims.findings import MARGIN, Result, final, no_loss_of_success
 from experiments.claims.problems import Problem
-from experiments.claims.training import Batch, Method, Train, Tuned, make_train, tune_and_train
+from experiments.claims.training import TabularBatch, TabularMethod, Train, Tuned, make_train, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce, returns
 from rlx.losses import policy
@@ -45,7 +45,7 @@ def llds(size: Size) -> Result:
     """
     problem = shared_language()
 
-    def loss(batch: Batch):
+    def loss(batch: TabularBatch):
         surrogate = policy.clipped_surrogate(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where
         )
@@ -54,17 +54,17 @@ def llds(size: Size) -> Result:
         )
         return reduce.token_mean(surrogate + 0.1 * penalty, where=batch.where)
 
-    def measures(after: Batch, logits: Array):
+    def measures(after: TabularBatch, logits: Array):
         correct = after.reward > 0
         change = jnp.sum(after.log_prob - after.behavior_log_prob, axis=-1)
         over = lambda x: jnp.mean(x, where=correct)  # NaN, and not counted, where no rollout is correct
         return {"change": over(change), "fell": over(change < 0)}
 
-    def trained(method: Method) -> Tuned:
+    def trained(method: TabularMethod) -> Tuned:
         train = make_train(problem, method, num_updates=size.num_updates, inner_steps=8, measures=measures)
         return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates)
 
-    grpo, penalized = trained(Method()), trained(Method(loss=loss))
+    grpo, penalized = trained(TabularMethod()), trained(TabularMethod(loss=loss))
     mean = lambda tuned, name: np.nanmean(tuned.curves[name], axis=1)
     norms = grpo.curves["gradient_norm"]
     findings = [
@@ -167,16 +167,16 @@ def disco(size: Size) -> Result:
     """A contrast of right with wrong rollouts, held to the last policy by a constraint, against clipping."""
     problem = problems.language(likelihood=3.0, confidence=1.0)
 
-    def contrast(batch: Batch):
+    def contrast(batch: TabularBatch):
         of_question = policy.discriminative(batch.log_prob, batch.behavior_log_prob, batch.reward, where=batch.where)
         drift = reduce.token_mean(batch.behavior_log_prob - batch.log_prob, where=batch.where)
         return reduce.mean(of_question) + squared_hinge(drift)
 
-    def measures(after: Batch, logits: Array):
+    def measures(after: TabularBatch, logits: Array):
         return {"divergence": jnp.mean(kl_categorical(after.behavior_logits, after.logits))}
 
     trained = lambda method: sweep(make_train(problem, method, num_updates=size.num_updates, measures=measures), size)
-    grpo, contrasted = trained(Method()), trained(Method(loss=contrast))
+    grpo, contrasted = trained(TabularMethod()), trained(TabularMethod(loss=contrast))
     weights = jax.vmap(question_weights)(jax.vmap(jax.random.key)(jnp.arange(size.num_seeds)))
     of_question, on_hardest = ({name: np.asarray(w[:, i]) for name, w in weights.items()} for i in range(2))
     last = lambda runs, name: final(runs.tuned[name])

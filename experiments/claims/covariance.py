@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from experiments.claims import problems
 from experiments.claims.findings import Result, final, no_loss_of_success
-from experiments.claims.training import Batch, Method, Tuned, make_train, tune_and_train
+from experiments.claims.training import TabularBatch, TabularMethod, Tuned, make_train, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce
 from rlx.diagnostics import advantage_covariance, entropy_law, fit_entropy_law
@@ -20,12 +20,12 @@ from rlx.losses import policy
 PROBLEM = dict(likelihood=3.0, confidence=1.0)
 
 
-def covariance(after: Batch, logits: Array) -> dict[str, Array]:
+def covariance(after: TabularBatch, logits: Array) -> dict[str, Array]:
     """The batch's covariance before the first step on it."""
     return {"covariance": jnp.mean(advantage_covariance(after.behavior_log_prob, after.advantage, where=after.where))}
 
 
-def trained(size: Size, method: Method) -> Tuned:
+def trained(size: Size, method: TabularMethod) -> Tuned:
     """GRPO with some slots filled, tuned, on the problem of all claims here."""
     train = make_train(problems.language(**PROBLEM), method, num_updates=size.num_updates, measures=covariance)
     return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates)
@@ -45,7 +45,7 @@ def over_mixed(tuned: Tuned, statistic: Callable[[np.ndarray, np.ndarray], float
 
 def entropy_mechanism(size: Size) -> Result:
     """GRPO's entropy falls by the covariance, and success is bought with it along an exponential."""
-    grpo = trained(size, Method())
+    grpo = trained(size, TabularMethod())
     success, entropy = jnp.asarray(grpo.curves["success"]), jnp.asarray(grpo.curves["entropy"])
     a, b = fit_entropy_law(entropy, success)
     error = success - entropy_law(entropy, a[:, None], b[:, None])
@@ -87,7 +87,7 @@ def entropy_mechanism(size: Size) -> Result:
 def kl_cov(size: Size) -> Result:
     """A penalty on the steps of the few tokens with the highest covariance."""
 
-    def loss(coefficient: float, batch: Batch):
+    def loss(coefficient: float, batch: TabularBatch):
         per_token = policy.kl_cov(
             batch.log_prob,
             batch.behavior_log_prob,
@@ -99,8 +99,8 @@ def kl_cov(size: Size) -> Result:
         )
         return reduce.token_mean(per_token, where=batch.where)
 
-    grpo = trained(size, Method())
-    penalized, unclipped = (trained(size, Method(loss=partial(loss, weight))) for weight in (1.0, 0.0))
+    grpo = trained(size, TabularMethod())
+    penalized, unclipped = (trained(size, TabularMethod(loss=partial(loss, weight))) for weight in (1.0, 0.0))
     findings = [
         Finding(
             "entropy is at least twice that of GRPO",
@@ -133,7 +133,7 @@ def kl_cov(size: Size) -> Result:
 def clip_cov(size: Size) -> Result:
     """Dropping a random few of the tokens with a high covariance."""
 
-    def loss(batch: Batch):
+    def loss(batch: TabularBatch):
         score = advantage_covariance(batch.log_prob, batch.advantage, where=batch.where)
         # The paper's band [1, 5] fits language models. Here it is the upper tenth; two of its tokens hold about as
         # much of the covariance of a batch, a seventh, as those that the paper drops.
@@ -149,7 +149,7 @@ def clip_cov(size: Size) -> Result:
         )
         return reduce.token_mean(per_token, where=batch.where)
 
-    grpo, dropped = trained(size, Method()), trained(size, Method(loss=loss))
+    grpo, dropped = trained(size, TabularMethod()), trained(size, TabularMethod(loss=loss))
     findings = [
         Finding(
             "entropy stays higher",

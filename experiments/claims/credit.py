@@ -15,9 +15,10 @@ from experiments.claims import problems
 from experiments.claims.exploration import early_success, updates_until
 from experiments.claims.findings import Result, final, no_loss_of_success
 from experiments.claims.problems import Problem
-from experiments.claims.training import Batch, Method, Tuned, group_advantage, make_train, tune_and_train
+from experiments.claims.training import TabularBatch, TabularMethod, Tuned, make_train, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce, returns
+from rlx.algorithms.grpo import group_advantage
 from rlx.losses import policy
 from rlx.losses.preference import group_alignment
 from rlx.regularizers.entropy import categorical_entropy
@@ -48,12 +49,12 @@ def empg(size: Size) -> Result:
     """A chain of eight decisions of which two matter, a decision being a step of one token."""
     problem = decision_chain()
 
-    def modulated(batch: Batch):
+    def modulated(batch: TabularBatch):
         entropy = categorical_entropy(batch.behavior_logits)
         return returns.entropy_modulated(returns.group_relative(batch.reward), entropy, where=batch.where)
 
     def trained(advantage: Any) -> Tuned:
-        train = make_train(problem, Method(advantage=advantage), num_updates=size.num_updates)
+        train = make_train(problem, TabularMethod(advantage=advantage), num_updates=size.num_updates)
         return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates, score=early_success)
 
     def coupling(key: Array) -> Float[Array, ""]:
@@ -99,7 +100,7 @@ def scope(size: Size) -> Result:
     passwords = (leaves[..., None] >> np.arange(8)) & 1
     problem = tree._replace(solutions=jnp.asarray(passwords), reward=jnp.ones(passwords.shape[:2]))
 
-    def helped(batch: Batch, *, splice: bool) -> Batch:
+    def helped(batch: TabularBatch, *, splice: bool) -> TabularBatch:
         own = batch.token[:, :, None] == problem.solutions[:, None]
         fits = jnp.cumprod(own, axis=-1).astype(bool)  # [prompt, group, password, time]
         prefix = first_error_mask(jnp.any(fits, axis=2).astype(jnp.float32), where=batch.where)
@@ -122,7 +123,7 @@ def scope(size: Size) -> Result:
             memory=chosen[..., None] & ~prefix,
         )
 
-    def mixed_loss(batch: Batch):
+    def mixed_loss(batch: TabularBatch):
         per_token = policy.mixed_policy(
             batch.log_prob,
             batch.behavior_log_prob,
@@ -137,7 +138,7 @@ def scope(size: Size) -> Result:
     def trained(**slots: Any) -> Tuned:
         # Which tokens are the expert's is the memory, of one batch only; GRPO has none.
         own: Bool[Array, "prompt group time"] = jnp.zeros((4, 8, 8), bool)
-        method = Method(loss=mixed_loss, memory=lambda problem: own, **slots)
+        method = TabularMethod(loss=mixed_loss, memory=lambda problem: own, **slots)
         train = make_train(problem, method, num_updates=size.num_updates)
         return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates, score=early_success)
 
@@ -189,7 +190,7 @@ def dypo(size: Size) -> Result:
     """The variance of the gradient of mixed groups, and what a teacher does for groups that fail as a whole."""
     share = 0.5
 
-    def policy_loss(batch: Batch):
+    def policy_loss(batch: TabularBatch):
         surrogate = policy.clipped_surrogate(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where
         )
@@ -200,18 +201,18 @@ def dypo(size: Size) -> Result:
     # Uniform over binary strings, one of 64 is right: of the groups of eight seven in eight fail as a whole.
     task = problems.language(2, 6, num_solutions=1)
 
-    def taught(batch: Batch) -> Batch:
+    def taught(batch: TabularBatch) -> TabularBatch:
         """Failed groups with the teacher's sequence in every place, so that their mean is its likelihood."""
         failed = performance_gate(batch.reward)[:, None, None]
         token = jnp.where(failed, task.solutions, batch.token)
         return batch._replace(token=token, state=problems.visited(task, token))
 
-    def routed_loss(batch: Batch):
+    def routed_loss(batch: TabularBatch):
         failed = performance_gate(batch.reward)[:, None, None]
         return policy_loss(batch) - reduce.token_mean(jnp.where(failed, batch.log_prob, 0), where=batch.where)
 
     def trained(**slots: Any) -> Tuned:
-        train = make_train(task, Method(**slots), num_updates=size.num_updates)
+        train = make_train(task, TabularMethod(**slots), num_updates=size.num_updates)
         return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates, score=early_success)
 
     unrouted, routed = trained(loss=policy_loss), trained(loss=routed_loss, remember=taught)

@@ -16,16 +16,17 @@ from jaxtyping import Array
 from experiments.claims import problems
 from experiments.claims.findings import MARGIN, Result, final, no_loss_of_success
 from experiments.claims.problems import Problem
-from experiments.claims.training import Batch, Method, Tuned, clipped_loss, make_train, tune_and_train
+from experiments.claims.training import TabularBatch, TabularMethod, Tuned, make_train, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce, returns, weighting
+from rlx.algorithms.grpo import token_loss
 from rlx.controllers import first_value, running_mean, two_phase_decay
 from rlx.losses import policy
 from rlx.policies import filtered_log_prob
 from rlx.regularizers.entropy import anchored_entropy, categorical_entropy, entropy_band_penalty, nucleus_entropy
 
 
-def tuned_run(problem: Problem, method: Method, size: Size, **options: Any) -> Tuned:
+def tuned_run(problem: Problem, method: TabularMethod, size: Size, **options: Any) -> Tuned:
     """A method with the learning rate that suits it, by its success at the end unless there is a `score`."""
     tuning = {"score": options.pop("score")} if "score" in options else {}
     train = make_train(problem, method, num_updates=size.num_updates, **options)
@@ -52,7 +53,7 @@ def not_lower(measure: str, method: Tuned, baseline: Tuned, name: str) -> Findin
     )
 
 
-def with_bonus(batch: Batch, loss: Any = clipped_loss, coefficient: float = 0.02) -> Array:
+def with_bonus(batch: TabularBatch, loss: Any = token_loss, coefficient: float = 0.02) -> Array:
     """A surrogate with the usual entropy bonus."""
     return loss(batch) - coefficient * reduce.token_mean(batch.entropy, where=batch.where)
 
@@ -97,22 +98,22 @@ def siren(size: Size) -> Result:
     problem = forks(vocabulary, 4, right=3, likely=6)
     anchor = first_value()
 
-    def peaks(batch: Batch) -> tuple[Array, Array]:
+    def peaks(batch: TabularBatch) -> tuple[Array, Array]:
         entropy = nucleus_entropy(batch.logits)
         return entropy, weighting.quantile_mask(entropy, where=batch.where)
 
-    def peak_entropy(batch: Batch) -> Array:
+    def peak_entropy(batch: TabularBatch) -> Array:
         entropy, peak = peaks(batch)
         return reduce.sequence_mean(entropy, where=peak, empty="count")
 
-    def surrogate(batch: Batch) -> Array:
+    def surrogate(batch: TabularBatch) -> Array:
         # SIREN's clip range; all three methods have it, and its advantage, so that they differ by the penalty alone.
         per_token = policy.clipped_surrogate(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, clip_low=0.28, clip_high=0.28
         )
         return reduce.token_mean(per_token, where=batch.where)
 
-    def anchored(batch: Batch) -> Array:
+    def anchored(batch: TabularBatch) -> Array:
         entropy, peak = peaks(batch)
         return surrogate(batch) + anchored_entropy(entropy, batch.memory.value, where=peak)
 
@@ -120,7 +121,7 @@ def siren(size: Size) -> Result:
         advantage = lambda batch: jnp.broadcast_to(
             returns.group_relative(batch.reward, scale="none")[..., None], batch.token.shape
         )
-        method = Method(
+        method = TabularMethod(
             advantage=advantage,
             loss=loss,
             memory=lambda problem: anchor.init(0.0),
@@ -193,7 +194,7 @@ def lp_reg(size: Size) -> Result:
     problem = rare_beginning()
     is_noise = jnp.arange(problem.logits.shape[-1]) > 3
 
-    def per_token(batch: Batch, coefficient: float = 1.0) -> Array:
+    def per_token(batch: TabularBatch, coefficient: float = 1.0) -> Array:
         proxy = filtered_log_prob(batch.behavior_logits, batch.token)
         return policy.low_probability_surrogate(
             batch.log_prob,
@@ -205,7 +206,7 @@ def lp_reg(size: Size) -> Result:
             where=batch.where,
         )
 
-    def measures(after: Batch, logits: Array) -> dict[str, Array]:
+    def measures(after: TabularBatch, logits: Array) -> dict[str, Array]:
         first = jax.nn.softmax(logits[problem.start])
         punished = (after.token == 3) & (jnp.arange(problem.horizon) == 0) & (after.advantage < 0)
         protected = punished & (per_token(after) > per_token(after, coefficient=0.0))
@@ -218,9 +219,9 @@ def lp_reg(size: Size) -> Result:
         }
 
     def trained(loss: Any) -> Tuned:
-        return tuned_run(problem, Method(loss=loss), size, measures=measures, score=found)
+        return tuned_run(problem, TabularMethod(loss=loss), size, measures=measures, score=found)
 
-    grpo, bonus = trained(clipped_loss), trained(with_bonus)
+    grpo, bonus = trained(token_loss), trained(with_bonus)
     protecting = trained(lambda batch: reduce.token_mean(per_token(batch), where=batch.where))
     # A run of fewer updates, which only shows that the claim can be tried, is read at its end.
     rare_at_100 = lambda tuned: tuned.curves["rare"][:, min(99, size.num_updates - 1)]
@@ -286,7 +287,7 @@ def epo(size: Size) -> Result:
     coefficient, past = 0.001, running_mean()
     late = jnp.arange(problem.horizon) >= problem.horizon // 2
 
-    def smoothed(penalty: float, batch: Batch) -> Array:
+    def smoothed(penalty: float, batch: TabularBatch) -> Array:
         # A turn is a sequence of one token here.
         band = entropy_band_penalty(
             batch.entropy[..., None], batch.memory.mean, low=0.8, high=1.2, penalty=penalty, kind="hinge"
@@ -295,17 +296,19 @@ def epo(size: Size) -> Result:
         bonus = with_bonus(batch, coefficient=coefficient)
         return bonus + coefficient * weight * reduce.token_mean(jnp.where(late, band, 0), where=batch.where)
 
-    def remember(batch: Batch) -> Batch:
+    def remember(batch: TabularBatch) -> TabularBatch:
         _, memory = past.update(batch.memory, jnp.mean(batch.entropy, axis=(0, 1)))
         return batch._replace(memory=memory)
 
-    def measures(after: Batch, logits: Array) -> dict[str, Array]:
+    def measures(after: TabularBatch, logits: Array) -> dict[str, Array]:
         per_turn = problems.occupancy(problem, logits) @ categorical_entropy(logits)
         outside = entropy_band_penalty(after.entropy[..., None], after.memory.mean, low=0.8, high=1.2, penalty=1.0)
         return {"per_turn": per_turn[problem.horizon // 2 :], "outside": jnp.mean(outside[..., 0], where=late)}
 
     def trained(loss: Any) -> Tuned:
-        method = Method(loss=loss, memory=lambda problem: past.init(jnp.zeros(problem.horizon)), remember=remember)
+        method = TabularMethod(
+            loss=loss, memory=lambda problem: past.init(jnp.zeros(problem.horizon)), remember=remember
+        )
         return tuned_run(problem, method, size, measures=measures)
 
     plain = trained(partial(with_bonus, coefficient=coefficient))

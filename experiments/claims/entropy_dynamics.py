@@ -15,9 +15,10 @@ from jaxtyping import Array
 from experiments.claims import problems
 from experiments.claims.entropy_control import forks, found, not_lower, tuned_run
 from experiments.claims.findings import Result, final
-from experiments.claims.training import Batch, Method, Tuned, clipped_loss, make_train
+from experiments.claims.training import TabularBatch, TabularMethod, Tuned, make_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import diagnostics, reduce, returns, weighting
+from rlx.algorithms.grpo import token_loss
 from rlx.controllers import entropy_temperature
 from rlx.losses import policy
 from rlx.regularizers.entropy import categorical_entropy
@@ -38,8 +39,8 @@ def aepo(size: Size) -> Result:
     targets = (0.3, 0.6, 1.0) if size.num_seeds > 2 else (0.6,)
     size = size._replace(num_updates=3 * size.num_updates // 2)
 
-    def steered(target: float) -> Method:
-        def add_tempered(batch: Batch) -> Batch:
+    def steered(target: float) -> TabularMethod:
+        def add_tempered(batch: TabularBatch) -> TabularBatch:
             entropy = jnp.mean(batch.entropy)
             temperature = entropy_temperature(entropy, target=target)
             tempered = problems.sample(problem, batch.table / temperature, batch.key, extra)
@@ -59,13 +60,13 @@ def aepo(size: Size) -> Result:
                 memory=jnp.where(entropy > target, 0.5, 1.0) * extra / group,
             )
 
-        def loss(batch: Batch) -> Array:
+        def loss(batch: TabularBatch) -> Array:
             imitation = policy.policy_gradient(batch.log_prob, batch.advantage, scale=batch.memory, where=~batch.where)
-            return clipped_loss(batch) + reduce.token_mean(imitation, where=~batch.where)
+            return token_loss(batch) + reduce.token_mean(imitation, where=~batch.where)
 
-        return Method(loss=loss, memory=lambda problem: jnp.ones(()), remember=add_tempered)
+        return TabularMethod(loss=loss, memory=lambda problem: jnp.ones(()), remember=add_tempered)
 
-    grpo = tuned_run(problem, Method(), size, group=group + extra, score=found)
+    grpo = tuned_run(problem, TabularMethod(), size, group=group + extra, score=found)
     runs = {target: tuned_run(problem, steered(target), size, group=group, score=found) for target in targets}
     findings = [
         Finding(
@@ -115,7 +116,7 @@ def dcpo(size: Size) -> Result:
     cases = cases if size.num_seeds > 2 else cases[:1]
     size = size._replace(num_updates=3 * size.num_updates // 2)
 
-    def advantage(target: float, weighted: bool, batch: Batch) -> Array:
+    def advantage(target: float, weighted: bool, batch: TabularBatch) -> Array:
         entropy = jnp.mean(batch.entropy)
         tempered = jax.nn.log_softmax(batch.behavior_logits / entropy_temperature(entropy, target=target))
         log_prob = jnp.take_along_axis(tempered, batch.token[..., None], axis=-1)[..., 0]
@@ -133,7 +134,7 @@ def dcpo(size: Size) -> Result:
     settings: dict[str, Any] = {"updates": size.num_updates}
     for side, target, problem in cases:
         trained = lambda weighted, problem=problem, target=target: tuned_run(
-            problem, Method(advantage=partial(advantage, target, weighted)), size, score=found
+            problem, TabularMethod(advantage=partial(advantage, target, weighted)), size, score=found
         )
         run, ablated = trained(True), trained(False)
         measure = "|final entropy − target| / target"
@@ -161,7 +162,7 @@ def entropy_discriminator(size: Size) -> Result:
     """What the sign and size of S = p·(H + log p) tell of the entropy, in single small steps and over a training."""
     problem = problems.language(likelihood=3.0, confidence=1.0)
 
-    def measures(after: Batch, logits: Array) -> dict[str, Array]:
+    def measures(after: TabularBatch, logits: Array) -> dict[str, Array]:
         predicted = diagnostics.entropy_change(
             after.behavior_log_prob,
             categorical_entropy(after.behavior_logits),
@@ -182,7 +183,7 @@ def entropy_discriminator(size: Size) -> Result:
 
     # Gradient descent without moments, one step on a batch: the step that the prediction is of.
     train = make_train(
-        problem, Method(optimizer=optax.sgd), num_updates=size.num_updates, inner_steps=1, measures=measures
+        problem, TabularMethod(optimizer=optax.sgd), num_updates=size.num_updates, inner_steps=1, measures=measures
     )
     keys = jax.vmap(jax.random.key)(jnp.arange(size.num_seeds))
     small, large = 1.0, 100.0
@@ -196,7 +197,7 @@ def entropy_discriminator(size: Size) -> Result:
 
     told = lambda *values: ", ".join(f"{np.mean(value):.3f}" for value in values)
 
-    def kept(sign_of_advantage: Array, sign_of_s: Array, batch: Batch) -> Batch:
+    def kept(sign_of_advantage: Array, sign_of_s: Array, batch: TabularBatch) -> TabularBatch:
         s = diagnostics.entropy_discriminator(batch.log_prob, batch.entropy)
         return batch._replace(where=(sign_of_advantage * batch.advantage > 0) & (sign_of_s * s > 0))
 
@@ -205,7 +206,7 @@ def entropy_discriminator(size: Size) -> Result:
 
     def intervention(key: Array, learning_rate: Any) -> dict[str, Array]:
         def one(advantage: Array, s: Array) -> dict[str, Array]:
-            method = Method(remember=partial(kept, advantage, s))
+            method = TabularMethod(remember=partial(kept, advantage, s))
             return make_train(problem, method, num_updates=size.num_updates, measures=there)(key, learning_rate)
 
         return jax.vmap(one)(jnp.array([1.0, 1.0, -1.0, -1.0]), jnp.array([1.0, -1.0, 1.0, -1.0]))
@@ -262,15 +263,15 @@ def clip_b(size: Size) -> Result:
     """
     problem = problems.language(likelihood=3.0, confidence=1.0)
 
-    def without_outliers(batch: Batch) -> Batch:
+    def without_outliers(batch: TabularBatch) -> TabularBatch:
         keep = weighting.entropy_discriminator_mask(
             batch.log_prob, batch.entropy, batch.advantage, threshold=1.0, where=batch.where
         )
         return batch._replace(where=keep)
 
     measures = lambda after, logits: {"dropped": jnp.mean(~after.where)}
-    grpo = tuned_run(problem, Method(), size, measures=measures, score=found)
-    clipped = tuned_run(problem, Method(remember=without_outliers), size, measures=measures, score=found)
+    grpo = tuned_run(problem, TabularMethod(), size, measures=measures, score=found)
+    clipped = tuned_run(problem, TabularMethod(remember=without_outliers), size, measures=measures, score=found)
     findings = [
         Finding(
             "entropy stays higher",

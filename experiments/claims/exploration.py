@@ -12,9 +12,10 @@ from jaxtyping import Array
 
 from experiments.claims import problems
 from experiments.claims.findings import Result, final, no_loss_of_success
-from experiments.claims.training import Batch, Method, Tuned, clipped_loss, make_train, tune_and_train
+from experiments.claims.training import TabularBatch, TabularMethod, Tuned, make_train, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce, returns
+from rlx.algorithms.grpo import token_loss
 from rlx.losses import policy
 from rlx.regularizers.entropy import sampled_negentropy
 from rlx.rewards import embedding_novelty, gated_bonus, unique_feature_rate
@@ -42,7 +43,7 @@ def ace(size: Size) -> Result:
     problem = reference._replace(logits=reference.logits.at[states, trap.solutions].add(6.0))
     trap_probability = lambda logits: jnp.mean(jnp.exp(problems.solution_log_prob(trap, logits).sum(-1)))
 
-    def penalized(batch: Batch):
+    def penalized(batch: TabularBatch):
         log_policy = jax.nn.log_softmax(batch.memory)[batch.state]
         return jnp.broadcast_to(
             returns.confidence_penalty(
@@ -56,7 +57,7 @@ def ace(size: Size) -> Result:
 
     def trained(**slots: Any) -> Tuned:
         # The reference is not the initial policy here, so it comes as the method's memory.
-        method = Method(memory=lambda problem: reference.logits, **slots)
+        method = TabularMethod(memory=lambda problem: reference.logits, **slots)
         measures = lambda after, logits: {"trap": trap_probability(logits)}
         train = make_train(problem, method, num_updates=size.num_updates, measures=measures)
         return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates, score=early_success)
@@ -107,14 +108,14 @@ def copo(size: Size) -> Result:
     problem = hard._replace(logits=jnp.where(easy_states, easy.logits, hard.logits))
     vocabulary = problem.logits.shape[-1]
 
-    def signals(batch: Batch):
+    def signals(batch: TabularBatch):
         # Right strings have one answer in common, and the answer of a wrong one is its last token: were the whole
         # string the answer, no group would agree, and the method would be GRPO.
         answer = jnp.where(batch.reward > 0, vocabulary, batch.token[..., -1])
         local, between, weight = returns.global_local(batch.reward, answer)
         return local[..., None], between[:, None, None], weight[:, None, None]
 
-    def blended_loss(batch: Batch):
+    def blended_loss(batch: TabularBatch):
         local, between, weight = signals(batch)
         loss = lambda advantage: policy.clipped_surrogate(
             batch.log_prob, batch.behavior_log_prob, jnp.broadcast_to(advantage, batch.token.shape), where=batch.where
@@ -127,14 +128,14 @@ def copo(size: Size) -> Result:
             "taught": jnp.mean(jnp.abs(advantage_of(after)) > 0.01),
             "weight": jnp.mean(signals(after)[2]),
         }
-        train = make_train(problem, Method(loss=loss), num_updates=size.num_updates, measures=measures)
+        train = make_train(problem, TabularMethod(loss=loss), num_updates=size.num_updates, measures=measures)
         return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates, score=early_success)
 
-    def blended(batch: Batch):
+    def blended(batch: TabularBatch):
         local, between, weight = signals(batch)
         return weight * local + (1 - weight) * between
 
-    grpo, consistent = trained(clipped_loss, lambda batch: batch.advantage), trained(blended_loss, blended)
+    grpo, consistent = trained(token_loss, lambda batch: batch.advantage), trained(blended_loss, blended)
     half = lambda tuned: updates_until(tuned.curves["success"] >= 0.5)
     findings = [
         Finding(
@@ -169,36 +170,36 @@ def dsdr(size: Size) -> Result:
     coefficient = 0.001
     vocabulary = problem.logits.shape[-1]
 
-    def diversity(batch: Batch):
+    def diversity(batch: TabularBatch):
         present = jax.nn.one_hot(batch.token, vocabulary)
         # Counts of tokens stand for the embedding of the text, and a token at its position for a formula in it.
         novelty = embedding_novelty(present.sum(-2))
         unique = unique_feature_rate(present.reshape(*present.shape[:-2], -1) > 0)
         return (novelty + unique) / 2
 
-    def rewarded(batch: Batch):
+    def rewarded(batch: TabularBatch):
         reward = gated_bonus(batch.reward, diversity(batch), batch.reward > 0, coefficient=coefficient)
         return jnp.broadcast_to(returns.group_relative(reward)[..., None], batch.token.shape)
 
-    def clip_higher(batch: Batch):
+    def clip_higher(batch: TabularBatch):
         surrogate = policy.clipped_surrogate(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, clip_high=0.28
         )
         return reduce.token_mean(surrogate, where=batch.where)
 
-    def with_entropy(batch: Batch):
+    def with_entropy(batch: TabularBatch):
         weight = diversity_softmax(diversity(batch), batch.reward > 0)
         negentropy = sampled_negentropy(batch.log_prob, batch.behavior_log_prob, where=batch.where)
         local = jnp.sum(weight * reduce.mean(negentropy, where=batch.where, axis=-1), axis=-1)
         return clip_higher(batch) + coefficient * jnp.mean(local)
 
-    def measures(after: Batch, logits: Array):
+    def measures(after: TabularBatch, logits: Array):
         solved = jnp.all(after.reward > 0, axis=-1)
         strength = jnp.mean(jnp.abs(after.advantage), axis=(-2, -1))
         return {"advantage_of_solved": jnp.mean(strength, where=solved)}
 
     def trained(**slots: Any) -> Tuned:
-        train = make_train(problem, Method(**slots), num_updates=size.num_updates, measures=measures)
+        train = make_train(problem, TabularMethod(**slots), num_updates=size.num_updates, measures=measures)
         return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates)
 
     grpo, diverse = trained(loss=clip_higher), trained(loss=with_entropy, advantage=rewarded)

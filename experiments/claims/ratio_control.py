@@ -14,7 +14,7 @@ from jaxtyping import Array
 from experiments.claims import problems
 from experiments.claims.findings import Result, no_loss_of_success
 from experiments.claims.problems import Problem
-from experiments.claims.training import Batch, Method, Tuned, make_train, tune_and_train
+from experiments.claims.training import TabularBatch, TabularMethod, Tuned, make_train, tune_and_train
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce
 from rlx.controllers import balanced_clip, lagrange_multiplier
@@ -30,18 +30,18 @@ def mhpo(size: Size) -> Result:
     # At ratio 1 the damping leaves e^(−ζ(0)) of the gradient; undone, so that gradient norms can be compared.
     rescale = math.exp(math.log(2) ** 1.5 + (math.log(2) / 0.8) ** 2)
 
-    def loss(batch: Batch):
+    def loss(batch: TabularBatch):
         damped = policy.hazard_modulated_surrogate(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where
         )
         return rescale * reduce.sequence_mean(damped, where=batch.where)
 
-    def too_fast(method: Method) -> Tuned:
+    def too_fast(method: TabularMethod) -> Tuned:
         train = make_train(problem, method, num_updates=size.num_updates, inner_steps=8)
         tuned = tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates)
         return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=(3 * tuned.learning_rate,))
 
-    grpo, damped = too_fast(Method()), too_fast(Method(loss=loss))
+    grpo, damped = too_fast(TabularMethod()), too_fast(TabularMethod(loss=loss))
     quantile = lambda tuned: np.quantile(tuned.curves["gradient_norm"], 0.99, axis=1)
     largest = lambda tuned: tuned.curves["log_ratio_max"].max(axis=1)
     findings = [
@@ -93,7 +93,7 @@ def bapo(size: Size) -> Result:
     """
     problem = short_answers()
 
-    def clipped(batch: Batch, lower: Any, upper: Any):
+    def clipped(batch: TabularBatch, lower: Any, upper: Any):
         # The dual clip is part of BAPO's surrogate; the baseline has it too, so that they differ by the bounds alone.
         per_token = policy.clipped_surrogate(
             batch.log_prob,
@@ -111,14 +111,14 @@ def bapo(size: Size) -> Result:
             batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, **search
         )
 
-        def measures(after: Batch, logits: Array):
+        def measures(after: TabularBatch, logits: Array):
             lower, upper, ratio = bounds(after)
             # Without a negative contribution, as where all rewards are equal, there is nothing to balance.
             mixed = jnp.isfinite(ratio)
             share, upper = (jnp.where(mixed, x, jnp.nan) for x in (ratio / (1 + ratio), upper))
             return {"positive": share, "upper": upper}
 
-        method = Method(
+        method = TabularMethod(
             loss=lambda batch: clipped(batch, *bounds(batch)[:2]),
             remember=lambda batch: batch._replace(where=batch.state < len(problem.logits) - 1),
         )
@@ -166,11 +166,11 @@ def alp(size: Size) -> Result:
     # The scale learns at 5e-4 in the paper, on every step; here once for the four steps on a batch.
     scale_optimizer = optax.adam(4 * 5e-4)
 
-    def inexact(batch: Batch) -> Batch:
+    def inexact(batch: TabularBatch) -> TabularBatch:
         noise = mismatch * jax.random.normal(batch.key, batch.token.shape)
         return batch._replace(behavior_log_prob=batch.behavior_log_prob + noise)
 
-    def sequence_loss(batch: Batch, log_prob: Array):
+    def sequence_loss(batch: TabularBatch, log_prob: Array):
         per_token = policy.clipped_surrogate(
             log_prob,
             batch.behavior_log_prob,
@@ -183,11 +183,11 @@ def alp(size: Size) -> Result:
         )
         return reduce.token_mean(per_token, where=batch.where)
 
-    def perturbed_loss(batch: Batch, log_scale: Array):
+    def perturbed_loss(batch: TabularBatch, log_scale: Array):
         log_policy = jax.nn.log_softmax(perturb(batch.key, batch.logits, log_scale))
         return sequence_loss(batch, jnp.take_along_axis(log_policy, batch.token[..., None], axis=-1)[..., 0])
 
-    def learn_scale(batch: Batch) -> Batch:
+    def learn_scale(batch: TabularBatch) -> TabularBatch:
         batch = inexact(batch)
         log_scale, state = batch.memory
         own_key = batch._replace(key=jax.random.fold_in(batch.key, 1))
@@ -195,20 +195,20 @@ def alp(size: Size) -> Result:
         change, state = scale_optimizer.update(gradient, state, log_scale)
         return batch._replace(memory=(log_scale + change, state))
 
-    def measures(after: Batch, logits: Array):
+    def measures(after: TabularBatch, logits: Array):
         divergence = kl_categorical(after.behavior_logits, after.logits)
         return {
             "log_ratio": jnp.abs(after.log_prob - after.behavior_log_prob).ravel(),
             "divergence": jnp.mean(divergence),
         }
 
-    def trained(method: Method) -> Tuned:
+    def trained(method: TabularMethod) -> Tuned:
         train = make_train(problem, method, num_updates=size.num_updates, staleness=4, measures=measures)
         return tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates)
 
-    exact = trained(Method(loss=lambda batch: sequence_loss(batch, batch.log_prob), remember=inexact))
+    exact = trained(TabularMethod(loss=lambda batch: sequence_loss(batch, batch.log_prob), remember=inexact))
     perturbed = trained(
-        Method(
+        TabularMethod(
             loss=lambda batch: perturbed_loss(batch, batch.memory[0]),
             memory=lambda problem: (first_scale, scale_optimizer.init(first_scale)),
             remember=learn_scale,
@@ -247,12 +247,12 @@ def r2vpo(size: Size) -> Result:
     multiplier = lagrange_multiplier(step=0.1, upper=1.0)
     stalenesses = (1, 4, 8) if size.num_seeds > 2 else (1,)
 
-    def dual_step(batch: Batch) -> Batch:
+    def dual_step(batch: TabularBatch) -> TabularBatch:
         log_ratio = importance_log_ratio(batch.log_prob, batch.behavior_log_prob, where=batch.where)
         variance = reduce.token_mean(jnp.square(jnp.expm1(log_ratio)), where=batch.where)
         return batch._replace(memory=multiplier.update(batch.memory, variance - budget)[1])
 
-    def penalized(batch: Batch, coefficient: Any):
+    def penalized(batch: TabularBatch, coefficient: Any):
         return policy.ratio_variance(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, coefficient=coefficient, where=batch.where
         )
@@ -268,14 +268,14 @@ def r2vpo(size: Size) -> Result:
     def trained(name: str, staleness: int) -> Tuned:
         surrogate = surrogates[name]
 
-        def measures(after: Batch, logits: Array):
+        def measures(after: TabularBatch, logits: Array):
             per_token = lambda log_prob: jnp.sum(surrogate(after._replace(log_prob=log_prob)))
             size = jnp.abs(jax.grad(per_token)(after.log_prob))
             far = (after.advantage > 0) & (after.log_prob - after.behavior_log_prob > jnp.log(1.2))
             multiplier = after.memory.multiplier
             return {"far": jnp.sum(size * far) / jnp.sum(size), "multiplier": multiplier}
 
-        method = Method(
+        method = TabularMethod(
             loss=lambda batch: reduce.token_mean(surrogate(batch), where=batch.where),
             memory=lambda problem: multiplier.init(first_multiplier),
             remember=dual_step,

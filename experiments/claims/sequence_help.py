@@ -27,19 +27,20 @@ from experiments.claims.sequence_training import (
 )
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce, returns
-from rlx.algorithms.grpo import Batch, Method, group_advantage
+from rlx.algorithms.grpo import Method, group_advantage
+from rlx.algorithms.responses import Responses
 from rlx.envs import language
 from rlx.envs.language.protocol import TokenTask
 from rlx.losses import policy
 from rlx.policies import transformer
-from rlx.training import sequences
+from rlx.training import responses
 from rlx.weighting import performance_gate
 
 ENTROPY = 0.001
 """Coefficient of the entropy bonus in the official scripts of HPT and of Critique-GRPO."""
 
 
-def is_last(batch: Batch) -> Bool[Array, "prompt group"]:
+def is_last(batch: Responses) -> Bool[Array, "prompt group"]:
     """True at the last member of each group, which is not the policy's own."""
     return jnp.broadcast_to(jnp.arange(batch.reward.shape[1]) == batch.reward.shape[1] - 1, batch.reward.shape)
 
@@ -53,10 +54,10 @@ def with_demonstration(
     *,
     group_size: int,
     **sampling: Any,
-) -> Batch:
+) -> Responses:
     """A group of the policy's own responses, and after them the task's solution."""
-    own = sequences.rollout(key, config, params, task, problems, group_size=group_size, **sampling)
-    return joined(own, sequences.solutions(task, problems))
+    own = responses.rollout(key, config, params, task, problems, group_size=group_size, **sampling)
+    return joined(own, responses.solutions(task, problems))
 
 
 def hpt_side(numbers: Numbers) -> Side:
@@ -66,17 +67,17 @@ def hpt_side(numbers: Numbers) -> Side:
     and where it is 1, by whether all responses fail, 1 or 0.
     """
 
-    def advantage(batch: Batch) -> Float[Array, "prompt group time"]:
+    def advantage(batch: Responses) -> Float[Array, "prompt group time"]:
         centered = returns.group_relative(batch.reward, where=~is_last(batch), scale="none")
         return jnp.broadcast_to(centered[..., None], batch.token.shape)
 
-    def remember(batch: Batch) -> Batch:
+    def remember(batch: Responses) -> Responses:
         fails = performance_gate(batch.correct * 1.0, where=~is_last(batch))
         share = jnp.where(numbers["gated"] > 0, fails * 1.0, numbers["share"])
         share = jnp.where(batch.update < numbers["until"], 1.0, share)
         return batch._replace(extras=share, memory={"supervised": jnp.mean(share)})
 
-    def loss(batch: Batch) -> Float[Array, ""]:
+    def loss(batch: Responses) -> Float[Array, ""]:
         shown = is_last(batch)[..., None]
         own, demonstrated = batch.where & ~shown, batch.where & shown
         # Two rows of the paper's table: the denominator is the policy itself, and the policy that sampled.
@@ -140,8 +141,8 @@ def critique_side(numbers: Numbers) -> Side:
         task: TokenTask,
         problems: Any,
         **options: Any,
-    ) -> Batch:
-        own = sequences.rollout(key, config, params, task, problems, **options)
+    ) -> Responses:
+        own = responses.rollout(key, config, params, task, problems, **options)
         refined = repaired(task, problems, own)
         chosen = jnp.argmax(refined.correct, axis=1)
         best = jax.tree.map(lambda x: jax.vmap(lambda row, place: row[place])(x, chosen)[:, None], refined)
@@ -150,7 +151,7 @@ def critique_side(numbers: Numbers) -> Side:
         batch = jax.tree.map(lambda new, old: jnp.where(place(is_replaced, old), new, old), best, own)
         return batch._replace(extras=is_replaced)
 
-    def loss(batch: Batch) -> Float[Array, ""]:
+    def loss(batch: Responses) -> Float[Array, ""]:
         off_policy = jnp.broadcast_to(batch.extras[..., None], batch.token.shape)
         shaped = policy.mixed_policy(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, off_policy, where=batch.where

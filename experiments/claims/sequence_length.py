@@ -24,7 +24,8 @@ from experiments.claims.sequence_training import (
 )
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce
-from rlx.algorithms.grpo import Batch, Method
+from rlx.algorithms.grpo import Method
+from rlx.algorithms.responses import Responses
 from rlx.controllers import best_length
 from rlx.envs import language
 from rlx.envs.language.protocol import Problem, TokenTask, compact, hash_of
@@ -59,7 +60,7 @@ def with_detours(task: TokenTask) -> TokenTask:
 def lengths(task: TokenTask) -> Any:
     """Measures of the length of right and of wrong responses, and of the tokens that right ones could do without."""
 
-    def measures(problems: Any, batch: Batch) -> dict[str, Float[Array, ""]]:
+    def measures(problems: Any, batch: Responses) -> dict[str, Float[Array, ""]]:
         shortest = jnp.sum(jax.vmap(task.solve)(problems) != task.pad_token, axis=-1)[:, None]
         # A run without a right response has no length of them, and is as bad as the worst.
         mean = lambda x, where: jnp.where(jnp.any(where), reduce.mean(x * 1.0, where=where), jnp.nan)
@@ -84,12 +85,12 @@ def hapo(size: Size) -> tuple:
     shortest = np.sum(np.asarray(jax.vmap(task.solve)(problems)) != task.pad_token, axis=-1)
     history = best_length()
 
-    def number(batch: Batch) -> Int[Array, "prompt group"]:
+    def number(batch: Responses) -> Int[Array, "prompt group"]:
         """Which of the training prompts each is."""
         return jnp.argmax(jnp.all(batch.prompt[..., None, :] == problems.prompt, axis=-1), axis=-1)
 
     def side(numbers: Numbers) -> Side:
-        def reward(batch: Batch) -> Float[Array, "prompt group"]:
+        def reward(batch: Responses) -> Float[Array, "prompt group"]:
             known = batch.memory.history[number(batch)]
             known = jnp.where(numbers["budget"] > 0, numbers["budget"], known)
             length = batch.length.astype(known.dtype)
@@ -98,7 +99,7 @@ def hapo(size: Size) -> tuple:
             of_wrong = jnp.where(numbers["unbounded"] > 0, unbounded, shaped)
             return batch.reward + numbers["coefficient"] * jnp.where(batch.correct, shaped, of_wrong)
 
-        def remember(batch: Batch) -> Batch:
+        def remember(batch: Responses) -> Responses:
             # The rewards of a batch are by what was known before it.
             length = batch.length.astype(jnp.float32)
             _, memory = history.update(batch.memory, number(batch), length, batch.correct)

@@ -24,13 +24,14 @@ from experiments.claims.sequence_training import (
 )
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce, returns
-from rlx.algorithms.grpo import Batch, Method, group_advantage
+from rlx.algorithms.grpo import Method, group_advantage
+from rlx.algorithms.responses import Responses
 from rlx.envs.language.protocol import TokenTask
 from rlx.losses import policy
 from rlx.losses.value import bernoulli_value
 from rlx.policies import transformer
 from rlx.regularizers.divergence import kl_estimate
-from rlx.training import sequences
+from rlx.training import responses
 from rlx.weighting import cumulative_credit, mixed_outcome
 
 
@@ -48,7 +49,7 @@ def with_critic(rate: Float[Array, ""]) -> optax.GradientTransformation:
     return optax.multi_transform(parts, {name: name for name in parts})
 
 
-def one_of_each(batch: Batch) -> Bool[Array, "prompt group"]:
+def one_of_each(batch: Responses) -> Bool[Array, "prompt group"]:
     """A right and a wrong response of each group that has both, drawn evenly."""
     draw = jax.random.uniform(batch.key, batch.correct.shape)
     group = batch.correct.shape[-1]
@@ -65,7 +66,7 @@ def oreal_side(numbers: Numbers) -> Side:
     """
     credit_of = lambda batch, value: cumulative_credit(after_token(value), where=batch.where)
 
-    def remember(batch: Batch) -> Batch:
+    def remember(batch: Responses) -> Responses:
         batch = batch._replace(where=batch.where & one_of_each(batch)[..., None])
         # What it says of wrong responses, before and from the first step that is wrong.
         _, weight = credit_of(batch, batch.value)
@@ -74,7 +75,7 @@ def oreal_side(numbers: Numbers) -> Side:
         mean = lambda where: reduce.token_mean(weight, where=of_wrong & where)
         return batch._replace(memory={"weight_before": mean(~late), "weight_from": mean(late)})
 
-    def loss(batch: Batch) -> Float[Array, ""]:
+    def loss(batch: Responses) -> Float[Array, ""]:
         right = jnp.broadcast_to(batch.correct[..., None], batch.token.shape)
         positive, negative = credit_of(batch, batch.behavior_value)
         used = lambda weight: jnp.where(numbers["credit"] > 0, weight, 1.0)
@@ -142,7 +143,7 @@ BETA = 0.1
 """The highest of the paper's values: here are a hundred updates, not thousands."""
 
 
-def beginnings(batch: Batch) -> Bool[Array, "prompt group time"]:
+def beginnings(batch: Responses) -> Bool[Array, "prompt group time"]:
     """First tokens of the steps."""
     before = jnp.concatenate([jnp.full_like(batch.step[..., :1], -1), batch.step[..., :-1]], axis=-1)
     return batch.where & (batch.step != before)
@@ -157,17 +158,17 @@ def branched(
     *,
     group_size: int,
     **sampling: Any,
-) -> Batch:
+) -> Responses:
     """One response to each prompt, and a group of others that go on from before one of its steps, drawn evenly.
 
     The group's next steps are the candidates from one state; `extras` has True at the tokens that were given.
     """
     first_key, step_key, rest_key = jax.random.split(key, 3)
-    first = sequences.rollout(first_key, config, params, task, problems, group_size=1, **sampling)
+    first = responses.rollout(first_key, config, params, task, problems, group_size=1, **sampling)
     draw = jnp.where(beginnings(first), jax.random.uniform(step_key, first.token.shape), -1.0)
     keep = first.where & (jnp.arange(task.response_length) < jnp.argmax(draw, axis=-1)[..., None])
     token, keep = (jnp.repeat(x, group_size, axis=1) for x in (first.token, keep))
-    batch = sequences.rollout(
+    batch = responses.rollout(
         rest_key, config, params, task, problems, group_size=group_size, given=(token, keep), **sampling
     )
     return batch._replace(extras=keep)
@@ -180,12 +181,12 @@ def step_side(numbers: Numbers) -> Side:
     from. The value of a response that has ended is its outcome.
     """
 
-    def candidate(batch: Batch) -> Bool[Array, "prompt group time"]:
+    def candidate(batch: Responses) -> Bool[Array, "prompt group time"]:
         new = batch.where & ~batch.extras
         number = jnp.max(jnp.where(new & ~jnp.pad(new[..., :-1], [(0, 0), (0, 0), (1, 0)]), batch.step, -1), axis=-1)
         return new & (batch.step == number[..., None])
 
-    def advantage(batch: Batch) -> Float[Array, "prompt group time"]:
+    def advantage(batch: Responses) -> Float[Array, "prompt group time"]:
         own, place = candidate(batch), jnp.arange(batch.token.shape[-1])
         last = jnp.max(jnp.where(own, place, -1), axis=-1, keepdims=True)
         at_last = lambda x: jnp.take_along_axis(x, jnp.maximum(last, 0), axis=-1)[..., 0]
@@ -196,7 +197,7 @@ def step_side(numbers: Numbers) -> Side:
         value = jnp.where(has_ended, batch.correct * 1.0, ahead)
         return jnp.broadcast_to(returns.group_relative(value, scale="none")[..., None], batch.token.shape)
 
-    def loss(batch: Batch) -> Float[Array, ""]:
+    def loss(batch: Responses) -> Float[Array, ""]:
         own = candidate(batch)
         of_step = lambda log_prob: jnp.sum(log_prob, axis=-1, where=own)
         regression = policy.advantage_regression(
@@ -217,7 +218,7 @@ def step_side(numbers: Numbers) -> Side:
 def trajectory_side(numbers: Numbers) -> Side:
     """The same regression of whole responses on their outcomes."""
 
-    def loss(batch: Batch) -> Float[Array, ""]:
+    def loss(batch: Responses) -> Float[Array, ""]:
         of_response = lambda log_prob: jnp.sum(log_prob, axis=-1, where=batch.where)
         regression = policy.advantage_regression(
             of_response(batch.log_prob),
@@ -245,10 +246,10 @@ def step_dapo(size: Size) -> tuple:
         "responses": laboratory.trainer(trajectory_side).tuned(),
         "GRPO": laboratory.grpo,
     }
-    critic, verified, responses, grpo = runs.values()
+    critic, verified, whole, grpo = runs.values()
     findings = [
-        more_accurate(critic, responses, "steps by a learned critic beat whole responses", "regression on outcomes"),
-        more_accurate(verified, responses, "steps by the verifier beat whole responses", "regression on outcomes"),
+        more_accurate(critic, whole, "steps by a learned critic beat whole responses", "regression on outcomes"),
+        more_accurate(verified, whole, "steps by the verifier beat whole responses", "regression on outcomes"),
         Finding(
             "with a learned critic accuracy rises",
             "accuracy at the end; against the policy before",

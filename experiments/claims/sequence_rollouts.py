@@ -7,17 +7,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rlx.algorithms.grpo import Batch
+from rlx.algorithms.responses import Responses
 from rlx.envs.language.protocol import TokenTask
-from rlx.training.sequences import judged
+from rlx.training.responses import judged
 
 
-def joined(*batches: Batch) -> Batch:
+def joined(*batches: Responses) -> Responses:
     """Batches on the same prompts as one, their groups put together."""
     return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *batches)
 
 
-def repaired(task: TokenTask, problems: Any, batch: Batch) -> Batch:
+def repaired(task: TokenTask, problems: Any, batch: Responses) -> Responses:
     """Responses of one turn with the first symbol put right that differs from the solution's.
 
     What comes after the end, if the repair has put one, is cut; a response that had ended too early does not go on.

@@ -21,11 +21,14 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from experiments.claims.verdicts import Curves, Finding, Size, best_of
 from rlx import reduce
 from rlx.algorithms import grpo
-from rlx.algorithms.grpo import Batch, GRPOState, Method
+from rlx.algorithms.grpo import GRPOState, Method
+from rlx.algorithms.learner import Learner
+from rlx.algorithms.responses import Responses
 from rlx.diagnostics import pass_at_k
 from rlx.envs.language.protocol import TokenTask
-from rlx.recipes import grpo as program
-from rlx.training import sequences
+from rlx.recipes import grpo as recipe
+from rlx.recipes import language
+from rlx.training import responses, sources
 from rlx.training.statistics import interquartile_mean
 
 SIZE = Size(num_seeds=8, num_updates=80)
@@ -40,7 +43,7 @@ TUNING_SEEDS = 10_000
 MARGIN = 0.05
 """Accuracy that a method may lose and still count as no worse."""
 
-CONFIG = program.Config(
+CONFIG = recipe.Config(
     task="addition@digits=2",
     warmup_steps=300,
     warmup_batch_size=64,
@@ -111,13 +114,14 @@ class Side(NamedTuple):
 
     Attributes:
         method: what is optimized.
-        sample: what is learned from, `(key, structure, params, task, problems, *, group_size, temperature) -> Batch`.
+        sample: what is learned from, `(key, structure, params, task, problems, *, group_size, temperature) ->
+            Responses`.
         optimizer: from the learning rate.
         report: from the method's memory after an update to measures.
     """
 
     method: Method
-    sample: Callable[..., Batch] = sequences.rollout
+    sample: Callable[..., Responses] = responses.rollout
     optimizer: Callable[[Float[Array, ""]], optax.GradientTransformation] = clipped_adam
     report: Callable[[PyTree], dict[str, Array]] = lambda memory: {}
 
@@ -169,12 +173,12 @@ class Laboratory:
 
     def __init__(
         self,
-        config: program.Config,
+        config: recipe.Config,
         size: Size,
         *,
         task: TokenTask | None = None,
         demonstrated: TokenTask | None = None,
-        measures: Callable[[Any, Batch], dict[str, Array]] = lambda problems, batch: {},
+        measures: Callable[[Any, Responses], dict[str, Array]] = lambda problems, batch: {},
     ):
         """Nothing is trained before the first side asks for it.
 
@@ -186,14 +190,14 @@ class Laboratory:
             measures: more to measure, from test problems and samples `[prompt, sample]`.
         """
         self.config = dataclasses.replace(config, **TINY) if is_quick(size) else config
-        self.task = program.make_environment(config) if task is None else task
+        self.task = language.make_environment(config) if task is None else task
         self.size, self.measures = size, measures
-        self.structure, _ = program.make_policy(self.config, self.task)
+        self.structure = language.make_structure(self.config, self.task)
         # As many runs at once as there are seeds for tuning, so that one program serves; one after the other, which on
         # a CPU is faster than a batch of them.
         self.lanes = max(1, size.num_seeds // 2)
         shown = self.task if demonstrated is None else demonstrated
-        warm_up = lambda seed: program.warm_up(self.config, shown, jax.random.key(seed))
+        warm_up = lambda seed: language.warm_up(self.config, shown, jax.random.key(seed))
         self._warm_up = jax.jit(lambda seeds: jax.lax.map(warm_up, seeds))
         self._evaluate = jax.jit(lambda params, seeds: jax.lax.map(lambda row: self._evaluation(*row), (params, seeds)))
         self._policies: dict[int, tuple[PyTree, dict[str, np.ndarray]]] = {}
@@ -230,9 +234,9 @@ class Laboratory:
 
     def _evaluation(self, params: PyTree, seed: Int[Array, ""]) -> dict[str, Array]:
         draw_key, sample_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
-        problems = sequences.draw(draw_key, self.task, "test", self.config.eval_prompts)
+        problems = responses.draw(draw_key, self.task, "test", self.config.eval_prompts)
         samples = self.config.eval_samples
-        batch = sequences.rollout(sample_key, self.structure, params, self.task, problems, group_size=samples)
+        batch = responses.rollout(sample_key, self.structure, params, self.task, problems, group_size=samples)
         return {
             "accuracy": jnp.mean(batch.correct * 1.0),
             "pass_at_k": jnp.mean(pass_at_k(batch.correct, k=samples)),
@@ -247,7 +251,7 @@ class Trainer:
 
     def __init__(self, laboratory: Laboratory, side: Callable[[Numbers], Side], minibatches: int):
         self.laboratory, self.side, self._minibatches = laboratory, side, minibatches
-        begin = lambda params, numbers: self._learner(numbers).init(params, self._shape)
+        begin = lambda params, numbers: self._learner(numbers, params).init(jax.random.key(0), self._example)
         self._begin = jax.jit(jax.vmap(begin, (0, None)))
         self._train = jax.jit(lambda *lanes: jax.lax.map(lambda row: self._updates(*row, lanes[-1]), lanes[:-1]))
 
@@ -308,10 +312,25 @@ class Trainer:
     def _shape(self) -> tuple[int, int]:
         return self.laboratory.config.num_prompts, self.laboratory.config.group_size
 
-    def _learner(self, numbers: Numbers) -> grpo.GRPO:
+    @property
+    def _example(self) -> Responses:
+        """A batch, of which shapes matter alone."""
+        num_prompts, group_size = self._shape
+        source = sources.responses(
+            self.laboratory.task, self.laboratory.structure, num_prompts=num_prompts, group_size=group_size
+        )
+        return source.example(jax.random.key(0))
+
+    def _learner(self, numbers: Numbers, params: PyTree = None) -> Learner:
+        """The side's learner; what it begins with is for its `init` alone."""
         side = self.side(numbers)
-        optimizer = side.optimizer(numbers["learning_rate"])
-        return grpo.learner(self.laboratory.structure, optimizer, side.method, minibatches=self._minibatches)
+        return grpo.learner(
+            self.laboratory.structure,
+            side.optimizer(numbers["learning_rate"]),
+            side.method,
+            params=lambda key: params,
+            minibatches=self._minibatches,
+        )
 
     def _updates(self, state: GRPOState, seed: Int[Array, ""], numbers: Numbers) -> tuple[GRPOState, dict[str, Array]]:
         laboratory, side, learner = self.laboratory, self.side(numbers), self._learner(numbers)
@@ -326,7 +345,7 @@ class Trainer:
                 laboratory.structure,
                 state.behavior_params,
                 laboratory.task,
-                sequences.draw(draw_key, laboratory.task, "train", num_prompts),
+                responses.draw(draw_key, laboratory.task, "train", num_prompts),
                 group_size=group_size,
                 temperature=laboratory.config.temperature * side.method.temperature(state.memory),
             )
@@ -337,14 +356,14 @@ class Trainer:
         return state, jax.tree.map(jnp.mean, metrics)
 
 
-def laboratory_of(config: program.Config, size: Size) -> Laboratory:
+def laboratory_of(config: recipe.Config, size: Size) -> Laboratory:
     """The laboratory of a task as it is; claims of one process share it, and its warmed-up policies."""
     # In a quick run configs that differ in sizes alone are one.
     return _laboratory(dataclasses.replace(config, **TINY) if is_quick(size) else config, size)
 
 
 @functools.lru_cache(maxsize=2)
-def _laboratory(config: program.Config, size: Size) -> Laboratory:
+def _laboratory(config: recipe.Config, size: Size) -> Laboratory:
     return Laboratory(config, size)
 
 

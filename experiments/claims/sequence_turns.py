@@ -29,7 +29,8 @@ from experiments.claims.sequence_training import (
 )
 from experiments.claims.verdicts import Claim, Finding, Size
 from rlx import reduce, returns
-from rlx.algorithms.grpo import Batch, Method, score
+from rlx.algorithms.grpo import Method, score
+from rlx.algorithms.responses import Responses
 from rlx.envs import language
 from rlx.envs.language.protocol import SPECIAL, Problem, TokenTask, Verdict, hash_of
 from rlx.losses import policy
@@ -37,7 +38,7 @@ from rlx.policies import transformer
 from rlx.recipes.language_methods import make_method
 from rlx.regularizers.divergence import kl_estimate
 from rlx.rewards import self_correction
-from rlx.training import sequences
+from rlx.training import responses
 from rlx.weighting import suffix_mask
 
 
@@ -79,12 +80,12 @@ def two_attempts(task: TokenTask, *, mistakes: float = 0.0) -> TokenTask:
     return dataclasses.replace(task, solve=solve, verify=verify, num_turns=2, reply_length=1, reply=reply)
 
 
-def attempts(batch: Batch) -> tuple[Bool[Array, "prompt group"], Bool[Array, "prompt group"]]:
+def attempts(batch: Responses) -> tuple[Bool[Array, "prompt group"], Bool[Array, "prompt group"]]:
     """Whether the first attempt is right, and the second."""
     return batch.first_error > 0, batch.correct
 
 
-def of_attempts(problems: Any, batch: Batch) -> dict[str, Float[Array, ""]]:
+def of_attempts(problems: Any, batch: Responses) -> dict[str, Float[Array, ""]]:
     """How the second attempts compare with the first."""
     first, second = attempts(batch)
     room = batch.token.shape[-1] // 2
@@ -107,7 +108,7 @@ def score_side(numbers: Numbers) -> Side:
     """
     in_first_stage = lambda batch: batch.update < numbers["until"]
 
-    def advantage(batch: Batch) -> Float[Array, "prompt group time"]:
+    def advantage(batch: Responses) -> Float[Array, "prompt group time"]:
         over_others = lambda x: returns.group_relative(x, center="leave_one_out", scale="none")
         first, second = (right * 1.0 for right in attempts(batch))
         improved = self_correction(first, second, coefficient=numbers["bonus"])
@@ -115,7 +116,7 @@ def score_side(numbers: Numbers) -> Side:
         of_second = over_others(jnp.where(in_first_stage(batch), second, improved))
         return jnp.where(batch.step == 0, of_first[..., None], of_second[..., None])
 
-    def loss(batch: Batch) -> Float[Array, ""]:
+    def loss(batch: Responses) -> Float[Array, ""]:
         gradient = policy.policy_gradient(batch.log_prob, batch.advantage, where=batch.where)
         # On the policy's own samples k2 is the estimator whose gradient is that of the divergence.
         divergence = kl_estimate(batch.log_prob, batch.reference_log_prob, kind="k2", where=batch.where)
@@ -191,7 +192,7 @@ def table_laboratory(warmup_steps: int, size: Size) -> Laboratory:
     )
 
 
-def right_turns(task: TokenTask, batch: Batch) -> Float[Array, "prompt group"]:
+def right_turns(task: TokenTask, batch: Responses) -> Float[Array, "prompt group"]:
     """The share of turns before the first wrong one, and 1 for a right response, as a graded reward."""
     turn = batch.first_error // (task.turn_length + task.reply_length)
     return jnp.where(batch.correct, 1.0, turn / task.num_turns)
@@ -207,7 +208,7 @@ def retried(
     group_size: int,
     guided: Bool[Array, ""] | bool = True,
     **sampling: Any,
-) -> Batch:
+) -> Responses:
     """Half a group of responses, and a retry of each that failed, from its first wrong turn on.
 
     The verifier stands for the reflection that names the turn, and the solution's turn in its place for what a policy
@@ -217,7 +218,7 @@ def retried(
     """
     first_key, retry_key = jax.random.split(key)
     half = {"group_size": group_size // 2}
-    first = sequences.rollout(first_key, config, params, task, problems, **half, **sampling)
+    first = responses.rollout(first_key, config, params, task, problems, **half, **sampling)
     stride = task.turn_length + task.reply_length
     pivot = jnp.where(guided & ~first.correct, first.first_error // stride, 0)
     turn, place = jnp.divmod(jnp.arange(task.response_length), stride)
@@ -226,17 +227,17 @@ def retried(
     told = is_pivot & (place < task.turn_length) & (solution != task.pad_token)
     keep = (first.where & (turn < pivot[..., None])) | told
     token = jnp.where(is_pivot, solution, first.token)
-    second = sequences.rollout(retry_key, config, params, task, problems, given=(token, keep), **half, **sampling)
+    second = responses.rollout(retry_key, config, params, task, problems, given=(token, keep), **half, **sampling)
     counts = jnp.concatenate([jnp.ones_like(first.correct), ~(guided & first.correct)], axis=1)
     return joined(first, second)._replace(extras=(jnp.concatenate([pivot, pivot], axis=1), counts))
 
 
-def amplified_advantage(batch: Batch, factor: Float[Array, ""]) -> Float[Array, "prompt group"]:
+def amplified_advantage(batch: Responses, factor: Float[Array, ""]) -> Float[Array, "prompt group"]:
     """R³L's, of responses that count."""
     return returns.amplified(batch.reward, factor=factor, where=batch.extras[1])
 
 
-def pivotal(batch: Batch) -> Bool[Array, "prompt group time"]:
+def pivotal(batch: Responses) -> Bool[Array, "prompt group time"]:
     """The tokens that are learned from: of a failed response and of its retry, those from the pivot on."""
     pivot, counts = batch.extras
     return suffix_mask(batch.where, pivot) & counts[..., None]
@@ -252,15 +253,15 @@ def r3l(size: Size) -> tuple:
     task, structure = laboratory.task, laboratory.structure
 
     def side(numbers: Numbers) -> Side:
-        def sample(*given: Any, **options: Any) -> Batch:
+        def sample(*given: Any, **options: Any) -> Responses:
             return retried(*given, guided=numbers["guided"] > 0, **options)
 
-        def advantage(batch: Batch) -> Float[Array, "prompt group time"]:
+        def advantage(batch: Responses) -> Float[Array, "prompt group time"]:
             own = amplified_advantage(batch, numbers["factor"])
             relative = returns.group_relative(batch.reward, where=batch.extras[1])
             return jnp.broadcast_to(jnp.where(numbers["factor"] > 0, own, relative)[..., None], batch.token.shape)
 
-        def loss(batch: Batch) -> Float[Array, ""]:
+        def loss(batch: Responses) -> Float[Array, ""]:
             gradient = policy.policy_gradient(batch.log_prob, batch.advantage, scale=0.5, where=batch.where)
             return reduce.token_mean(gradient, where=batch.where)
 
@@ -275,7 +276,7 @@ def r3l(size: Size) -> tuple:
     def balance(params: PyTree, seed: Int[Array, ""], factor: Float[Array, ""]) -> Float[Array, ""]:
         """Norm of the gradient of responses above the mean over that of those below, at the policy before."""
         draw_key, sample_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3))
-        problems = sequences.draw(draw_key, task, "train", laboratory.config.num_prompts)
+        problems = responses.draw(draw_key, task, "train", laboratory.config.num_prompts)
         sizes = {"group_size": laboratory.config.group_size}
         batch = retried(sample_key, structure, params, task, problems, **sizes)
         batch = batch._replace(reward=right_turns(task, batch))

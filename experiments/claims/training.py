@@ -1,6 +1,6 @@
 """Group-relative policy optimization of a tabular policy, with the slots that the papers fill.
 
-train = make_train(problem, Method(), num_updates=200)
+train = make_train(problem, TabularMethod(), num_updates=200)
 curves = jax.jit(jax.vmap(train))(keys, learning_rates)
 """
 
@@ -17,13 +17,12 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from experiments.claims import problems
 from experiments.claims.problems import Problem
-from rlx import reduce, returns
-from rlx.losses import policy
+from rlx.algorithms.grpo import group_advantage, token_loss
 from rlx.regularizers import entropy as entropies
 from rlx.training.statistics import interquartile_mean
 
 
-class Batch(NamedTuple):
+class TabularBatch(NamedTuple):
     """What a loss may use. Arrays along tokens are `[prompt, group, time]`, those of sequences `[prompt, group]`.
 
     Attributes:
@@ -64,18 +63,7 @@ class Batch(NamedTuple):
         return entropies.categorical_entropy(self.logits)
 
 
-def group_advantage(batch: Batch) -> Float[Array, "prompt group time"]:
-    """GRPO's: the standardized reward of the sequence, for each of its tokens."""
-    return jnp.broadcast_to(returns.group_relative(batch.reward)[..., None], batch.token.shape)
-
-
-def clipped_loss(batch: Batch) -> Float[Array, ""]:
-    """GRPO's: the clipped surrogate, averaged over tokens."""
-    per_token = policy.clipped_surrogate(batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where)
-    return reduce.token_mean(per_token, where=batch.where)
-
-
-class Method(NamedTuple):
+class TabularMethod(NamedTuple):
     """The slots of an update; the defaults are GRPO's.
 
     Attributes:
@@ -87,10 +75,10 @@ class Method(NamedTuple):
         optimizer: from the learning rate to the optimizer.
     """
 
-    advantage: Callable[[Batch], Array] = group_advantage
-    loss: Callable[[Batch], Array] = clipped_loss
+    advantage: Callable[[TabularBatch], Array] = group_advantage
+    loss: Callable[[TabularBatch], Array] = token_loss
     memory: Callable[[Problem], PyTree] = lambda problem: ()
-    remember: Callable[[Batch], Batch] = lambda batch: batch
+    remember: Callable[[TabularBatch], TabularBatch] = lambda batch: batch
     behavior: Callable[[Array, PyTree], Array] = lambda logits, memory: logits
     optimizer: Callable[[Any], optax.GradientTransformation] = optax.adam
 
@@ -100,13 +88,13 @@ Train = Callable[[PRNGKeyArray, Any], dict[str, Float[Array, " update"]]]
 
 def make_train(
     problem: Problem,
-    method: Method,
+    method: TabularMethod,
     *,
     num_updates: int = 200,
     group: int = 8,
     inner_steps: int = 4,
     staleness: int = 0,
-    measures: Callable[[Batch, Array], dict[str, Array]] = lambda batch, logits: {},
+    measures: Callable[[TabularBatch, Array], dict[str, Array]] = lambda batch, logits: {},
 ) -> Train:
     """A training run as one pure function, to be jitted and vmapped.
 
@@ -125,7 +113,7 @@ def make_train(
         `log_ratio_max` (largest, in absolute value) and `mixed_groups` (share of groups whose rewards differ).
     """
 
-    def gathered(batch: Batch, logits: Array) -> Batch:
+    def gathered(batch: TabularBatch, logits: Array) -> TabularBatch:
         own = logits[batch.state]
         return batch._replace(logits=own, log_prob=_log_prob(own, batch.token))
 
@@ -140,7 +128,7 @@ def make_train(
             behavior = method.behavior(history[-1], memory)
             rollout = problems.sample(problem, behavior, sample_key, group)
             log_prob = lambda table: _log_prob(table[rollout.state], rollout.token)
-            batch = Batch(
+            batch = TabularBatch(
                 state=rollout.state,
                 token=rollout.token,
                 reward=rollout.reward,

@@ -13,7 +13,7 @@ from rlx import reduce
 from rlx.algorithms import grpo, sft
 from rlx.envs import language
 from rlx.policies import transformer
-from rlx.training import sequences
+from rlx.training import responses
 from tests.sorting_policy import CONFIG, TASK
 
 SHAPE = (4, 3)
@@ -26,11 +26,21 @@ def params():
 
 @pytest.fixture(scope="module")
 def batch(params):
-    problems = sequences.draw(jax.random.key(1), TASK, "train", SHAPE[0])
-    roll = jax.jit(partial(sequences.rollout, config=CONFIG, task=TASK, group_size=SHAPE[1]))
+    problems = responses.draw(jax.random.key(1), TASK, "train", SHAPE[0])
+    roll = jax.jit(partial(responses.rollout, config=CONFIG, task=TASK, group_size=SHAPE[1]))
     found = roll(jax.random.key(2), params=params, problems=problems)
     # Rewards of our own: a random policy sorts nothing.
     return found._replace(reward=jnp.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.5, 1.0]]))
+
+
+def learner_from(params, *arguments, **options):
+    """GRPO that begins with these parameters."""
+    return grpo.learner(CONFIG, *arguments, params=lambda key: params, **options)
+
+
+def begun(learner, batch):
+    """The state that a learner begins with."""
+    return learner.init(jax.random.key(0), batch)
 
 
 def log_probs(params, batch):
@@ -58,8 +68,8 @@ def test_a_rollout_ends_where_it_says(batch):
 @pytest.mark.parametrize("distribution", [False, True])
 def test_one_step_is_a_step_of_policy_gradient(params, batch, distribution):
     uses = frozenset({"distribution"} if distribution else ())
-    learner = grpo.learner(CONFIG, optax.sgd(0.1), grpo.Method(uses=uses))
-    state, metrics = jax.jit(learner.update)(learner.init(params, SHAPE), batch, jax.random.key(3))
+    learner = learner_from(params, optax.sgd(0.1), grpo.Method(uses=uses))
+    state, metrics = jax.jit(learner.update)(begun(learner, batch), batch, jax.random.key(3))
 
     reward = np.asarray(batch.reward, np.float64)
     advantage = (reward - reward.mean(1, keepdims=True)) / (reward.std(1, ddof=1, keepdims=True) + 1e-6)
@@ -89,8 +99,8 @@ def test_adapters_are_trained_and_nothing_else(params, batch):
         jnp.square(batch.value - 1.0) - batch.advantage * batch.log_prob, where=batch.where
     )
     method = grpo.Method(uses=frozenset({"value", "reference"}), loss=loss)
-    learner = grpo.learner(CONFIG, optax.sgd(0.1), method, model=model)
-    start = learner.init(adapters, SHAPE)
+    learner = learner_from(adapters, optax.sgd(0.1), method, model=model)
+    start = begun(learner, batch)
     start = start._replace(params=start.params | {"critic": start.params["critic"] | {"head": jnp.ones(16)}})
     state, _ = jax.jit(learner.update)(start, batch, jax.random.key(3))
     advantage = grpo.group_advantage(batch)
@@ -108,9 +118,9 @@ def test_adapters_are_trained_and_nothing_else(params, batch):
 
 
 def test_groups_of_equal_rewards_teach_nothing(params, batch):
-    learner = grpo.learner(CONFIG, optax.sgd(0.1))
+    learner = learner_from(params, optax.sgd(0.1))
     same = batch._replace(reward=jnp.ones(SHAPE))
-    state, metrics = jax.jit(learner.update)(learner.init(params, SHAPE), same, jax.random.key(3))
+    state, metrics = jax.jit(learner.update)(begun(learner, same), same, jax.random.key(3))
     assert metrics["degenerate"] == 1 and metrics["gradient_norm"] == 0
     jax.tree.map(np.testing.assert_array_equal, state.params["policy"], params)
 
@@ -132,9 +142,9 @@ def test_slots_see_what_they_are_promised(params, batch):
         memory=lambda num_prompts, group_size: jnp.zeros(()),
         reference=grpo.averaged_reference(0.5),
     )
-    learner = grpo.learner(CONFIG, optax.sgd(0.1), method, epochs=2, minibatches=2, renew_behavior=2)
+    learner = learner_from(params, optax.sgd(0.1), method, epochs=2, minibatches=2, renew_behavior=2)
     update = jax.jit(learner.update)
-    start = learner.init(params, SHAPE)
+    start = begun(learner, batch)
     first, metrics = update(start, batch, jax.random.key(3))
     time, vocabulary = TASK.response_length, len(TASK.vocabulary)
     tokens_shape = (2, SHAPE[1], time)
@@ -156,8 +166,8 @@ def test_slots_see_what_they_are_promised(params, batch):
 
 def test_settings_that_cannot_be(params, batch):
     with pytest.raises(ValueError, match="minibatches must divide the 4 prompts of an update, got 3"):
-        learner = grpo.learner(CONFIG, optax.sgd(0.1), minibatches=3)
-        learner.update(learner.init(params, SHAPE), batch, jax.random.key(0))
+        learner = learner_from(params, optax.sgd(0.1), minibatches=3)
+        learner.update(begun(learner, batch), batch, jax.random.key(0))
     with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
         grpo.learner(CONFIG, optax.sgd(0.1), epochs=0)
     with pytest.raises(ValueError, match="a method may use reference, distribution, value, solution; got logits"):
@@ -165,15 +175,15 @@ def test_settings_that_cannot_be(params, batch):
 
 
 def test_a_warm_up_raises_the_likelihood_of_solutions(params):
-    learner = sft.learner(CONFIG, optax.adam(1e-2))
-    solved = sequences.solutions(TASK, sequences.draw(jax.random.key(5), TASK, "train", 16))
+    learner = sft.learner(CONFIG, optax.adam(1e-2), params=lambda key: params)
+    solved = responses.solutions(TASK, responses.draw(jax.random.key(5), TASK, "train", 16))
     assert bool(solved.correct.all())
 
     def step(state, key):
         return learner.update(state, solved, key)
 
     state, metrics = jax.jit(lambda s: jax.lax.scan(step, s, jax.random.split(jax.random.key(6), 60)))(
-        learner.init(params)
+        begun(learner, solved)
     )
     expected = -np.sum(log_probs(params, solved)) / np.sum(np.asarray(solved.where))
     np.testing.assert_allclose(metrics["loss"][0], expected, rtol=1e-5)
@@ -185,8 +195,8 @@ def test_a_task_of_several_turns(params):
     task = language.make("tool", keys=3, terms=2)
     config = dataclasses.replace(CONFIG, vocab_size=len(task.vocabulary), num_key_value_heads=2)
     own = transformer.init(jax.random.key(7), config)
-    problems = sequences.draw(jax.random.key(8), task, "train", 3)
-    batch = jax.jit(partial(sequences.rollout, config=config, task=task, group_size=2))(
+    problems = responses.draw(jax.random.key(8), task, "train", 3)
+    batch = jax.jit(partial(responses.rollout, config=config, task=task, group_size=2))(
         jax.random.key(9), params=own, problems=problems
     )
     turn, reply = task.turn_length, task.reply_length
@@ -242,9 +252,28 @@ def test_diagnostics_count_the_policys_own_tokens_only(batch):
 
 def test_a_replayed_batch_is_corrected_for_the_policy_that_sampled_it(params, batch):
     """At a policy away from the one that sampled, the step is that of the ratio's gradient."""
-    learner = grpo.learner(CONFIG, optax.sgd(0.1))
+    learner = learner_from(params, optax.sgd(0.1))
     said = log_probs(params, batch) + jnp.where(batch.where, 0.1, 0.0)
     given = batch._replace(behavior_log_prob=said, behavior_entropy=jnp.zeros_like(said))
-    _, metrics = jax.jit(learner.update)(learner.init(params, SHAPE), given, jax.random.key(3))
+    _, metrics = jax.jit(learner.update)(begun(learner, given), given, jax.random.key(3))
     np.testing.assert_allclose(metrics["log_ratio_max"], 0.1, atol=1e-4)
     np.testing.assert_allclose(metrics["behavior_kl"], np.exp(-0.1) - 1 + 0.1, atol=1e-4)
+
+
+def test_the_policy_of_the_start_is_kept_where_drift_is_measured(params, batch):
+    plain, measured = (learner_from(params, optax.sgd(0.1), measure_drift=kept) for kept in (False, True))
+    assert begun(plain, batch).first_params is None
+    state, _ = jax.jit(measured.update)(begun(measured, batch), batch, jax.random.key(3))
+    jax.tree.map(np.testing.assert_array_equal, state.first_params, params)
+    assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), state.params["policy"], params)))
+
+
+def test_a_learner_begins_with_what_its_key_gives(batch):
+    """The key is the one of `init`, and the example says for how many prompts and responses a method remembers."""
+    method = grpo.Method(memory=lambda num_prompts, group_size: jnp.zeros((num_prompts, group_size)))
+    key = jax.random.key(7)
+    state = grpo.learner(CONFIG, optax.sgd(0.1), method).init(key, batch)
+    jax.tree.map(np.testing.assert_array_equal, state.params["policy"], transformer.init(key, CONFIG))
+    assert state.memory.shape == SHAPE
+    given = sft.learner(CONFIG, optax.sgd(0.1), params=jax.random.key_data).init(key, batch).params["policy"]
+    np.testing.assert_array_equal(given, jax.random.key_data(key))

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from rlx.envs.language.text import end_of, from_jsonl, from_texts, read_jsonl
 from rlx.policies import transformer
-from rlx.training import sequences
+from rlx.training import responses
 
 PAIRS = [(f"{a} + {b} =", f"sum #### {a + b}") for a in range(10) for b in range(10)]
 LENGTHS = {"prompt_length": 6, "response_length": 5}
@@ -76,8 +76,8 @@ def test_a_broken_line_is_named(tmp_path, lines, message):
 
 
 def test_problems_are_those_of_their_split_and_solutions_are_right(task):
-    assert isinstance(task, sequences.Task)
-    draw = jax.jit(partial(sequences.draw, task=task, count=300), static_argnames="split")
+    assert isinstance(task, responses.Task)
+    draw = jax.jit(partial(responses.draw, task=task, count=300), static_argnames="split")
     prompts = {}
     for split in ("train", "test"):
         problems = draw(jax.random.key(0), split=split)
@@ -93,7 +93,7 @@ def test_problems_are_those_of_their_split_and_solutions_are_right(task):
         task.sample(jax.random.key(0), "dev")
 
     verify = jax.jit(jax.vmap(task.verify))
-    batch = jax.jit(partial(sequences.solutions, task))(problems)
+    batch = jax.jit(partial(responses.solutions, task))(problems)
     assert batch.correct.all() and (batch.first_error == task.response_length).all() and (batch.answer > 0).all()
     assert [task.decode(token) for token in np.asarray(batch.token[:, 0])] == [answer for _, answer in texts]
     np.testing.assert_array_equal(batch.token[:, 0, 3], task.end_token)
@@ -121,8 +121,8 @@ def test_a_policy_is_rewarded_for_what_it_writes(tokenizer):
         head_dim=8,
     )
     params = transformer.init(jax.random.key(0), config)
-    problems = sequences.draw(jax.random.key(1), task, "train", 16)
-    roll = jax.jit(partial(sequences.rollout, config=config, task=task, group_size=8))
+    problems = responses.draw(jax.random.key(1), task, "train", 16)
+    roll = jax.jit(partial(responses.rollout, config=config, task=task, group_size=8))
     batch = roll(jax.random.key(2), params=params, problems=problems)
     verdict = jax.jit(jax.vmap(jax.vmap(task.verify, (None, 0, 0))))(problems, batch.token, batch.present)
     batch, verdict = jax.device_get((batch, verdict))

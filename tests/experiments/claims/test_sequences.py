@@ -8,19 +8,19 @@ from experiments.claims import sequence_help, sequence_outcomes, sequence_turns
 from experiments.claims.sequence_length import with_detours
 from experiments.claims.sequence_rollouts import joined, repaired
 from experiments.claims.sequence_training import few_prompts
-from rlx.algorithms.grpo import Batch
+from rlx.algorithms.responses import Responses
 from rlx.envs import language
 from rlx.policies import transformer
-from rlx.training import sequences
-from rlx.training.sequences import judged
+from rlx.training import responses
+from rlx.training.responses import judged
 
 ADDITION = language.make("addition", digits=2)
 judge = jax.jit(judged, static_argnums=0)
-draw = jax.jit(sequences.draw, static_argnums=(1, 2, 3))
+draw = jax.jit(responses.draw, static_argnums=(1, 2, 3))
 solutions = jax.jit(lambda task, problems: jax.vmap(task.solve)(problems), static_argnums=0)
 
 
-def responses(texts, task=ADDITION, prompt="95+8="):
+def answers(texts, task=ADDITION, prompt="95+8="):
     """Responses to one prompt, judged."""
     a, b = (int(number) for number in prompt[:-1].split("+"))
     shown = jnp.asarray([[0] * (task.prompt_length - len(prompt)) + task.encode(prompt)])
@@ -32,7 +32,7 @@ def responses(texts, task=ADDITION, prompt="95+8="):
 
 def test_a_repair_puts_one_symbol_right():
     right = "3101;103<end>"
-    problem, batch = responses([right, "3101;104<end>", "3101<end>", "2101;113<end>", "3101;1035"])
+    problem, batch = answers([right, "3101;104<end>", "3101<end>", "2101;113<end>", "3101;1035"])
     assert batch.correct.tolist() == [[True, False, False, False, False]]
     fixed = jax.jit(lambda *given: repaired(ADDITION, *given))(problem, batch)
     texts = [ADDITION.decode(row) for row in fixed.token[0]]
@@ -46,7 +46,7 @@ def test_second_attempts_are_judged_apart():
     right, wrong = "3101;103<end>", "3101;113<end>"
     room = ADDITION.response_length
     filled = lambda text: ADDITION.encode(text) + [0] * (room - len(ADDITION.encode(text)))
-    problem, _ = responses([right])
+    problem, _ = answers([right])
     pairs = [(a, b) for a in (right, wrong) for b in (right, wrong)]
     token = jnp.asarray([[filled(a) + ADDITION.encode("=") + filled(b) for a, b in pairs]])
     batch = judge(task, problem, token, token != 0, token != 0)
@@ -105,7 +105,7 @@ def sampled(log_prob, correct, **fields):
         update=jnp.asarray(7),
         key=jax.random.key(0),
     )
-    return Batch(**base | fields)
+    return Responses(**base | fields)
 
 
 def gradient(side, batch):

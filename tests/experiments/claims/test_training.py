@@ -12,7 +12,7 @@ from rlx import returns
 def test_one_step_of_the_loop_is_a_step_of_policy_gradient():
     """With one inner step ratios are 1, so plain descent moves the table by the advantages' policy gradient."""
     problem = problems.language(3, 2, num_solutions=1, num_prompts=2, confidence=1.0)
-    method = training.Method(optimizer=optax.sgd)
+    method = training.TabularMethod(optimizer=optax.sgd)
     train = training.make_train(problem, method, num_updates=1, group=64, inner_steps=1)
     curves = train(jax.random.key(3), 0.5)
     # The rollout of the first update, drawn as the loop draws it.
@@ -31,7 +31,7 @@ def test_one_step_of_the_loop_is_a_step_of_policy_gradient():
 
 def test_grpo_solves_a_bandit_and_seeds_differ():
     problem = problems.bandit(np.array([[0.0, 0.3, 1.0, 0.2]] * 2))
-    train = training.make_train(problem, training.Method(), num_updates=60)
+    train = training.make_train(problem, training.TabularMethod(), num_updates=60)
     curves = jax.jit(jax.vmap(lambda key: train(key, 0.1)))(jax.random.split(jax.random.key(0), 4))
     assert (np.asarray(curves["success"])[:, -1] > 0.95).all()
     assert (np.asarray(curves["entropy"])[:, -1] < np.asarray(curves["entropy"])[:, 0]).all()
@@ -44,7 +44,7 @@ def test_staleness_samples_with_an_old_policy():
     curves = {}
     for staleness in (0, 3):
         train = training.make_train(
-            problem, training.Method(), num_updates=5, inner_steps=1, staleness=staleness, measures=behind
+            problem, training.TabularMethod(), num_updates=5, inner_steps=1, staleness=staleness, measures=behind
         )
         curves[staleness] = np.asarray(jax.jit(train)(jax.random.key(0), 0.1)["behind"])
     # Adam's first steps are of the size of the learning rate, so distance counts the updates in between.
