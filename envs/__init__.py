@@ -8,7 +8,7 @@ neither JAX nor any simulator; `make` imports the one suite that it needs.
 from typing import Any
 
 from rlx.envs.protocol import Environment, RenderingUnavailable, Step
-from rlx.envs.registry import UnknownEnvironment, from_spec, make, names, suites
+from rlx.envs.registry import UnknownEnvironment, from_spec, is_spec, is_trusted, make, names, suites, trust
 
 __all__ = [
     "Environment",
@@ -17,9 +17,12 @@ __all__ = [
     "UnknownEnvironment",
     "flatten_observations",
     "from_spec",
+    "is_spec",
+    "is_trusted",
     "make",
     "names",
     "suites",
+    "trust",
     "with_history",
 ]
 

@@ -26,6 +26,7 @@ _INSTALL = {
     "gym": 'pip install "gymnasium[mujoco]"',
 }
 _SUITE_DEFAULT = object()
+_TRUSTED: set[str] = set()
 _SPEC = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
@@ -71,6 +72,8 @@ def make(
         ValueError: If an option does not exist or has an impossible value.
         ImportError: If the suite's simulator is not installed; the message says how to install it.
     """
+    if name in _TRUSTED:
+        return from_spec(name, max_episode_steps=max_episode_steps, action_repeat=action_repeat, **options)
     suite, task = _split(name)
     try:
         module = importlib.import_module(_LOADERS[suite])
@@ -123,6 +126,23 @@ def from_spec(
             "max_episode_steps and action_repeat are for a function that returns a Task"
         )
     return made
+
+
+def trust(text: str) -> None:
+    """Lets `make` run the function of the user's own that `text` names, in this process.
+
+    Whoever calls it says that the text comes from the person who runs the program, not out of a file.
+
+    Args:
+        text: `"module:function"`; a name that is not of this form changes nothing.
+    """
+    if is_spec(text):
+        _TRUSTED.add(text)
+
+
+def is_trusted(text: str) -> bool:
+    """Tells whether `make` would run the function of the user's own that `text` names."""
+    return text in _TRUSTED
 
 
 def is_spec(text: str) -> bool:
@@ -183,7 +203,7 @@ def _function(spec: str) -> Callable[[], Any]:
             raise
         raise UnknownEnvironment(
             f"no module {error.name!r} for {spec!r}, neither installed nor in {os.getcwd()}, and no suite {name!r}; "
-            f"{nearest(name, _LOADERS)}"
+            f"{nearest_name(spec)}"
         ) from None
     function = getattr(module, attribute, None)
     if function is None:

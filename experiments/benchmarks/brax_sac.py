@@ -4,7 +4,7 @@ All train in the same physics with networks, batches, discount, reward scale, ta
 observations and random steps alike, which were chosen by what suits Brax's SAC. At the end the deterministic policy of
 every seed is evaluated by the same function, in the same environment, from the same first states.
 
-- `sac`: `rlx.training.replay`, the seeds in one program, with the learning rate and the gradient steps per environment
+- `sac`: `rlx.training.sources.replay`, the seeds in one program, with the learning rate and the gradient steps per environment
   step of `brax`; `sac_lecun` begins with weights as Brax's, `sac_untrained` moreover acts at first by its untrained
   policy, as Brax's does.
 - `td3`: the learning rate of its authors' code, and a gradient step per environment step as in its paper; what else is
@@ -34,9 +34,10 @@ from experiments.benchmarks import timing
 from experiments.benchmarks.peers import replicated_put
 from rlx import envs
 from rlx.algorithms import Learner
-from rlx.recipes import off_policy, presets, sac, td3
-from rlx.training import loop
+from rlx.recipes import acting, make_program, off_policy, sac, td3
+from rlx.training import evaluation
 from rlx.training.compiled import over_runs
+from rlx.training.program import make_train
 from rlx.training.statistics import aggregate
 
 SETTINGS = dict(
@@ -66,10 +67,9 @@ CONFIGS = {
     "sac": _SAC,
     "sac_lecun": dataclasses.replace(_SAC, initialization="lecun_uniform"),
     "sac_untrained": dataclasses.replace(_SAC, initialization="lecun_uniform", warmup_policy="untrained"),
-    "td3": td3.Config(**SETTINGS | presets.preset("td3", SETTINGS["env"])),
+    "td3": td3.Config(**SETTINGS | td3.RECIPE.presets[SETTINGS["env"]].overrides),
     "td3_as_sac": td3.Config(**SETTINGS),
 }
-MODULES = {"sac": sac, "td3": td3}
 
 
 def evaluation_key(seed: int | jax.Array) -> jax.Array:
@@ -77,21 +77,22 @@ def evaluation_key(seed: int | jax.Array) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), 1)
 
 
-def ours(config: off_policy.Config, seeds: Sequence[int]) -> dict[str, list[float]]:
+def ours(config: off_policy.ActorCritic, seeds: Sequence[int]) -> dict[str, list[float]]:
     """Evaluations of one of rlx's learners, one of each seed, trained in one program."""
-    program = MODULES[config.algorithm].make_program(config)
+    found = td3.RECIPE if isinstance(config, td3.Config) else sac.RECIPE
+    program = make_program(found, config)
 
     def run(seed):
-        state, _ = loop.make_train(program, config.num_updates)(jax.random.key(seed))
+        state, _ = make_train(program, config.num_updates)(jax.random.key(seed))
         return program.evaluate(state, evaluation_key(seed))
 
     together = over_runs(run, num_envs=config.num_envs)
     return {key: values.tolist() for key, values in jax.device_get(jax.jit(together)(np.asarray(seeds))).items()}
 
 
-def brax(config: off_policy.Config, seeds: Sequence[int]) -> dict[str, list[float]]:
+def brax(config: off_policy.ActorCritic, seeds: Sequence[int]) -> dict[str, list[float]]:
     """Evaluations of Brax's SAC, one of each seed, trained one after the other."""
-    environment = sac.make_environment(config)
+    environment = acting.make_environment(config)
     evaluate = None
     found = []
     for seed in seeds:
@@ -102,7 +103,7 @@ def brax(config: off_policy.Config, seeds: Sequence[int]) -> dict[str, list[floa
     return {key: [float(one[key]) for one in found] for key in found[0]}
 
 
-def train_brax(config: off_policy.Config, episode_length: int, seed: int) -> tuple[Callable, Any]:
+def train_brax(config: off_policy.ActorCritic, episode_length: int, seed: int) -> tuple[Callable, Any]:
     """Brax's SAC with the settings of a config: how a policy is made of parameters, and the trained ones."""
     from brax import envs as brax_envs
     from brax.training.agents.sac import networks
@@ -137,7 +138,7 @@ def train_brax(config: off_policy.Config, episode_length: int, seed: int) -> tup
 
 
 def evaluate_brax(
-    config: off_policy.Config, environment: envs.Environment, make_policy: Callable, params: Any, key: jax.Array
+    config: off_policy.ActorCritic, environment: envs.Environment, make_policy: Callable, params: Any, key: jax.Array
 ) -> dict[str, jax.Array]:
     """A policy of Brax's, evaluated as rlx's are."""
     policy = Learner(
@@ -146,7 +147,7 @@ def evaluate_brax(
         mode=lambda params, observation: make_policy(params, deterministic=True)(observation, None)[0],
         update=None,
     )
-    return loop.evaluate_policy(environment, policy, params, key, num_episodes=config.eval_episodes)
+    return evaluation.episodes(environment, policy, num_episodes=config.eval_episodes)(params, key)
 
 
 def summary(runs: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, Any]]:
@@ -217,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     return record
 
 
-def tiny(config: off_policy.Config) -> off_policy.Config:
+def tiny(config: off_policy.ActorCritic) -> off_policy.ActorCritic:
     """The same benchmark at a size that only shows that it runs, in Brax's test of trainers, which compiles fast."""
     return dataclasses.replace(
         config,

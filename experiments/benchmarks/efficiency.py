@@ -21,6 +21,7 @@ import optax
 from experiments.benchmarks import timing
 from rlx import envs, policies
 from rlx.algorithms import ppo
+from rlx.recipes import acting, make_program
 from rlx.recipes import ppo as wiring
 from rlx.recipes.ppo import Config
 
@@ -84,8 +85,8 @@ def bare_gradients(config: Config, environment: envs.Environment) -> tuple[Calla
 
 def programs(config: Config) -> dict[str, Callable[[], Any]]:
     """The compiled programs, each the work of one update."""
-    environment = wiring.make_environment(config)
-    program = wiring.make_program(config, environment)
+    environment = acting.make_environment(config)
+    program = make_program(wiring.RECIPE, config, environment=environment)
     state = jax.jit(program.init)(jax.random.key(0))
 
     action_key, key = jax.random.split(jax.random.key(1))
@@ -95,15 +96,15 @@ def programs(config: Config) -> dict[str, Callable[[], Any]]:
 
     samples = config.steps_per_update // config.num_minibatches
     gradient_init, gradient_steps = bare_gradients(config, environment)
-    learner = jax.jit(gradient_init)(jax.random.key(2), state.observation[0])
-    minibatch = resident_minibatch(jax.random.key(3), samples, state.observation.shape[1:], space.shape)
+    learner = jax.jit(gradient_init)(jax.random.key(2), state.source.observation[0])
+    minibatch = resident_minibatch(jax.random.key(3), samples, state.source.observation.shape[1:], space.shape)
 
     return {
         "training": timing.compiled(program.step, state),
-        "environment": timing.compiled(bare_environment(config, environment), state.environment, actions, key),
+        "environment": timing.compiled(bare_environment(config, environment), state.source.environment, actions, key),
         "gradients": timing.compiled(gradient_steps, learner, minibatch),
         "environment_without_reset": timing.compiled(
-            bare_environment(config, environment, automatic_reset=False), state.environment, actions, key
+            bare_environment(config, environment, automatic_reset=False), state.source.environment, actions, key
         ),
     }
 

@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.benchmarks import purejaxrl_style, timing
+from rlx.recipes import make_program
 from rlx.recipes import ppo as wiring
 from rlx.recipes.ppo import Config
 
@@ -108,7 +109,7 @@ def brax_epochs(config: Config, updates: int, epochs: int, between: Callable[[],
 
 def measure(config: Config, updates: int, repetitions: int) -> dict[str, Any]:
     """Seconds of `updates` updates of each trainer, and how much faster rlx is."""
-    program = wiring.make_program(config)
+    program = make_program(wiring.RECIPE, config)
     state = jax.jit(program.init)(jax.random.key(0))
     peer = purejaxrl_style.make_program(config, EPISODE_LENGTH)
     peer_state = jax.jit(peer.init)(jax.random.key(0))

@@ -21,7 +21,7 @@ from flax.training.train_state import TrainState
 from jaxtyping import Array
 
 from rlx.recipes.ppo import Config
-from rlx.training.loop import Program
+from rlx.training.program import Program
 
 
 class ActorCritic(nn.Module):

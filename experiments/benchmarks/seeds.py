@@ -20,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from experiments.benchmarks import timing
+from rlx.recipes import make_program
 from rlx.recipes import ppo as wiring
 from rlx.recipes.ppo import Config
 from rlx.training.compiled import over_runs
@@ -34,7 +35,7 @@ ENVIRONMENTS = (64, 256, 1024, 4096, 16384)
 
 def batched_update(config: Config, seeds: int, devices: int = 1) -> Callable[[], Any]:
     """One update of `seeds` runs in one compiled program."""
-    program = wiring.make_program(config)
+    program = make_program(wiring.RECIPE, config)
     mesh = Mesh(np.array(jax.devices()[:devices]).reshape(devices, 1), ("seed", "env"))
     states = jax.jit(jax.vmap(program.init))(jax.random.split(jax.random.key(0), seeds))
     states = jax.device_put(states, NamedSharding(mesh, P("seed")))
@@ -43,7 +44,7 @@ def batched_update(config: Config, seeds: int, devices: int = 1) -> Callable[[],
 
 def single_update(config: Config) -> Callable[[], Any]:
     """One update of one run, without the seed axis."""
-    program = wiring.make_program(config)
+    program = make_program(wiring.RECIPE, config)
     return timing.compiled(program.step, jax.jit(program.init)(jax.random.key(0)))
 
 

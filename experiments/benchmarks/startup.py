@@ -26,10 +26,11 @@ def first_update(task: str, quick: bool) -> dict[str, float]:
     import jax
 
     from experiments.benchmarks import timing
+    from rlx.recipes import make_program
     from rlx.recipes import ppo as wiring
 
     config = timing.SETTINGS[task]
-    program = wiring.make_program(timing.tiny(config) if quick else config)
+    program = make_program(wiring.RECIPE, timing.tiny(config) if quick else config)
     imported = time.perf_counter()
     state = jax.block_until_ready(jax.jit(program.init)(jax.random.key(0)))
     initialized = time.perf_counter()

@@ -91,6 +91,7 @@ ENVIRONMENTS: dict[str, tuple[str, str, int | None]] = {
     "rlx:gridworld": ("Box(121) [0, 1]", "Discrete(4)", 121),
     "rlx:multigoal": ("Box(2) [-7, 7]", "Box(2) [-1, 1]", 30),
     "rlx:pendulum": ("Box(3)", "Box(1) [-2, 2]", 200),
+    "rlx:pendulum_without_velocity": ("Box(2) [-1, 1]", "Box(1) [-2, 2]", 200),
     "rlx:point_maze": ("Box(4)", "Box(2) [-1, 1]", 100),
 }
 """Name -> observation space, action space, time limit in decisions."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from rlx import envs
 from rlx.cli.errors import CommandError
 from rlx.cli.parsing import number, parse
 from rlx.recipes import trained
@@ -56,6 +57,9 @@ class Options(Choice):
     width: Annotated[int, tyro.conf.arg(help="Pixels.")] = 320
     height: Annotated[int, tyro.conf.arg(help="Pixels.")] = 240
     fps: Annotated[float, tyro.conf.arg(help="Frames per second at most; shown in the simulator's own time.")] = 25.0
+    env: Annotated[
+        str | None, tyro.conf.arg(help="module:function of a run in an environment of your own, to import it.")
+    ] = None
     max_steps: Annotated[
         int | None, tyro.conf.arg(help="Cut episodes here; None takes the environment's time limit.")
     ] = None
@@ -66,6 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     """`rlx play RUN …`."""
     options = parse(Options, arguments, prog="rlx play", description=DESCRIPTION)
     _check(options)
+    envs.trust(options.env or "")
     record = trained.read(options.run)
     table = MetricsTable.read(record.folder.metrics)
     member = trained.choose_member(table, seed=options.seed, setting=read_setting(options.setting))
@@ -83,7 +88,6 @@ def _episodes(record: trained.Record, learner_state: Any, options: Options) -> N
     """Episodes in the environment: returns, lengths and a video."""
     import jax
 
-    from rlx import envs
     from rlx.recipes import watching
 
     environment = watching.drawable(record.recipe.make_environment(record.config))

@@ -80,6 +80,7 @@ def read_arguments(
     if "env" in settings(recipe.config):
         own = recipe.config.__dataclass_fields__["env"].default
         env = given["env"] if given["env"] != own else saved.get("env") or recipe.env_of(given) or own
+        envs.trust(given["env"])
         check_environment(env)
         preset = recipe.preset(env)
         known = (dict(preset.overrides) if preset else {}) | {"env": env}
@@ -104,7 +105,10 @@ def read_arguments(
 def check_environment(env: str) -> None:
     """Raises `UnknownEnvironment` where a name cannot be one of an environment. Imports no simulator."""
     # Gymnasium's registry is open, so its ids are checked where the environment is made.
-    if env not in envs.names() and not env.startswith("gym:"):
+    if envs.is_spec(env):
+        if not envs.is_trusted(env):
+            raise CommandError(f"{env} is code of your own, which a run's record does not start: add --env {env}")
+    elif env not in envs.names() and not env.startswith("gym:"):
         raise envs.UnknownEnvironment(f"no environment {env!r}; {nearest_name(env)} (rlx envs lists them all)")
 
 

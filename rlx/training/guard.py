@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rlx.training.runs import RunFolder, read_json, write_json
 
@@ -21,8 +22,8 @@ class Guard:
         diverged: run -> metric, value and update of its first NaN or infinity.
     """
 
-    def __init__(self, seeds: Sequence[int], folder: RunFolder | None, *, is_first_process: bool = True):
-        self._seeds, self._folder, self._is_first = seeds, folder, is_first_process
+    def __init__(self, seeds: ArrayLike, folder: RunFolder | None, *, is_first_process: bool = True):
+        self._seeds, self._folder, self._is_first = np.asarray(seeds), folder, is_first_process
         self.diverged: dict[int, dict[str, Any]] = {}
 
     def recall(self, update: int) -> None:

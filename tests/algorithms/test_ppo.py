@@ -23,7 +23,6 @@ def make_learner(optimizer=None, **options):
         lambda_=LAMBDA,
         value_coefficient=VALUE_COEFFICIENT,
         regularizers={"entropy": (ENTROPY_COEFFICIENT, ppo.negative_entropy)},
-        normalize_observation=False,
     )
     return ppo.learner(
         policies.policy(BOX, (HIDDEN,)),
@@ -139,7 +138,7 @@ def test_one_update_is_the_gradient_of_the_objective_in_float64(batch, example, 
 
 def test_first_ratio_is_one_although_observations_are_normalized(example):
     """The update uses the moments that acted; the new ones are for the next rollout."""
-    learner = make_learner(normalize_observation=True)
+    learner = with_running_normalization(make_learner(), on_policy=True)
     state = learner.init(jax.random.key(0), example)
     observation = 5 + 3 * jax.random.normal(jax.random.key(1), (TIME, ENV, OBSERVATION))
     for _ in range(2):

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from rlx import cli, envs
-from rlx.cli import artifacts, bench, catalog, environments, options, parsing, records, train
-from rlx.recipes import presets
-from rlx.recipes.ppo import Config
+from rlx.cli import artifacts, catalog, environments, options, parsing, train
+from rlx.envs import registry
+from rlx.recipes import recipe
+from rlx.recipes.ppo import RECIPE, Config
+from rlx.recipes.presets.preset import Preset
 from rlx.training.metrics import MetricsTable
 
 ROOT = Path(__file__).parents[2]
@@ -173,7 +175,13 @@ def one_error(capsys) -> str:
         (["train", "ppo", "--learning-rate", "fast"], ["--learning-rate", "'fast'"]),
         (["train", "ppo", "--target-kl", "small"], ["--target-kl", "'small'"]),
         (["train", "ppo", "--hidden-sizes", "64,big"], ["--hidden-sizes", "'big'"]),
-        (["train", "ppo", "--policy", "gausian"], ["--policy", "gaussian"]),
+        (["train", "ppo", "--distribution", "gausian"], ["--distribution", "gaussian"]),
+        (["train", "ppo", "--discount", "2"], ["--discount must be in [0, 1], got 2"]),
+        (["train", "ppo", "--learning-rate", "nan"], ["--learning-rate must be in (0, inf), got nan"]),
+        (["train", "ppo", "--learning-rate", "inf"], ["--learning-rate must be in (0, inf), got inf"]),
+        (["train", "ppo", "--sweep", "discount=0.9,1.5"], ["--discount must be in [0, 1], got 1.5"]),
+        (["train", "ppo", "--sweep", "clip=0.1,0.1"], ["names a value twice"]),
+        (["train", "ppo", "--run-dir", "/dev/null"], ["/dev/null is a file"]),
         (["train", "ppo", "--first-seed", "-1"], ["--first-seed", "-1"]),
         (["train", "ppo", "--sweep", "learning_rat=1e-3"], ["learning_rat", "learning_rate"]),
         (["train", "ppo", "--sweep", "num_envs=8,16"], ["num_envs", "learning_rate"]),
@@ -208,7 +216,6 @@ def one_error(capsys) -> str:
         (["play", "nowhere/at-all"], ["nowhere/at-all"]),
         (["plot"], ["run folder"]),
         (["plot", "nowhere/at-all"], ["nowhere/at-all"]),
-        (["bench", "eficiency"], ["'eficiency'"]),
     ],
     ids=lambda value: " ".join(value[:4]) if value and "rlx" not in value else None,
 )
@@ -237,7 +244,8 @@ def test_bugs_keep_their_traceback(monkeypatch):
         ["play", "--help"],
         ["export", "--help"],
         ["plot", "--help"],
-        ["bench", "--list"],
+        ["ablate", "--help"],
+        ["train", "sac", "--help"],
     ],
     ids=" ".join,
 )
@@ -257,7 +265,7 @@ def test_help_and_errors_import_no_simulator(arguments):
 
 
 def test_help_shows_every_option_and_the_presets_values(capsys, monkeypatch):
-    monkeypatch.setattr(presets, "preset", lambda algorithm, env: {"num_envs": 12_345} if env == "brax:ant" else {})
+    monkeypatch.setitem(RECIPE.presets, "brax:ant", Preset("a test", {"num_envs": 12_345}))
     assert cli.main(["train", "ppo", "--env", "brax:ant", "--help"]) == 0
     text = capsys.readouterr().out
     for name in (*Config.__dataclass_fields__, "seeds", "first_seed", "sweep", "run_dir", "resume", "mesh"):
@@ -267,13 +275,12 @@ def test_help_shows_every_option_and_the_presets_values(capsys, monkeypatch):
 
 class TestReadingArguments:
     def read(self, *arguments):
-        config, run_options, _ = train.read_arguments("ppo", records.module_of("ppo"), arguments)
+        _, config, run_options, _ = train.read_arguments(recipe("ppo"), arguments)
         return config, run_options
 
     def test_flags_beat_the_preset_and_the_preset_beats_the_defaults(self, monkeypatch):
-        monkeypatch.setattr(
-            presets, "preset", lambda algorithm, env: {"num_envs": 64, "clip": 0.1, "hidden_sizes": (8,)}
-        )
+        preset = Preset("a test", {"num_envs": 64, "clip": 0.1, "hidden_sizes": (8,)})
+        monkeypatch.setitem(RECIPE.presets, "brax:ant", preset)
         config, _ = self.read("--env", "brax:ant", "--clip", "0.4")
         assert config == Config(env="brax:ant", num_envs=64, clip=0.4, hidden_sizes=(8,))
 
@@ -298,7 +305,7 @@ class TestReadingArguments:
 
     def test_sweeps_multiply(self):
         _, run_options = self.read("--sweep", "learning-rate=1e-4,1e-3", "--sweep", "clip=0.1,0.2,0.3")
-        sweep = options.read_sweep(run_options.sweep, records.module_of("ppo"))
+        sweep = options.read_sweep(run_options.sweep, Config)
         assert sweep == {"learning_rate": [1e-4, 1e-3], "clip": [0.1, 0.2, 0.3]}
 
     def test_mesh(self):
@@ -357,5 +364,31 @@ def test_flags_of_a_dataclass():
     assert {"--layer-norm", "--no-layer-norm"} <= set(parsing.flags(Config))
 
 
-def test_every_benchmark_says_what_it_measures():
-    assert all(summary for summary in bench.benchmarks().values())
+OWN_TASK = """
+from rlx.envs.tasks import load
+
+def make():
+    return load("pendulum")
+"""
+
+
+def test_a_task_of_ones_own_trains_and_no_record_imports_it(tmp_path, capsys, monkeypatch):
+    """`--env module:function` on the command line is what runs it; a folder that names it does not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_TRUSTED", set())
+    (tmp_path / "own_task.py").write_text(OWN_TASK)
+    size = ["--seeds", "1", "--num-envs", "4", "--unroll-length", "8", "--num-minibatches", "1", "--hidden-sizes", "8"]
+    short = ["--total-steps", "64", "--reports", "1", "--eval-episodes", "1", "--max-episode-steps", "6", "--no-report"]
+    words = ["train", "ppo", "--run-dir", "run", "--no-rollout"]
+    assert cli.main([*words, "--env", "own_task:make", *size, *short]) == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["env"] == "own_task:make"
+
+    monkeypatch.setattr(registry, "_TRUSTED", set())
+    monkeypatch.delitem(sys.modules, "own_task")
+    capsys.readouterr()
+    for command in ([*words, "--resume", "--total-steps", "128", "--allow-changes"], ["play", "run"]):
+        assert cli.main(command) == 2
+        assert "own_task:make" in one_error(capsys) and "own_task" not in sys.modules
+    assert (
+        cli.main(["play", "run", "--env", "own_task:make", "--max-steps", "3", "--width", "32", "--height", "24"]) == 0
+    )

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from typing import NamedTuple
 
 import imageio.v3 as imageio
 import jax
@@ -11,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import rlx
 from rlx import cli, envs
-from rlx.cli import play, records
-from rlx.recipes import rollouts
+from rlx.algorithms.learner import Learner
+from rlx.recipes import recipe, trained, watching
 from rlx.training import checkpoints
 from rlx.training.metrics import MetricsTable
 
@@ -36,16 +36,16 @@ ARGUMENTS = [
 ]
 
 
-class Policy(NamedTuple):
-    """A learner reduced to what a rollout asks of it: torque that opposes the speed, with noise on demand."""
-
-    @staticmethod
-    def mode(gain, observation):
-        return -gain * observation[:, 2:]
-
-    @staticmethod
-    def act(gain, observation, key):
-        return -gain * observation[:, 2:] + jax.random.normal(key, (len(observation), 1)), {}
+# Torque that opposes the speed, with noise on demand.
+POLICY = Learner(
+    init=None,
+    update=None,
+    act=lambda gain, observation, key: (
+        -gain * observation[:, 2:] + jax.random.normal(key, (len(observation), 1)),
+        {},
+    ),
+    mode=lambda gain, observation: -gain * observation[:, 2:],
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def run_dir(tmp_path_factory):
 class TestRollout:
     def test_equals_an_environment_driven_by_hand(self):
         environment = envs.make("rlx:pendulum", max_episode_steps=5)
-        played = rollouts.rollout(environment, Policy(), 0.5, jax.random.key(1), num_steps=8, num_episodes=3)
+        played = watching.rollout(environment, POLICY, 0.5, jax.random.key(1), num_steps=8, num_episodes=3)
         np.testing.assert_array_equal(played.done, np.arange(8)[:, None].repeat(3, 1) == 4)
         state = jax.tree.map(lambda x: x[0], played.states)
         for t in range(5):
@@ -70,7 +70,7 @@ class TestRollout:
     def test_stochastic_policy_explores(self):
         environment = envs.make("rlx:pendulum")
         twice = [
-            rollouts.rollout(environment, Policy(), 0.5, jax.random.key(1), num_steps=4, stochastic=stochastic)
+            watching.rollout(environment, POLICY, 0.5, jax.random.key(1), num_steps=4, stochastic=stochastic)
             for stochastic in (False, True)
         ]
         np.testing.assert_array_equal(twice[0].states.task[0], twice[1].states.task[0])
@@ -79,9 +79,9 @@ class TestRollout:
     def test_returns_and_lengths_end_with_the_first_episode(self):
         done = jnp.array([[0, 0, 1], [1, 0, 0], [0, 0, 0], [1, 0, 1]], bool)
         reward = jnp.array([[1.0, 1, 1], [2, 2, 2], [4, 4, 4], [8, 8, 8]])
-        played = rollouts.Rollout(None, reward, done)
-        np.testing.assert_array_equal(rollouts.lengths(done), [2, 4, 1])
-        np.testing.assert_array_equal(rollouts.returns(played), [3, 15, 1])
+        played = watching.Rollout(None, reward, done)
+        np.testing.assert_array_equal(watching.lengths(done), [2, 4, 1])
+        np.testing.assert_array_equal(watching.returns(played), [3, 15, 1])
 
 
 class Recorder:
@@ -97,7 +97,7 @@ class Recorder:
 
 
 class TestPictures:
-    PLAYED = rollouts.Rollout(
+    PLAYED = watching.Rollout(
         jnp.arange(20).reshape(10, 2), jnp.zeros((10, 2)), jnp.zeros((10, 2), bool).at[3, 0].set(True)
     )
 
@@ -107,22 +107,22 @@ class TestPictures:
             (0.04, [0, 2, 4, 6, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19], 0.04),
             (0.02, [0, 4, 1, 5, 9, 13, 17], 0.04),
             (0.1, [0, 2, 4, 6, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19], 0.1),
-            (None, [0, 2, 4, 6, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19], rollouts.DEFAULT_TIME_STEP),
+            (None, [0, 2, 4, 6, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19], watching.DEFAULT_TIME_STEP),
         ],
     )
     def test_first_episodes_in_the_simulators_time(self, time_step, expected, seconds):
-        frames, shown = rollouts.pictures(Recorder(time_step), self.PLAYED, width=4, height=2, fps=25)
+        frames, shown = watching.pictures(Recorder(time_step), self.PLAYED, width=4, height=2, fps=25)
         assert frames.shape == (len(expected), 2, 4, 3)
         np.testing.assert_array_equal(frames[:, 0, 0, 0], expected)
         assert shown == pytest.approx(seconds)
 
     def test_frames_are_limited(self):
-        frames, _ = rollouts.pictures(Recorder(0.04), self.PLAYED, max_frames=3)
+        frames, _ = watching.pictures(Recorder(0.04), self.PLAYED, max_frames=3)
         assert len(frames) == 3
 
     def test_fps_must_be_positive(self):
         with pytest.raises(ValueError, match="fps must be positive, got 0"):
-            rollouts.pictures(Recorder(0.04), self.PLAYED, fps=0)
+            watching.pictures(Recorder(0.04), self.PLAYED, fps=0)
 
 
 class TestVideo:
@@ -132,7 +132,7 @@ class TestVideo:
     @pytest.mark.parametrize("seconds", [0.05, 0.045, 0.0333])
     def test_gif_lasts_as_long_as_what_it_shows(self, tmp_path, seconds):
         path = tmp_path / "a.gif"
-        rollouts.write_video(path, self.FRAMES, seconds)
+        watching.write_video(path, self.FRAMES, seconds)
         with Image.open(path) as image:
             durations = []
             for frame in range(image.n_frames):
@@ -145,13 +145,13 @@ class TestVideo:
     @pytest.mark.filterwarnings("ignore:os.fork")
     def test_mp4(self, tmp_path):
         path = tmp_path / "a.mp4"
-        rollouts.write_video(path, self.FRAMES, 0.05)
+        watching.write_video(path, self.FRAMES, 0.05)
         assert imageio.imread(path).shape == (9, 32, 46, 3)
         assert imageio.immeta(path)["fps"] == pytest.approx(20)
 
     def test_suffix(self, tmp_path):
         with pytest.raises(ValueError, match=r"\.gif or \.mp4"):
-            rollouts.write_video(tmp_path / "a.webm", self.FRAMES, 0.05)
+            watching.write_video(tmp_path / "a.webm", self.FRAMES, 0.05)
         assert not list(tmp_path.iterdir())
 
 
@@ -173,9 +173,9 @@ class TestRunFolder:
         np.testing.assert_array_equal(table["learning_rate"][:4], [1e-3, 1e-3, 1e-4, 1e-4])
 
     def test_record_gives_back_the_config(self, run_dir):
-        record = records.read(run_dir)
+        record = trained.read(run_dir)
         assert record.algorithm == "ppo"
-        assert record.config == record.module.Config(
+        assert record.config == record.recipe.config(
             env="rlx:pendulum",
             num_envs=8,
             unroll_length=8,
@@ -190,9 +190,10 @@ class TestRunFolder:
     def test_restored_parameters_are_those_of_the_summary(self, run_dir):
         from rlx.training.compiled import params_digest
 
-        record = records.read(run_dir)
+        record = trained.read(run_dir)
         manager = checkpoints.open_manager(record.folder.checkpoints, read_only=True)
-        state, update = checkpoints.restore(manager, records.state_template(record))
+        template, _ = trained.state_template(record)
+        state, update = checkpoints.restore(manager, template)
         summary = json.loads(record.folder.summary.read_text())
         assert update == 10
         assert [params_digest(state.params, run) for run in range(4)] == [
@@ -307,11 +308,67 @@ class TestPlay:
         table = MetricsTable()
         for update, returns in ((1, [0.0, 9.0]), (2, [5.0, 1.0]), (3, [5.0, np.nan]), (4, [4.0, 2.0])):
             table.append({"seed": np.arange(2), "update": update, "eval_return_mean": np.array(returns)})
-        choose = lambda index, wanted: play.choose_checkpoint(
-            [4, 1, 3, 2], table, play.Member(index, index, {}), wanted
+        choose = lambda index, wanted: trained.choose_checkpoint(
+            [4, 1, 3, 2], table, trained.Member(index, index, {}), wanted
         )
         assert (choose(0, "best"), choose(1, "best"), choose(1, "latest"), choose(0, "1")) == (3, 1, 4, 1)
-        assert play.choose_member(table, seed=None, setting={}) == play.Member(0, 0, {})
+        assert trained.choose_member(table) == trained.Member(0, 0, {})
+
+
+class TestLoad:
+    def test_a_policy_in_two_lines(self, run_dir):
+        policy = rlx.load(run_dir, seed=6, setting={"learning_rate": 1e-3})
+        observation = np.array([[0.1, 0.9, 1.0], [-0.5, 0.5, 0.0]], np.float32)
+        action = policy(observation)
+        assert action.shape == (2, 1) and policy(observation[0]).shape == (1,)
+        np.testing.assert_allclose(policy(observation[0]), action[0], rtol=1e-6)
+        assert policy.seed == 6 and set(policy.params) == {"torso", "policy", "critic"}
+        explored = [policy(observation, key=jax.random.key(i)) for i in range(2)]
+        assert not np.allclose(*explored)
+
+    def test_all_seeds_side_by_side_are_each_alone(self, run_dir):
+        setting = {"learning_rate": 1e-4}
+        together = rlx.load(run_dir, seed="all", setting=setting, checkpoint="latest")
+        observation = np.array([0.1, 0.9, 1.0], np.float32)
+        assert together.seed == (5, 6) and together(observation).shape == (2, 1)
+        for index, seed in enumerate(together.seed):
+            alone = rlx.load(run_dir, seed=seed, setting=setting, checkpoint="latest")
+            np.testing.assert_allclose(together(observation)[index], alone(observation), rtol=1e-5)
+
+    def test_a_trained_policy_is_the_one_that_was_evaluated(self, run_dir):
+        """Its parameters are those whose digest the summary holds."""
+        from rlx.training.compiled import params_digest
+
+        policy = rlx.load(run_dir, seed="all", setting={"learning_rate": 1e-3}, checkpoint=10)
+        summary = json.loads((run_dir / "summary.json").read_text())
+        wanted = [run["params_sha256"] for run in summary["runs"] if run["hyperparameters"]["learning_rate"] == 1e-3]
+        assert [params_digest(policy.params, i) for i in range(2)] == wanted
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"seed": 7}, "no seed 7 in this run; its seeds are 5, 6"),
+            ({"checkpoint": 3}, "no checkpoint 3"),
+            ({"setting": {"clip": 0.1}}, "clip was not swept"),
+        ],
+    )
+    def test_what_is_not_there_is_said(self, run_dir, options, message):
+        with pytest.raises(ValueError, match=message):
+            rlx.load(run_dir, **options)
+
+    def test_an_observation_of_another_shape_is_refused(self, run_dir):
+        with pytest.raises(ValueError, match=r"observation must end in the shape \(3,\), got \(2,\)"):
+            rlx.load(run_dir)(np.zeros(2))
+
+    def test_a_folder_of_an_earlier_release_gets_one_line(self, run_dir, tmp_path, capsys):
+        old = shutil.copytree(run_dir, tmp_path / "old")
+        config = json.loads((old / "config.json").read_text())
+        del config["format"]
+        (old / "config.json").write_text(json.dumps(config))
+        for command in (["play", str(old)], ["train", "ppo", "--resume", "--run-dir", str(old)]):
+            assert cli.main(command) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert "is a run of an earlier rlx" in line
 
 
 class TestPlot:
@@ -340,9 +397,7 @@ class TestPlot:
 
 
 def _preset(env):
-    from rlx.recipes.presets import preset
-
-    return preset("ppo", env)
+    return recipe("ppo").presets[env].overrides
 
 
 def _given():

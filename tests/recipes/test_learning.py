@@ -4,16 +4,17 @@ import jax
 import numpy as np
 import pytest
 
-from rlx.recipes import ppo
-from rlx.training import loop
+from rlx import recipes
+from rlx.training.program import make_train
 
 NUM_SEEDS = 8
 
 
 def _final_returns(env: str, **overrides) -> dict[str, np.ndarray]:
-    config = ppo.Config.for_env(env, **overrides)
-    program = ppo.make_program(config)
-    train = loop.make_train(program, config.num_updates)
+    ppo = recipes.recipe("ppo")
+    config = ppo.configure(env=env, **overrides)
+    program = recipes.make_program(ppo, config)
+    train = make_train(program, config.num_updates)
 
     def run(seed):
         train_key, eval_key = jax.random.split(jax.random.key(seed))

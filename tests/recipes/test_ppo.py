@@ -4,9 +4,12 @@ import jax
 import numpy as np
 import pytest
 
+import rlx
 from rlx.recipes import ppo
-from rlx.training import loop
+from rlx.recipes.recipe import make_build, make_program
+from rlx.recipes.settings import hyperparameters
 from rlx.training.fit import fit
+from rlx.training.program import make_train
 
 TINY = dict(
     num_envs=4,
@@ -22,26 +25,27 @@ TINY = dict(
 
 @pytest.mark.parametrize("env", ["gymnax:FrozenLake-misc", "gymnax:Breakout-MinAtar", "gym:Blackjack-v1"])
 def test_any_kind_of_observation_trains(env):
-    config = ppo.Config(env=env, total_steps=2 * 4 * 8, **TINY)
-    state, metrics = jax.jit(ppo.make_train(config))(jax.random.key(0))
-    assert state.observation.ndim == 2 and metrics["policy_loss"].shape == (2,)
+    """Networks see vectors, whatever the observations are."""
+    train = rlx.make_train("ppo", env=env, total_steps=2 * 4 * 8, **TINY)
+    state, metrics = jax.jit(train)(jax.random.key(0))
+    assert metrics["policy_loss"].shape == (2,)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
 
 
 @pytest.mark.parametrize("env", ["gym:Pendulum-v1", "gym:CartPole-v1"])
 def test_environments_on_the_host_train_and_are_evaluated_for_many_seeds(env):
     config = ppo.Config(env=env, total_steps=2 * 4 * 8, **TINY)
-    program = ppo.make_program(config)
+    program = make_program(ppo.RECIPE, config)
 
     def run(key):
-        state, _ = loop.make_train(program, config.num_updates)(key)
+        state, _ = make_train(program, config.num_updates)(key)
         return state, program.evaluate(state, key)
 
     state, evaluation = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 2))
     assert np.asarray(state.update).tolist() == [2, 2]
     # Pendulum always runs into the limit of 6; no pole falls earlier than after 8 steps.
     np.testing.assert_array_equal(evaluation["eval_episode_length"], 6)
-    np.testing.assert_array_equal(state.episodes.last_length, 6)
+    np.testing.assert_array_equal(state.source.episodes.last_length, 6)
     if env == "gym:CartPole-v1":
         np.testing.assert_array_equal(evaluation["eval_return_mean"], 6)
 
@@ -52,9 +56,9 @@ def test_a_run_on_the_host_resumes_with_new_episodes(tmp_path):
     def run(updates, **options):
         return fit(
             # Makes the environment anew, as another process would.
-            ppo.make_build(config, updates),
+            make_build(ppo.RECIPE, config, updates),
             seeds=range(2),
-            hyperparameters={name: [value] * 2 for name, value in ppo.hyperparameters(config).items()},
+            hyperparameters={name: [value] * 2 for name, value in hyperparameters(config).items()},
             num_envs=config.num_envs,
             steps_per_update=config.steps_per_update,
             num_updates=updates,
@@ -69,7 +73,7 @@ def test_a_run_on_the_host_resumes_with_new_episodes(tmp_path):
     assert resumed.resumed_from == 2
     # After 16 steps each environment was 4 steps into its third episode. The first step after the resumption
     # ends that, and another episode fits into the other seven.
-    np.testing.assert_array_equal(first.state.episodes.finished, 2)
-    np.testing.assert_array_equal(resumed.state.episodes.finished, 4)
-    np.testing.assert_array_equal(resumed.state.environment.elapsed, 1)
+    np.testing.assert_array_equal(first.state.source.episodes.finished, 2)
+    np.testing.assert_array_equal(resumed.state.source.episodes.finished, 4)
+    np.testing.assert_array_equal(resumed.state.source.environment.elapsed, 1)
     assert np.isfinite(resumed.metrics["eval_return_mean"].astype(float)).all()

@@ -5,56 +5,52 @@ import dataclasses
 import jax
 import pytest
 
-from rlx import envs
-from rlx.recipes import ppo, presets
+from rlx import envs, recipes
+from rlx.recipes.recipe import make_program
 
-FIELDS = {field.name for field in dataclasses.fields(ppo.Config)}
-
-
-def _config(env: str) -> ppo.Config:
-    return ppo.Config.for_env(env)
+PPO = recipes.recipe("ppo")
+FIELDS = {field.name for field in dataclasses.fields(PPO.config)}
+TASKS = [name for name in PPO.presets if ":" in name]
 
 
-@pytest.mark.parametrize("env", presets.names("ppo"))
+def _config(env: str):
+    return PPO.configure(env=env)
+
+
+@pytest.mark.parametrize("env", TASKS)
 def test_preset_builds(env):
     if env.startswith("playground:"):
         pytest.importorskip("mujoco_playground")
     config = _config(env)
     assert config.steps_per_update % config.num_minibatches == 0
-    state = jax.eval_shape(ppo.make_program(config).init, jax.random.key(0))
-    assert jax.tree.leaves(state.observation)[0].shape[0] == config.num_envs
+    state = jax.eval_shape(make_program(PPO, config).init, jax.random.key(0))
+    assert jax.tree.leaves(state.source.observation)[0].shape[0] == config.num_envs
 
 
 def test_names_are_environments_with_known_fields_and_a_source():
-    names = presets.names("ppo")
-    assert set(names) <= set(envs.names())
-    for env in names:
-        assert set(presets.preset("ppo", env)) <= FIELDS, env
-        assert presets.source("ppo", env), env
+    assert set(TASKS) <= set(envs.names()) and set(PPO.presets) - set(TASKS) <= set(envs.suites())
+    for env, preset in PPO.presets.items():
+        assert set(preset.overrides) <= FIELDS, env
+        assert preset.source, env
 
 
 def test_default_environment_has_a_preset():
-    assert ppo.Config().env in presets.names("ppo")
+    assert PPO.config().env in TASKS
 
 
 @pytest.mark.parametrize("suite", envs.suites())
 def test_an_environment_without_its_own_preset_gets_its_suites(suite):
-    (env, *_) = sorted(set(envs.names(suite)) - set(presets.names("ppo")))
-    assert presets.preset("ppo", env)
+    (env, *_) = sorted(set(envs.names(suite)) - set(TASKS))
+    assert PPO.preset(env).overrides
     config = _config(env)
     assert config.steps_per_update % config.num_minibatches == 0
 
 
 def test_nothing_is_preset_where_nothing_is_known():
-    assert presets.preset("ppo", "elsewhere:task") == {}
-    assert presets.source("ppo", "elsewhere:task") is None
-    assert presets.preset("no_algorithm", "brax:ant") == {}
-    assert presets.names("no_algorithm") == []
-
-
-def test_a_preset_is_the_callers_to_change():
-    presets.preset("ppo", "brax:ant")["num_envs"] = 1
-    assert presets.preset("ppo", "brax:ant")["num_envs"] == 4096
+    assert PPO.preset("elsewhere:task") is None
+    assert PPO.configure(env="elsewhere:task") == PPO.config(env="elsewhere:task")
+    with pytest.raises(recipes.UnknownAlgorithm, match="no algorithm 'pp0'; did you mean ppo"):
+        recipes.recipe("pp0")
 
 
 def test_brax_ant_matches_the_published_arguments():
@@ -73,14 +69,11 @@ def test_brax_reacher_counts_decisions():
     assert config.steps_per_update == 256 * 32 * 50
 
 
-@pytest.mark.parametrize("env", [name for name in presets.names("ppo") if name.startswith("playground:")])
+@pytest.mark.parametrize("env", [name for name in TASKS if name.startswith("playground:")])
 def test_playground_presets_match_playgrounds_own_table(env):
     params = pytest.importorskip("mujoco_playground.config.dm_control_suite_params")
     task = env.partition(":")[2]
     published = params.brax_ppo_config(task, "jax")
-    if task == "PendulumSwingup":
-        # Its exception for this task never applies: it spells the name PendulumSwingUp.
-        published.update(action_repeat=4, num_updates_per_batch=4)
     config = _config(env)
     sequences = published.batch_size * published.num_minibatches
     assert config.steps_per_update == sequences * published.unroll_length
@@ -98,7 +91,7 @@ def test_playground_presets_match_playgrounds_own_table(env):
     }.items() <= dataclasses.asdict(config).items()
 
 
-def test_config_for_env_takes_the_preset_and_the_overrides():
-    config = ppo.Config.for_env("rlx:pendulum", learning_rate=0.5)
+def test_configure_takes_the_preset_and_the_overrides():
+    config = PPO.configure(env="rlx:pendulum", learning_rate=0.5)
     assert config.env == "rlx:pendulum" and config.learning_rate == 0.5
-    assert config.total_steps == presets.preset("ppo", "rlx:pendulum")["total_steps"]
+    assert config.total_steps == PPO.presets["rlx:pendulum"].overrides["total_steps"]

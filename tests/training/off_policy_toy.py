@@ -6,7 +6,8 @@ import optax
 
 from rlx import data, policies
 from rlx.algorithms import td3
-from rlx.training import offline, replay
+from rlx.training import evaluation, sources
+from rlx.training.program import make_program
 from tests.training.toy import Toy
 
 
@@ -30,9 +31,13 @@ def make_replay(setting=None, **options):
         batch_size=8,
         buffer_size=64,
         warmup_steps=16,
-        eval_episodes=2,
     )
-    return replay.make_program(Toy(), make_learner(setting), **(defaults | options))
+    return replay_program(Toy(), make_learner(setting), **(defaults | options))
+
+
+def replay_program(environment, learner, **options):
+    source = sources.replay(environment, learner, **options)
+    return make_program(source, learner, evaluation.episodes(environment, learner, num_episodes=2))
 
 
 def make_dataset(rows=50):
@@ -46,8 +51,12 @@ def make_dataset(rows=50):
 
 def make_offline(setting=None, dataset=None, **options):
     dataset = make_dataset() if dataset is None else dataset
-    defaults = dict(batch_size=8, updates_per_step=4, eval_episodes=2)
-    return offline.make_program(dataset, make_learner(setting), environment=Toy(), **(defaults | options))
+    return dataset_program(dataset, make_learner(setting), **(dict(batch_size=8, updates_per_step=4) | options))
+
+
+def dataset_program(dataset, learner, **options):
+    source = sources.dataset(dataset, learner, **options)
+    return make_program(source, learner, evaluation.episodes(Toy(), learner, num_episodes=2))
 
 
 def assert_same(ours, theirs, **tolerances):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from rlx.training import checkpoints, compiled, runs
-from rlx.training.fit import first_nonfinite, fit
+from rlx.training.fit import fit
+from rlx.training.guard import first_nonfinite
 from rlx.training.metrics import MetricsTable
 from tests.training.toy import LIMIT, Toy, make_program
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from rlx.algorithms import with_running_normalization
-from rlx.training import loop, replay
 from rlx.training.fit import fit
-from tests.training.off_policy_toy import assert_same, make_learner, make_replay
+from rlx.training.interaction import uniform_actions
+from rlx.training.program import make_train
+from tests.training.off_policy_toy import assert_same, make_learner, make_replay, replay_program
 from tests.training.toy import LIMIT, Toy
 
 UPDATES = 6
@@ -49,7 +50,7 @@ def test_the_newest_transitions_are_kept_in_order():
             state, out = super().step(state, action, key)
             return state, out._replace(reward=100 * out.next_observation[1] + out.next_observation[0])
 
-    program = replay.make_program(
+    program = replay_program(
         Counting(),
         make_learner(),
         num_envs=4,
@@ -58,14 +59,13 @@ def test_the_newest_transitions_are_kept_in_order():
         batch_size=2,
         buffer_size=14,
         warmup_steps=4,
-        eval_episodes=1,
     )
     state = program.init(jax.random.key(0))
-    assert not state.replay.is_full and state.replay.current_index == 4
+    assert not state.source.past.is_full and state.source.past.current_index == 4
     for _ in range(3):
         state, _ = program.step(state)
-    assert state.replay.is_full and state.replay.current_index == 28 % 14
-    held = jax.tree.map(lambda x: np.asarray(x[0]), state.replay.experience)
+    assert state.source.past.is_full and state.source.past.current_index == 28 % 14
+    held = jax.tree.map(lambda x: np.asarray(x[0]), state.source.past.experience)
     time = held.next_observation[:, 0]
     # The seven steps of four environments: 1, 2 … 5 and again 1, 2. The last 14 transitions begin within the fourth.
     np.testing.assert_array_equal(time, np.repeat([4, 5, 1, 2], 4)[2:])
@@ -82,10 +82,10 @@ def test_the_newest_transitions_are_kept_in_order():
 def test_the_random_start_acts_uniformly_or_by_the_policy_as_it_begins(warmup_policy):
     learner = make_learner()
     certain = learner._replace(act=lambda state, observation, key: (jnp.full((len(observation), 1), 0.25), {}))
-    program = replay.make_program(
+    program = replay_program(
         Toy(), certain, num_envs=2, updates_per_step=2, warmup_steps=40, warmup_policy=warmup_policy
     )
-    actions = np.asarray(program.init(jax.random.key(0)).replay.experience.action)[0, :40, 0]
+    actions = np.asarray(program.init(jax.random.key(0)).source.past.experience.action)[0, :40, 0]
     if warmup_policy == "untrained":
         np.testing.assert_array_equal(actions, 0.25)
     else:
@@ -102,8 +102,8 @@ def test_minibatches_come_from_what_is_there():
             (state, {"loss": jnp.zeros(())}),
         )[1]
     )
-    program = replay.make_program(
-        Toy(), spying, num_envs=2, updates_per_step=4, batch_size=64, buffer_size=1000, warmup_steps=9, eval_episodes=1
+    program = replay_program(
+        Toy(), spying, num_envs=2, updates_per_step=4, batch_size=64, buffer_size=1000, warmup_steps=9
     )
     jax.block_until_ready(jax.jit(program.step)(program.init(jax.random.key(0))))
     jax.effects_barrier()
@@ -119,11 +119,11 @@ def test_minibatches_come_from_what_is_there():
 def test_a_normalizing_learner_sees_every_transition_once():
     """Moments are those of all that the replay holds, the random steps included."""
     learner = with_running_normalization(make_learner())
-    program = replay.make_program(
+    program = replay_program(
         Toy(), learner, num_envs=4, unroll_length=2, updates_per_step=2, batch_size=8, buffer_size=64, warmup_steps=8
     )
-    state, _ = jax.jit(loop.make_train(program, 3))(jax.random.key(0))
-    held = np.asarray(state.replay.experience.observation[0, : 8 + 3 * 8], np.float64)
+    state, _ = jax.jit(make_train(program, 3))(jax.random.key(0))
+    held = np.asarray(state.source.past.experience.observation[0, : 8 + 3 * 8], np.float64)
     moments = state.learner.observation_moments
     assert moments.count == len(held) and state.learner.learner.step == 3 * 2
     np.testing.assert_allclose(moments.mean, held.mean(0), rtol=1e-5)
@@ -137,7 +137,7 @@ def test_a_run_counts_its_random_steps(whole):
     assert fitted.summary["total_steps"] == 64
     assert (fitted.state.learner.step == 4 * UPDATES).all()
     # 64 steps of 4 environments are 16 each: three episodes have ended.
-    np.testing.assert_array_equal(fitted.state.episodes.finished, 3)
+    np.testing.assert_array_equal(fitted.state.source.acting.episodes.finished, 3)
     for name in ("critic_loss", "actor_loss", "q", "return_mean", "eval_return_mean"):
         assert np.isfinite(fitted.metrics[name].astype(float).filled(np.nan)).all(), name
 
@@ -167,10 +167,10 @@ def test_a_seed_alone_is_the_seed_in_company(whole):
 
 def test_the_whole_run_is_a_function_of_a_key():
     program = make_replay(warmup_steps=0)
-    train = jax.jit(jax.vmap(loop.make_train(program, 3)))
+    train = jax.jit(jax.vmap(make_train(program, 3)))
     state, metrics = train(jax.random.split(jax.random.key(0), 2))
     assert metrics["critic_loss"].shape == (2, 3)
-    np.testing.assert_array_equal(state.replay.current_index, 3 * 8)
+    np.testing.assert_array_equal(state.source.past.current_index, 3 * 8)
     assert set(state.params) == {"actor", "critic"}
 
 
@@ -181,7 +181,7 @@ def test_the_whole_run_is_a_function_of_a_key():
         ({"warmup_policy": "expert"}, "warmup_policy must be one of 'uniform', 'untrained', got 'expert'"),
         ({"updates_per_step": 3}, "multiple of the 2 gradient steps"),
         ({"buffer_size": 7}, "at least 16, got 7"),
-        ({"buffer_size": 9, "warmup_steps": 0, "batch_size": 10}, "at least 10, got 9"),
+        ({"buffer_size": 9, "warmup_steps": 0, "batch_size": 10}, "at least 20, got 9"),
     ],
 )
 def test_what_cannot_be_is_refused(options, message):
@@ -191,10 +191,10 @@ def test_what_cannot_be_is_refused(options, message):
 
 def test_random_actions_fill_their_space():
     space = gymnasium.spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([0.0, 5.0], np.float32))
-    actions = replay.uniform_actions(space, jax.random.key(0), 2000)
+    actions = uniform_actions(space)(jnp.zeros((2000, 3)), jax.random.key(0))
     np.testing.assert_allclose(actions.min(0), space.low, atol=0.02)
     np.testing.assert_allclose(actions.max(0), space.high, atol=0.02)
-    drawn = replay.uniform_actions(gymnasium.spaces.Discrete(3, start=1), jax.random.key(0), 100)
+    drawn = uniform_actions(gymnasium.spaces.Discrete(3, start=1))(jnp.zeros(100), jax.random.key(0))
     assert set(np.asarray(drawn).tolist()) == {1, 2, 3}
     with pytest.raises(ValueError, match="bounded Box or a Discrete"):
-        replay.uniform_actions(gymnasium.spaces.Box(-np.inf, np.inf, (1,)), jax.random.key(0), 1)
+        uniform_actions(gymnasium.spaces.Box(-np.inf, np.inf, (1,)))

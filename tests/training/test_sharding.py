@@ -73,29 +73,24 @@ def test_runs_spread_over_cores_equal_runs_together(one_device, tmp_path):
 
 def test_programs_whose_threads_would_wait_for_each_other_take_one_device():
     program = """
-        from typing import Any, NamedTuple
         import jax, jax.numpy as jnp, numpy as np
         from rlx.training.compiled import compile_runs
-        from rlx.training.loop import Program
+        from rlx.training.program import Program, TrainState
         from rlx.training.sharding import make_mesh
 
-        class State(NamedTuple):
-            key: Any
-            x: Any
-
-        def devices_used(function):
+        def devices_used(f):
             def build(setting):
                 return Program(
-                    init=lambda key: State(key, jax.random.normal(key, (64, 4, 4))),
-                    step=lambda state: (state._replace(x=function(state.x)), {"sum": jnp.sum(state.x)}),
-                    evaluate=lambda state, key: {"sum": jnp.sum(function(state.x))},
+                    init=lambda key: TrainState(jax.random.normal(key, (64, 4, 4)), (), key, jnp.zeros((), int)),
+                    step=lambda state: (state._replace(learner=f(state.learner)), {"sum": jnp.sum(state.learner)}),
+                    evaluate=lambda state, key: {"sum": jnp.sum(f(state.learner))},
                 )
 
             compiled = compile_runs(
                 build, np.arange(4), {}, updates_per_report=50, mesh=make_mesh(4, 1), num_envs=1
             )
             state, _ = compiled.advance(compiled.init())
-            return len(jax.block_until_ready(state.x).sharding.device_set)
+            return len(jax.block_until_ready(state.learner).sharding.device_set)
 
         print(
             devices_used(jnp.sin),

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import optax
 
 from rlx import policies
-from rlx.algorithms import ppo
-from rlx.training import loop
+from rlx.algorithms import ppo, with_running_normalization
+from rlx.training import evaluation, sources
+from rlx.training.program import make_program as program_of
 
 LIMIT = 5
 
@@ -43,7 +44,9 @@ class Toy:
         return following, ToyStep(following, reached, action[0], jnp.array(False), done, {})
 
 
-def make_program(setting=None, *, environment=None, num_envs=8, unroll_length=4, epochs=2, **options):
+def make_program(
+    setting=None, *, environment=None, num_envs=8, unroll_length=4, epochs=2, normalize_observation=True, **options
+):
     """A small PPO program; `setting` may hold a learning_rate (traced or not)."""
     environment = Toy() if environment is None else environment
     rate = (setting or {}).get("learning_rate", 1e-2)
@@ -55,4 +58,7 @@ def make_program(setting=None, *, environment=None, num_envs=8, unroll_length=4,
         num_minibatches=2,
         **options,
     )
-    return loop.make_program(environment, learner, num_envs=num_envs, unroll_length=unroll_length, eval_episodes=4)
+    if normalize_observation:
+        learner = with_running_normalization(learner, on_policy=True)
+    source = sources.rollouts(environment, learner, num_envs=num_envs, unroll_length=unroll_length)
+    return program_of(source, learner, evaluation.episodes(environment, learner, num_episodes=4))

@@ -46,7 +46,7 @@ def _brax(
         updates_per_step=grad_updates_per_step,
         buffer_size=max_replay_size,
         warmup_steps=min_replay_size,
-        critic_layer_norm=q_network_layer_norm,
+        critic_layer_norm="after" if q_network_layer_norm else "none",
         **_BRAX_TRAINER,
     )
     if action_repeat > 1:
@@ -133,7 +133,7 @@ _SAC_TASKS: Mapping[str, Preset] = {
             "WalkerRun",
         )
     },
-    "playground:PendulumSwingup": _playground(num_timesteps=10_000_000, action_repeat=4),
+    "playground:PendulumSwingup": _playground(),
     "gymnax:Pendulum-v1": Preset("as for rlx:pendulum, which is the same task", _PENDULUM),
     "rlx:pendulum": Preset(
         "tuned here: final return -155 (interquartile mean over seeds 0-7, the worst -194)", _PENDULUM

@@ -249,7 +249,7 @@ _TASKS: Mapping[str, Preset] = {
     "playground:CartpoleSwingup": _playground(),
     "playground:CheetahRun": _playground(),
     "playground:FingerSpin": _playground(discounting=0.95),
-    "playground:PendulumSwingup": _playground(action_repeat=4, num_updates_per_batch=4),
+    "playground:PendulumSwingup": _playground(),
     "playground:SwimmerSwimmer6": _playground(num_timesteps=100_000_000),
     "playground:WalkerRun": _playground(num_timesteps=100_000_000),
     "gymnax:CartPole-v1": Preset(

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 
 from rlx import data
-from rlx.training import compiled, offline, plots, report
-from rlx.training.compiled import WithData
+from rlx.training import compiled, plots, report
+from rlx.training.compiled import Build
 from rlx.training.fit import fit
 from rlx.training.sharding import make_mesh
-from tests.training.off_policy_toy import assert_same, make_dataset, make_learner, make_offline
-from tests.training.toy import Toy
+from tests.training.off_policy_toy import assert_same, dataset_program, make_dataset, make_learner, make_offline
 
 
 def build():
-    return WithData(lambda setting, dataset: make_offline(setting, dataset), make_dataset())
+    return Build(lambda setting, dataset: make_offline(setting, dataset), make_dataset())
 
 
 def run(run_dir=None, *, seeds=(0, 1, 2), **options):
@@ -81,7 +80,7 @@ def test_the_data_is_an_argument_of_the_program(monkeypatch):
     for rows in (50, 50_000):
         dataset = make_dataset(rows)
         compiled.compile_runs(
-            WithData(lambda setting, dataset: make_offline(setting, dataset), dataset),
+            Build(lambda setting, dataset: make_offline(setting, dataset), dataset),
             np.arange(2),
             {},
             updates_per_report=1,
@@ -104,14 +103,8 @@ def test_updates_see_the_rows_of_the_sampler():
         return state, {"loss": jnp.mean(batch.reward)}
 
     sampler = lambda dataset, key, count: data.sample(dataset, key, count, weight=table)
-    program = offline.make_program(
-        dataset,
-        make_learner()._replace(update=spy),
-        environment=Toy(),
-        batch_size=16,
-        updates_per_step=6,
-        sampler=sampler,
-    )
+    learner = make_learner()._replace(update=spy)
+    program = dataset_program(dataset, learner, batch_size=16, updates_per_step=6, sampler=sampler)
     _, metrics = jax.jit(program.step)(program.init(jax.random.key(0)))
     jax.effects_barrier()
     reward, index, observation = (np.concatenate(x) for x in zip(*seen))

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.training import loop
+from rlx.training.program import make_train
 from tests.training.toy import LIMIT, Toy, make_program
 
 
 @pytest.fixture(scope="module")
 def trained():
-    train = loop.make_train(make_program(), 6)
+    train = make_train(make_program(), 6)
     keys = jax.random.split(jax.random.key(0), 3)
     return train, keys, jax.jit(jax.vmap(train))(keys)
 
@@ -43,7 +43,7 @@ def test_a_seed_of_a_batch_equals_the_seed_alone(trained):
 def test_the_reward_is_learned(trained):
     _, _, (_, before) = trained
     program = make_program({"learning_rate": 3e-2}, num_envs=16, unroll_length=10, epochs=4)
-    state, metrics = jax.jit(loop.make_train(program, 40))(jax.random.key(0))
+    state, metrics = jax.jit(make_train(program, 40))(jax.random.key(0))
     assert metrics["return_mean"][-1] > 0.7 * LIMIT > before["return_mean"][0, 1]
     evaluation = jax.jit(program.evaluate)(state, jax.random.key(1))
     assert evaluation["eval_return_mean"] > 0.9 * LIMIT
@@ -105,9 +105,8 @@ def test_an_evaluation_needs_a_limit():
     class Endless(Toy):
         max_episode_steps = None
 
-    program = make_program(environment=Endless())
     with pytest.raises(ValueError, match="max_eval_steps"):
-        program.evaluate(program.init(jax.random.key(0)), jax.random.key(0))
+        make_program(environment=Endless())
 
 
 @pytest.mark.parametrize("name", ["num_envs", "unroll_length"])

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.cli import ablate, main
-from rlx.recipes import ablation, ppo
-from rlx.training import loop
+from rlx.cli import ablate_in_one_program, main
+from rlx.recipes import make_build, make_program, ppo, ppo_losses
 from rlx.training.metrics import MetricsTable
+from rlx.training.program import make_train
 
 TINY = dict(
     env="rlx:pendulum",
@@ -25,19 +25,20 @@ TINY = dict(
 @pytest.fixture(scope="module")
 def trained():
     """Parameters of every method after three updates with the same key."""
-    config = ablation.Config(methods=",".join(ablation.METHODS), **TINY)
-    build = ablation.make_build(config, 3)
+    config = ppo_losses.Config(methods=",".join(ppo_losses.LOSSES), **TINY)
+    build = make_build(ppo_losses.RECIPE, config, 3)
 
     def run(method):
-        state, _ = loop.make_train(build({"method": method}), 3)(jax.random.key(0))
-        return state.learner.params
+        state, _ = make_train(build({"method": method}), 3)(jax.random.key(0))
+        return state.params
 
-    params = jax.jit(jax.vmap(run))(jnp.arange(len(ablation.METHODS), dtype=jnp.float32))
-    return {name: jax.tree.map(lambda x: x[i], params) for i, name in enumerate(ablation.METHODS)}
+    params = jax.jit(jax.vmap(run))(jnp.arange(len(ppo_losses.LOSSES), dtype=jnp.float32))
+    return {name: jax.tree.map(lambda x: x[i], params) for i, name in enumerate(ppo_losses.LOSSES)}
 
 
 def test_a_method_trains_in_company_as_alone(trained):
-    alone = jax.jit(ppo.make_train(ppo.Config(total_steps=3 * 32, **TINY)))(jax.random.key(0))[0].learner.params
+    config = ppo.Config(total_steps=3 * 32, **TINY)
+    alone = jax.jit(make_train(make_program(ppo.RECIPE, config), 3))(jax.random.key(0))[0].params
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), trained["clipped_surrogate"], alone
     )
@@ -57,8 +58,10 @@ def test_every_method_differs_from_the_others(trained):
 def test_numbers_of_a_method():
     batch = type("Batch", (), {})()
     batch.log_prob, batch.behavior_log_prob, batch.advantage = jnp.zeros(1), jnp.full(1, -1.0), jnp.ones(1)
-    assert ablation.loss_of("clipped_surrogate@clip_high=0.5")(batch) == -1.5
-    np.testing.assert_allclose(ablation.loss_of("clipped_surrogate@clip_low=1@clip_high=inf")(batch), -np.e, rtol=1e-6)
+    assert ppo_losses.loss_of("clipped_surrogate@clip_high=0.5")(batch) == -1.5
+    np.testing.assert_allclose(
+        ppo_losses.loss_of("clipped_surrogate@clip_low=1@clip_high=inf")(batch), -np.e, rtol=1e-6
+    )
 
 
 def test_the_command_leaves_a_table_and_a_picture(tmp_path, capsys):
@@ -87,7 +90,7 @@ def test_the_command_leaves_a_table_and_a_picture(tmp_path, capsys):
         ("clipped_surrogate", "two or more"),
         ("clipped_surrogate,clipped_surrogate", "two or more different"),
         ("clipped_surrogate,cliped", "methods must be among"),
-        ("clipped_surrogate,dual_clip@dual_clip", "METHOD@NAME=VALUE"),
+        ("clipped_surrogate,dual_clip@dual_clip", "LOSS@NAME=VALUE"),
         ("clipped_surrogate,dual_clip@dual=2", "dual"),
     ],
 )
@@ -106,7 +109,7 @@ def test_a_tuned_method_is_shown_on_seeds_that_did_not_tune_it():
     # Of method 0 the first rate wins on seeds 0 and 1, and by far more on seeds 2 and 3 it would not.
     scores = {(0, 1): [3, 3, 0, 0], (0, 2): [1, 1, 9, 9], (1, 1): [0, None, 5, 5], (1, 2): [4, 4, 7, None]}
     runs = [run(method, rate, seed, x) for (method, rate), values in scores.items() for seed, x in enumerate(values)]
-    shown = ablate.chosen_settings({"runs": runs})
+    shown = ablate_in_one_program.chosen_settings({"runs": runs})
     assert [[r["final_return"] for r in members] for members in shown] == [[0, 0], [7, None]]
-    text = ablate.table(shown, "env", tuned=True)
+    text = ablate_in_one_program.table(shown, "env", tuned=True)
     assert "| m0, rate=1 | 0" in text and "1 of 2" in text and "first half of the seeds" in text
