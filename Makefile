@@ -32,6 +32,7 @@ lint: install
 docs: install
 	$(BIN)/rlx functions --markdown > docs/functions.md
 	$(BIN)/python -m experiments.claims --markdown > docs/claims.md
+	$(BIN)/python -m experiments.results
 
 format: install
 	$(BIN)/ruff format .
