@@ -4,6 +4,7 @@ The functions are found by walking the package, and called as `contract/examples
 entry there fails. A check that does not apply to a function is named there with its reason.
 """
 
+import dataclasses
 import functools
 import inspect
 import re
@@ -17,8 +18,8 @@ import optax
 import pytest
 
 from rlx import catalog
-from tests.contract.example import SHAPE, Example
-from tests.contract.examples import EXAMPLES
+from tests.contract.example import Example
+from tests.contract.examples import BY_SLOT, EXAMPLES
 
 FLOATING = (jnp.bfloat16, jnp.float32, jnp.float64)
 FUNCTIONS = catalog.public_functions()
@@ -56,34 +57,13 @@ def callable_of(name: str) -> Callable:
     return two_updates
 
 
-def has_mask(name: str, options: dict) -> bool:
-    function, example = FUNCTIONS[name], EXAMPLES[name]
-    return "where" in inspect.signature(function(**options).update if example.init else function).parameters
-
-
-def sample(name: str, options: dict, seed: int = 0) -> dict[str, Any]:
-    """Arguments of a call, with a mask that has a False, a True and, of sequences, an empty row."""
-    rng, example = np.random.default_rng(seed), EXAMPLES[name]
-    samplers = dict(example.arguments) | ({"init": example.init} if example.init else {})
-    data = {key: sampler(rng) for key, sampler in samplers.items()}
-    if has_mask(name, options):
-        mask = rng.random(example.mask) < 0.6
-        mask[0], mask[-1] = True, False
-        data["where"] = mask
-    return jax.tree.map(jnp.asarray, data)
-
-
 def is_floating(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jnp.floating)
 
 
-def logarithms(name: str) -> list[str]:
-    """Arguments that are logarithms of probabilities or weights."""
-    return [key for key in EXAMPLES[name].arguments if key.endswith(("log_prob", "logits", "log_weight"))]
-
-
-def cast(data: dict[str, Any], dtype: Any) -> dict[str, Any]:
-    return jax.tree.map(lambda x: x.astype(dtype) if is_floating(x) else x, data)
+def shapes(data: dict[str, Any], dtype: Any) -> dict[str, Any]:
+    """Shapes and dtypes of the data, with another dtype of what is floating."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype if is_floating(x) else x.dtype), data)
 
 
 def documented(name: str) -> dict[str, str]:
@@ -91,13 +71,6 @@ def documented(name: str) -> dict[str, str]:
     section = re.search(r"Args:\n(.*?)(?:\n\s*\n|\Z)", inspect.getdoc(FUNCTIONS[name]), re.S)
     entries = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", section[1] + "\n", re.S | re.M) if section else []
     return {argument: " ".join(text.split()) for argument, text in entries}
-
-
-def numeric(name: str, options: dict) -> dict[str, float]:
-    """Hyperparameters that can be swept, with their values in this case."""
-    values = {key: p.default for key, p in signature(name).items() if p.default is not p.empty} | options
-    static = {key for key, text in documented(name).items() if text.startswith("static")}
-    return {k: float(v) for k, v in values.items() if k not in static and type(v) in (int, float)}
 
 
 def floating_leaves(tree: Any) -> list[jax.Array]:
@@ -110,51 +83,132 @@ def split(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return {k: data[k] for k in inexact}, {k: v for k, v in data.items() if k not in inexact}
 
 
-def value_and_gradient(function: Callable, options: dict) -> Callable[..., tuple[Any, dict[str, Any]]]:
-    """The function together with the gradient of its summed results in every floating argument."""
-
-    def both(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        inexact, rest = split(data)
-
-        def total(inexact: dict[str, Any]) -> tuple[jax.Array, Any]:
-            result = function(**inexact, **rest, **options)
-            return sum((jnp.sum(x) for x in floating_leaves(result)), jnp.zeros(())), result
-
-        slopes, result = jax.grad(total, has_aux=True)(inexact)
-        return result, slopes
-
-    return both
-
-
 def assert_close(actual: Any, desired: Any) -> None:
     compare = functools.partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6)
     jax.tree.map(compare, actual, desired)
 
 
 def stack(trees: list[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    """One batch of several calls' data; by NumPy where it can, which compiles nothing."""
+    is_key = lambda x: jnp.issubdtype(jnp.asarray(x).dtype, jax.dtypes.prng_key)
+    return jax.tree.map(lambda *leaves: (jnp if is_key(leaves[0]) else np).stack(leaves), *trees)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """One function with one choice of its options, and what several checks want to know of it.
+
+    Almost all the time goes into compilation. So all the data that the checks need are rows of one batch, and one
+    compiled program gives value and gradient of them all: it is the function under `jit`, `vmap` and `grad` at once.
+    """
+
+    name: str
+    options: dict[str, Any]
+
+    @property
+    def example(self) -> Example:
+        return EXAMPLES[self.name]
+
+    @functools.cached_property
+    def call(self) -> Callable:
+        return functools.partial(callable_of(self.name), **self.options)
+
+    @functools.cached_property
+    def has_mask(self) -> bool:
+        function = FUNCTIONS[self.name]
+        return (
+            "where" in inspect.signature(function(**self.options).update if self.example.init else function).parameters
+        )
+
+    @functools.cached_property
+    def logarithms(self) -> list[str]:
+        """Arguments that are logarithms of probabilities or weights."""
+        return [key for key in self.example.arguments if key.endswith(("log_prob", "logits", "log_weight"))]
+
+    @functools.cached_property
+    def numeric(self) -> dict[str, float]:
+        """Hyperparameters that can be swept, with their values in this case."""
+        values = {key: p.default for key, p in signature(self.name).items() if p.default is not p.empty} | self.options
+        static = {key for key, text in documented(self.name).items() if text.startswith("static")}
+        return {k: float(v) for k, v in values.items() if k not in static and type(v) in (int, float)}
+
+    def sample(self, seed: int = 0) -> dict[str, Any]:
+        """Arguments of a call, with a mask that has a False, a True and, of sequences, an empty row."""
+        rng, example = np.random.default_rng(seed), self.example
+        samplers = dict(example.arguments) | ({"init": example.init} if example.init else {})
+        data = {key: sampler(rng) for key, sampler in samplers.items()}
+        if self.has_mask:
+            mask = rng.random(example.mask) < 0.6
+            mask[0], mask[-1] = True, False
+            data["where"] = mask
+        return jax.tree.map(jnp.asarray, data)
+
+    def has_mask_axes(self, x: jax.Array) -> bool:
+        return x.shape[: len(self.example.mask)] == self.example.mask
+
+    def hidden(self, x: jax.Array, mask: jax.Array) -> np.ndarray:
+        return np.broadcast_to(~np.asarray(mask).reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x.shape)
+
+    def poisoned(self, poison: float) -> dict[str, Any]:
+        """A sample whose masked elements are NaN or infinite."""
+        data = self.sample()
+        spoil = lambda x: jnp.asarray(np.where(self.hidden(x, data["where"]), np.float32(poison), x))
+        return jax.tree.map(lambda x: spoil(x) if self.has_mask_axes(x) and is_floating(x) else x, data)
+
+    def extreme(self, argument: str) -> dict[str, Any]:
+        """A sample with log-ratios of ±80 between one of the logarithms and all the others."""
+        data = self.sample()
+        ends = {key: np.where(np.arange(data[key].size) % 2 == 0, 0, np.float32(-80)) for key in self.logarithms}
+        ends = {key: x if key == argument else -80.0 - x for key, x in ends.items()}
+        return data | {key: x.reshape(data[key].shape) for key, x in ends.items()}
+
+    def value_and_gradient(self, data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The result together with the gradient of its sum in every floating argument."""
+        inexact, rest = split(data)
+
+        def total(inexact: dict[str, Any]) -> tuple[jax.Array, Any]:
+            result = self.call(**inexact, **rest)
+            return sum((jnp.sum(x) for x in floating_leaves(result)), jnp.zeros(())), result
+
+        slopes, result = jax.grad(total, has_aux=True)(inexact)
+        return result, slopes
+
+    @functools.cached_property
+    def compiled(self) -> dict[Any, tuple[Any, dict[str, Any]]]:
+        """Value and gradient of each row, by the seed of its sample, its poison, or its extreme argument."""
+        rows = {seed: self.sample(seed) for seed in range(3)}
+        if self.has_mask:
+            rows |= {poison: self.poisoned(poison) for poison in (np.inf, -np.inf)}
+        if "extreme" not in self.example.skips:
+            rows |= {argument: self.extreme(argument) for argument in self.logarithms}
+        if "vmap" in self.example.skips:
+            return {0: jax.jit(self.value_and_gradient)(rows[0])}
+        together = jax.device_get(jax.jit(jax.vmap(self.value_and_gradient))(stack(list(rows.values()))))
+        return {row: jax.tree.map(lambda x: x[index], together) for index, row in enumerate(rows)}
+
+    def eager(self, seed: int = 0, **options: float) -> Any:
+        return self.call(**self.sample(seed), **options)
 
 
 # What is checked of which function.
 
+CASES = {
+    f"{name}-{variant or 'default'}": Case(name, {**example.hyperparameters, **variant})
+    for name, example in EXAMPLES.items()
+    if name in FUNCTIONS
+    for variant in example.variants
+}
 
-def cases(applies: Callable[[str, dict], bool] = lambda name, options: True) -> pytest.MarkDecorator:
+
+def cases(applies: Callable[[Case], Any] = lambda case: True) -> pytest.MarkDecorator:
     """Parametrizes a check over the examples and their variants, as far as it applies."""
-    calls = [
-        (name, {**example.hyperparameters, **variant}, f"{name}-{variant or 'default'}")
-        for name, example in EXAMPLES.items()
-        if name in FUNCTIONS
-        for variant in example.variants
-    ]
-    return pytest.mark.parametrize(
-        "name, options", [pytest.param(*call, id=id) for *call, id in calls if applies(*call)]
-    )
+    return pytest.mark.parametrize("case", [pytest.param(case, id=id) for id, case in CASES.items() if applies(case)])
 
 
 every_function = pytest.mark.parametrize("name", sorted(FUNCTIONS))
 every_case = cases()
-every_masked_case = cases(has_mask)
-every_logarithmic_case = cases(lambda name, options: bool(logarithms(name)))
+every_masked_case = cases(lambda case: case.has_mask)
+every_logarithmic_case = cases(lambda case: case.logarithms)
 
 
 # The checks.
@@ -166,11 +220,17 @@ def test_walk_finds_the_floor() -> None:
 
 @every_function
 def test_has_an_example(name: str) -> None:
-    assert name in EXAMPLES, f"add an entry for {name} to a module of tests/contract/examples"
+    assert name in EXAMPLES, f"add an entry for {name} to the module of its slot in tests/contract/examples"
 
 
 def test_every_example_is_of_a_function() -> None:
     assert EXAMPLES.keys() <= FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize("slot", BY_SLOT)
+def test_an_example_lies_under_the_slot_of_its_function(slot: str) -> None:
+    assert BY_SLOT[slot]
+    assert {name.rpartition(".")[0] for name in BY_SLOT[slot]} == {f"rlx.{slot}"}
 
 
 @every_function
@@ -193,66 +253,48 @@ def test_hyperparameters_are_keyword_only(name: str) -> None:
 
 
 @every_case
-def test_jit_equals_eager(name: str, options: dict) -> None:
-    example_of(name, "jit")
-    function, data = callable_of(name), sample(name, options)
-    call = functools.partial(function, **options)
-    assert_close(jax.jit(call)(**data), call(**data))
+def test_compiled_and_batched_equals_eager(case: Case) -> None:
+    example_of(case.name, "jit")
+    for seed in set(range(3)) & case.compiled.keys():
+        assert_close(case.compiled[seed][0], case.eager(seed))
 
 
 @every_case
-def test_vmap_equals_a_loop(name: str, options: dict) -> None:
-    example_of(name, "vmap")
-    call = functools.partial(callable_of(name), **options)
-    batch = [sample(name, options, seed) for seed in range(3)]
-    together = jax.jit(jax.vmap(lambda data: call(**data)))(stack(batch))
-    assert_close(together, stack([call(**data) for data in batch]))
-
-
-@every_case
-def test_hyperparameters_can_be_swept(name: str, options: dict) -> None:
-    example_of(name, "sweep")
-    function, data = callable_of(name), sample(name, options)
-    for key, value in numeric(name, options).items():
-        values = (1.5, 3.0) if np.isinf(value) else (0.75 * value, 1.25 * value)
-        call = lambda v: function(**data, **{**options, key: v})
-        assert_close(jax.jit(jax.vmap(call))(jnp.array(values)), stack([call(v) for v in values]))
+def test_hyperparameters_can_be_swept(case: Case) -> None:
+    example_of(case.name, "sweep")
+    spread = lambda v: (1.5, 3.0) if np.isinf(v) else (0.75 * v, 1.25 * v)
+    settings = [{key: spread(value)[i] for key, value in case.numeric.items()} for i in range(2)]
+    if case.numeric:
+        sweep = jax.jit(jax.vmap(lambda setting: case.eager(**setting)))
+        assert_close(sweep(stack(settings)), stack([case.eager(**setting) for setting in settings]))
 
 
 @every_masked_case
-def test_masked_elements_do_not_exist(name: str, options: dict) -> None:
-    example_of(name, "mask")
-    evaluate, data = value_and_gradient(callable_of(name), options), sample(name, options)
-    mask = data["where"]
-
-    def has_mask_axes(x: jax.Array) -> bool:
-        return x.shape[: mask.ndim] == mask.shape
-
-    def hidden(x: jax.Array) -> jax.Array:
-        return jnp.broadcast_to(~mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x.shape)
+def test_masked_elements_do_not_exist(case: Case) -> None:
+    example_of(case.name, "mask")
+    mask = case.sample()["where"]
 
     def assert_clean(x: jax.Array, what: str) -> None:
         assert np.isfinite(x).all(), f"{what} is not finite"
-        if has_mask_axes(x):
-            assert not np.any(np.where(hidden(x), x, 0)), f"{what} is not 0 where masked"
+        if case.has_mask_axes(x):
+            assert not np.any(np.where(case.hidden(x, mask), x, 0)), f"{what} is not 0 where masked"
 
-    # Uncompiled for NaN: XLA turns a product with a mask into a selection, and so hides that mistake.
-    compiled = jax.jit(evaluate)
-    clean, _ = compiled(data)
-    for poison, run in ((jnp.nan, evaluate), (jnp.inf, compiled), (-jnp.inf, compiled)):
-        poisoned = lambda x: jnp.where(hidden(x), poison, x) if has_mask_axes(x) and is_floating(x) else x
-        result, slopes = run(jax.tree.map(poisoned, data))
-        assert_close(result, clean)
+    poisoned = {poison: case.compiled[poison] for poison in (np.inf, -np.inf)}
+    # Primitive by primitive for NaN: XLA turns a product with a mask into a selection, and so hides that mistake.
+    with jax.disable_jit():
+        poisoned[np.nan] = case.value_and_gradient(case.poisoned(np.nan))
+    for poison, (result, slopes) in poisoned.items():
+        assert_close(result, case.compiled[0][0])
         jax.tree.map(lambda x: assert_clean(x, f"the value under {poison}"), result)
         for argument, slope in slopes.items():
             jax.tree.map(lambda x: assert_clean(x, f"the gradient in {argument} under {poison}"), slope)
 
 
 @every_case
-def test_gradients_stop_where_documented(name: str, options: dict) -> None:
-    example_of(name, "gradient")
-    _, slopes = jax.jit(value_and_gradient(callable_of(name), options))(sample(name, options))
-    returns, described = inspect.getdoc(FUNCTIONS[name]).partition("Returns:")[2], documented(name)
+def test_gradients_stop_where_documented(case: Case) -> None:
+    example_of(case.name, "gradient")
+    _, slopes = case.compiled[0]
+    returns, described = inspect.getdoc(FUNCTIONS[case.name]).partition("Returns:")[2], documented(case.name)
     for argument, slope in slopes.items():
         leaves, text = jax.tree.leaves(slope), described.get(argument, "")
         assert all(np.isfinite(x).all() for x in leaves)
@@ -263,26 +305,22 @@ def test_gradients_stop_where_documented(name: str, options: dict) -> None:
 
 
 @every_logarithmic_case
-def test_gradients_are_finite_at_extreme_log_ratios(name: str, options: dict) -> None:
-    example_of(name, "extreme")
-    evaluate, data = jax.jit(value_and_gradient(callable_of(name), options)), sample(name, options)
-    ends = jnp.where(jnp.arange(np.prod(SHAPE)).reshape(SHAPE) % 2 == 0, 0.0, -80.0)
-    for extreme in logarithms(name):
-        others = {key: -80.0 - ends for key in logarithms(name)}
-        for x in jax.tree.leaves(evaluate({**data, **others, extreme: ends})):
-            assert np.isfinite(x).all(), f"{extreme} against the others"
+def test_gradients_are_finite_at_extreme_log_ratios(case: Case) -> None:
+    example_of(case.name, "extreme")
+    for argument in case.logarithms:
+        for x in jax.tree.leaves(case.compiled[argument]):
+            assert np.isfinite(x).all(), f"{argument} against the others"
 
 
 @every_case
 @pytest.mark.parametrize("dtype", FLOATING, ids=lambda dtype: dtype.__name__)
-def test_dtype_is_kept(name: str, options: dict, dtype: Any) -> None:
-    example = example_of(name, "dtype")
+def test_dtype_is_kept(case: Case, dtype: Any) -> None:
+    example = example_of(case.name, "dtype")
     with jax.enable_x64(True):
-        data = cast(sample(name, options), dtype)
-        swept = {key: jnp.float32(value) for key, value in numeric(name, options).items()}
+        data = shapes(case.sample(), dtype)
+        swept = {key: jnp.float32(value) for key, value in case.numeric.items()}
         for traced in ({}, swept):
-            call = functools.partial(callable_of(name), **{k: v for k, v in options.items() if k not in traced})
-            result = jax.eval_shape(lambda data, traced: call(**data, **traced), data, traced)
+            result = jax.eval_shape(lambda data, traced: case.call(**data, **traced), data, traced)
             for x in jax.tree.leaves(result[0] if example.init else result):
                 assert x.dtype == dtype
 
@@ -297,10 +335,9 @@ def primitives(jaxpr: Any) -> Iterator[str]:
 
 
 @every_case
-def test_stays_on_the_device(name: str, options: dict) -> None:
-    example_of(name, "jit")
-    call, data = functools.partial(callable_of(name), **options), sample(name, options)
-    jaxpr = jax.make_jaxpr(lambda data: call(**data))(data)
+def test_stays_on_the_device(case: Case) -> None:
+    example_of(case.name, "jit")
+    jaxpr = jax.make_jaxpr(lambda data: case.call(**data))(case.sample())
     assert not jaxpr.effects
     assert not [primitive for primitive in primitives(jaxpr.jaxpr) if "callback" in primitive]
 
@@ -308,8 +345,8 @@ def test_stays_on_the_device(name: str, options: dict) -> None:
 @every_function
 def test_wrong_arrays_are_named(name: str, unannotated: Any) -> None:
     example = example_of(name, "errors")
-    call = functools.partial(callable_of(name), **example.hyperparameters)
-    data = sample(name, dict(example.hyperparameters))
+    case = Case(name, dict(example.hyperparameters))
+    call, data = case.call, case.sample()
     arrays = [key for key in example.arguments if isinstance(data[key], jax.Array) and is_floating(data[key])]
     with unannotated:
         for key in arrays:
