@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlx.cli import main
-from rlx.recipes import grpo
+from rlx.recipes import SettingError, grpo, language, make_program, make_train, recipe
 from rlx.recipes.language_methods import METHODS, make_method
 
 TINY = dict(
@@ -26,15 +26,15 @@ TINY = dict(
 @pytest.mark.parametrize("method", ["grpo@beta=0.1", "siren", "ppo", "r2vpo", "hpt", "copo"])
 def test_a_method_takes_a_step(method):
     config = grpo.Config(**TINY, method=method, warmup_steps=0, total_steps=32, oversample=2)
-    task = grpo.make_environment(config)
-    learner = grpo.make_learner(config, task)
-    _, init = grpo.make_policy(config, task)
-    state = learner.init(init(jax.random.key(0)), (4, 4))
+    task = language.make_environment(config)
+    learner = grpo.make_learner(config, task, num_updates=2)
+    uses = grpo.chosen_method(config).uses
     time = task.response_length
     rng = np.random.default_rng(0)
     where = jnp.asarray(np.arange(time) < rng.integers(1, time + 1, (4, 4, 1)))
     batch = grpo_batch(task, where, jnp.asarray(rng.integers(0, 2, (4, 4)), float).at[0].set(0.0), rng)
-    if "solution" in learner.method.uses:
+    state = learner.init(jax.random.key(0), batch)
+    if "solution" in uses:
         given = {"solution": batch.token[:, 1], "solution_present": where[:, 1], "solution_where": where[:, 1]}
         batch = batch._replace(**given)
     after, metrics = jax.jit(learner.update)(state, batch, jax.random.key(1))
@@ -42,15 +42,15 @@ def test_a_method_takes_a_step(method):
     assert metrics["gradient_norm"] > 0
     changed = jax.tree.map(lambda a, b: bool((a != b).any()), after.params["policy"], state.params["policy"])
     assert any(jax.tree.leaves(changed))
-    assert ("reference_kl" in metrics) == ("reference" in learner.method.uses)
+    assert ("reference_kl" in metrics) == ("reference" in uses)
 
 
 def grpo_batch(task, where, reward, rng):
-    from rlx.algorithms.grpo import Batch
+    from rlx.algorithms.responses import Responses
 
     token = jnp.where(where, jnp.asarray(rng.integers(2, len(task.vocabulary), where.shape)), task.pad_token)
     prompt = jnp.asarray(rng.integers(2, len(task.vocabulary), (*reward.shape, task.prompt_length)))
-    return Batch(
+    return Responses(
         prompt=prompt,
         prompt_where=jnp.ones(prompt.shape, bool),
         token=token,
@@ -71,7 +71,7 @@ def judged():
     shape = (2, 3, 5)
     length = np.array([[5, 3, 4], [2, 5, 5]])
     where = jnp.asarray(np.arange(5) < length[..., None])
-    task = grpo.make_environment(grpo.Config(**TINY))
+    task = language.make_environment(grpo.Config(**TINY))
     batch = grpo_batch(task, where, jnp.array([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0]]), rng)
     log_prob = lambda *shape: jnp.asarray(-rng.uniform(0.1, 2.0, shape))
     return batch._replace(
@@ -261,7 +261,7 @@ def test_a_policy_learns_to_sort_two_symbols_from_verdicts_alone():
         learning_rate=1e-2,
         warmup_steps=0,
     )
-    program = grpo.make_program(config)
+    program = make_program(recipe("grpo"), config)
 
     def run(seed):
         return jax.lax.scan(lambda state, _: program.step(state), program.init(jax.random.key(seed)), length=60)[1]
@@ -271,16 +271,36 @@ def test_a_policy_learns_to_sort_two_symbols_from_verdicts_alone():
     assert np.median(accuracy[:, -5:].mean(axis=1)) > 0.8, accuracy[:, ::6]
 
 
+def test_a_method_of_ones_own_is_what_is_sampled_for_and_optimized():
+    """It reaches the learner and the source alike: its loss is what is descended, its preference what is kept."""
+    from rlx.algorithms.grpo import Method
+
+    shortest = Method(
+        prefer=lambda batch: -batch.length.sum(-1) * 1.0, loss=lambda batch: 7.0 + 0.0 * batch.log_prob.sum()
+    )
+    lengths = {}
+    for method in ("grpo", shortest):
+        train = make_train("grpo", **TINY, method=method, warmup_steps=0, total_steps=64, oversample=4)
+        _, metrics = jax.jit(train)(jax.random.key(0))
+        lengths[method] = metrics["response_length"]
+    np.testing.assert_array_equal(metrics["loss"], 7.0)
+    assert lengths[shortest][0] < lengths["grpo"][0]
+
+
 def test_what_cannot_be_is_said(capsys):
     with pytest.raises(ValueError, match="no method 'gpro'; did you mean .*grpo"):
         make_method("gpro")
     with pytest.raises(ValueError, match="dapo has no hyperparameter 'clip'; it has clip_low, clip_high, soft_room"):
         make_method("dapo", clip=0.1)
     with pytest.raises(ValueError, match="options are NAME@OPTION=VALUE, got 'addition@digits'"):
-        grpo.make_environment(grpo.Config(task="addition@digits"))
+        language.make_environment(grpo.Config(task="addition@digits"))
     with pytest.raises(ValueError, match="the texts of task='some.jsonl' need a tokenizer"):
-        grpo.make_environment(grpo.Config(task="some.jsonl"))
-    assert grpo.named("tool@keys=4@word=x") == ("tool", {"keys": 4, "word": "x"})
+        language.make_environment(grpo.Config(task="some.jsonl"))
+    assert language.named("tool@keys=4@word=x") == ("tool", {"keys": 4, "word": "x"})
+    with pytest.raises(SettingError, match="num_prompts must be in \\[1, inf\\), got 0"):
+        grpo.Config(num_prompts=0)
+    with pytest.raises(ValueError, match="lora_rank=4 needs pretrained weights"):
+        language.make_params(grpo.Config(lora_rank=4), None)
     assert main(["methods"]) == 0
     listed = capsys.readouterr().out
     assert all(f"  {name}" in listed for name in [*METHODS, "addition"])
