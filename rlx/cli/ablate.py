@@ -30,4 +30,4 @@ def main(arguments: Sequence[str]) -> int:
     if name not in ABLATIONS:
         raise CommandError(f"nothing to compare under {name!r}; {nearest(name, ABLATIONS)}")
     module, _ = ABLATIONS[name]
-    return importlib.import_module(module).main(rest)
+    return importlib.import_module(module).main(rest, name)

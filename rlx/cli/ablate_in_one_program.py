@@ -26,7 +26,7 @@ examples:
 """
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], name: str = "ppo") -> int:
     """`rlx ablate ppo …`."""
     from rlx.recipes.ppo_losses import loss_of
 

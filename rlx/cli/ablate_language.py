@@ -1,4 +1,4 @@
-"""`rlx ablate grpo`: methods over tokens side by side, from the same warm-up, at the same budget."""
+"""`rlx ablate grpo` and the like: methods for language models side by side, from one warm-up, at one budget."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import tyro
 
-from rlx.cli import records
 from rlx.cli.errors import CommandError
 from rlx.cli.options import Options
 from rlx.cli.side_by_side import by_seed, labels_of, plain, speed, train_all
 from rlx.cli.train import prepare_jax, read_arguments
-from rlx.recipes import grpo
-from rlx.recipes.language_methods import METHODS, make_method
+from rlx.envs.registry import nearest
+from rlx.recipes import language, recipe, trained
+from rlx.recipes.recipe import Config, Recipe
+from rlx.recipes.settings import setting
 from rlx.training import runs
 
 MEASURES = {
@@ -37,67 +36,99 @@ DRAWN = ("accuracy", "pass_at_1", "pass_at_k", "entropy", "kl_to_start")
 FORMATS = {"length": ".1f", "gradient_norm": ".2f"}
 
 DESCRIPTION = """\
-Train policies over tokens by one method after the other, all seeds of a method in one program and all methods from the
+Train language models by one method after the other, all seeds of a method in one program and all methods from the
 same warmed-up policies, and leave a folder with one table (ablation.md), two pictures (intervals.png and curve.png),
 summary.json and a run folder of each method. The first method named is what the others are compared with.
 
-METHOD@NAME=VALUE sets a method's own hyperparameters; `rlx methods` lists methods and tasks.
+METHOD@NAME=VALUE sets a method's own hyperparameters; `rlx methods` lists methods and tasks. --resume goes on with a
+comparison that was stopped.
 
 examples:
-  rlx ablate grpo --task addition --methods grpo,dr_grpo,dapo,clip_cov,kl_cov,siren,lp_reg --seeds 8
-  rlx ablate grpo --task countdown --methods grpo,grpo@beta=0.01 --learning-rate 1e-4
+{examples}
 """
 
-
-@dataclasses.dataclass(frozen=True)
-class Config(grpo.Config):
-    """What all methods have in common."""
-
-    method: Annotated[str, tyro.conf.Suppress] = ""
-    methods: str = "all"
-    """Methods, by commas; `all` takes the table."""
-
-
-COMMON = SimpleNamespace(Config=Config, SWEEPABLE=(), hyperparameters=grpo.hyperparameters)
+EXAMPLES = {
+    "grpo": (
+        "--task addition --methods grpo,dr_grpo,dapo,clip_cov,kl_cov,siren,lp_reg --seeds 8",
+        "--task countdown --methods grpo,grpo@beta=0.01 --learning-rate 1e-4",
+    ),
+    "dpo": ("--task addition --methods dpo,ipo,kto,simpo --seeds 8",),
+}
 
 
-def main(arguments: Sequence[str]) -> int:
-    """`rlx ablate grpo …`."""
-    # Each method's run knows by itself whether there is anything to resume.
-    resume = "--resume" in arguments
-    arguments = [word for word in arguments if word != "--resume"]
-    common, options, _ = read_arguments("grpo_ablation", COMMON, arguments, DESCRIPTION)
-    if resume and options.run_dir is None:
+class Comparison(NamedTuple):
+    """What is compared of a recipe.
+
+    Attributes:
+        recipe: the recipe, whose config has the field `method`.
+        common: the same with `methods` in its place on the command line.
+    """
+
+    recipe: Recipe
+    common: Recipe
+
+
+def comparison(name: str) -> Comparison:
+    """The recipe of a language model, as `rlx ablate` takes it."""
+    found = recipe(name)
+    fields = [
+        # Each run has a method of its own; the command line names them all.
+        ("method", str, setting("", "Method of one run.", group="")),
+        ("methods", str, setting("all", "Methods, by commas; all takes the table that `rlx methods` prints.")),
+    ]
+    config = dataclasses.make_dataclass("Config", fields, bases=(found.config,), frozen=True)
+    examples = tuple(f"rlx ablate {name} {words}" for words in EXAMPLES.get(name, ("--methods all",)))
+    common = found._replace(config=config, command=f"rlx ablate {name}", examples=examples)
+    return Comparison(found, common)
+
+
+def main(arguments: Sequence[str], name: str = "grpo") -> int:
+    """`rlx ablate grpo …`, and of other recipes of language models."""
+    compared = comparison(name)
+    known = compared.recipe.methods()
+    _, common, options, _ = read_arguments(compared.common, arguments, DESCRIPTION, resumes=False)
+    if options.resume and options.run_dir is None:
         raise CommandError("--resume needs --run-dir")
     if options.sweep:
-        raise CommandError("--sweep is for rlx train grpo; here METHOD@NAME=VALUE sets what differs")
-    labels = tuple(METHODS) if common.methods == "all" else labels_of(common.methods, "--methods")
+        raise CommandError(f"--sweep is for rlx train {name}; here METHOD@NAME=VALUE sets what differs")
+    labels = tuple(known) if common.methods == "all" else labels_of(common.methods, "--methods")
+    parent = Path(options.run_dir or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    # What is wrong with any of them shall be known before the first of them is trained.
     for label in labels:
-        name, settings = grpo.named(label)
-        make_method(name, **settings)
-    parent = Path(options.run_dir or f"runs/grpo-{time.strftime('%Y%m%d-%H%M%S')}")
-    start = warm_up(common, options, parent)
+        check_method(known, label)
+    configs = {label: of_run(compared, common, method=label) for label in labels}
+    start = warm_up(compared, common, options, parent)
     folders = {label: runs.RunFolder(parent / label) for label in labels}
 
     def job(label: str) -> tuple:
         folder = folders[label]
-        again = resume and folder.config.exists()
-        config = of_run(common, method=label, warm_start=str(parent / "warmup.npz"))
+        again = options.resume and folder.config.exists()
+        config = dataclasses.replace(configs[label], warm_start=str(parent / "warmup.npz"))
         own = dataclasses.replace(options, run_dir=str(folder.path), no_rollout=True, resume=again)
-        return "grpo", grpo, config, own, records.read(folder.path) if again else None
+        return compared.recipe, config, own, trained.read(folder.path) if again else None
 
     if code := train_all({label: job(label) for label in labels}, parent):
         return code
-    return conclude(parent, common, start, folders)
+    return conclude(compared, parent, common, start, folders)
 
 
-def of_run(common: Config, **changes: Any) -> grpo.Config:
-    """What `rlx train grpo` takes of a config."""
-    values = {field.name: getattr(common, field.name) for field in dataclasses.fields(grpo.Config)}
-    return grpo.Config(**values | changes)
+def check_method(known: Mapping[str, Any], label: str) -> None:
+    """Raises `CommandError` unless a label names a method of a table and hyperparameters that it has."""
+    name, options = language.named(label)
+    if name not in known:
+        raise CommandError(f"no method {name!r}; {nearest(name, known)}")
+    for option in options:
+        if option not in (own := known[name].hyperparameters):
+            raise CommandError(f"{name} has no hyperparameter {option!r}; it has {', '.join(own) or 'none'}")
 
 
-def warm_up(config: Config, options: Options, parent: Path) -> Mapping[str, Any]:
+def of_run(compared: Comparison, common: Config, **changes: Any) -> Config:
+    """What `rlx train` takes of a config."""
+    values = {field.name: getattr(common, field.name) for field in dataclasses.fields(compared.recipe.config)}
+    return compared.recipe.config(**values | changes)
+
+
+def warm_up(compared: Comparison, config: Config, options: Options, parent: Path) -> Mapping[str, Any]:
     """What the policies that all methods begin with reach, by measure; made where they are not there yet."""
     known = parent / "warmup.json"
     if not known.exists():
@@ -106,16 +137,23 @@ def warm_up(config: Config, options: Options, parent: Path) -> Mapping[str, Any]
 
         parent.mkdir(parents=True, exist_ok=True)
         seeds = range(options.first_seed, options.first_seed + options.seeds)
-        measured = warm_start.save(of_run(config, method="grpo"), seeds, parent / "warmup.npz")
+        first = next(iter(compared.recipe.methods()))
+        measured = warm_start.save(of_run(compared, config, method=first), seeds, parent / "warmup.npz")
         runs.write_json(known, {name: [float(x) for x in of] for name, of in measured.items()})
     return runs.read_json(known)
 
 
-def conclude(parent: Path, config: Config, start: Mapping[str, Any], folders: Mapping[str, runs.RunFolder]) -> int:
+def conclude(
+    compared: Comparison,
+    parent: Path,
+    config: Config,
+    start: Mapping[str, Any],
+    folders: Mapping[str, runs.RunFolder],
+) -> int:
     """Write table, pictures and summary of run folders, and print the table."""
     from rlx.training import plots
 
-    summary = summarize(config, start, folders)
+    summary = summarize(compared, config, start, folders)
     runs.write_json(parent / "summary.json", summary)
     text = table(summary)
     (parent / "ablation.md").write_text(text, encoding="utf-8")
@@ -131,14 +169,17 @@ def conclude(parent: Path, config: Config, start: Mapping[str, Any], folders: Ma
     }
     plots.intervals(panels, out=parent / "intervals.png", title=config.task)
     curves = {label: folder.metrics for label, folder in folders.items()}
-    plots.learning_curve(curves, y="eval_return_mean", x="responses", out=parent / "curve.png", title=config.task)
+    plots.learning_curve(curves, y="eval_return_mean", x=config.steps_name, out=parent / "curve.png", title=config.task)
     print(f"{text}\nwrote {parent}/: ablation.md intervals.png curve.png summary.json, and a run folder of each method")
     return 0
 
 
-def summarize(config: Config, start: Mapping[str, Any], folders: Mapping[str, runs.RunFolder]) -> dict[str, Any]:
+def summarize(
+    compared: Comparison, config: Config, start: Mapping[str, Any], folders: Mapping[str, runs.RunFolder]
+) -> dict[str, Any]:
     """`summary.json`: of each method what it reached per seed, its interquartile mean and interval, and its speed."""
     from rlx.training.metrics import MetricsTable
+    from rlx.training.provenance import installed_versions
     from rlx.training.statistics import aggregate
 
     def measured(values: np.ndarray) -> dict[str, Any]:
@@ -148,17 +189,22 @@ def summarize(config: Config, start: Mapping[str, Any], folders: Mapping[str, ru
     for label, folder in folders.items():
         columns, measures = MetricsTable.read(folder.metrics), {}
         for name, (column, _) in MEASURES.items():
+            if column not in columns:
+                continue
             rows = by_seed(folder, columns, column)
             # A gradient's norm is noisy: the mean of the last fifth. Evaluations are what the policy is at the end.
             last = max(1, rows.shape[1] // 5) if name == "gradient_norm" else 1
             measures[name] = measured(rows[:, -last:].mean(axis=1))
-        paper = METHODS[grpo.named(label)[0]].paper
-        methods[label] = {"paper": paper, "responses_per_second": speed(folder), "measures": measures}
+        paper = compared.recipe.methods()[language.named(label)[0]].paper
+        methods[label] = {"paper": paper, f"{config.steps_name}_per_second": speed(folder), "measures": measures}
     known = {name: column for name, (column, _) in MEASURES.items() if column in start}
     return {
         "task": config.task,
         "k": config.eval_samples,
-        "responses": config.num_updates * config.steps_per_update,
+        config.steps_name: config.num_updates * config.steps_per_update,
+        "steps_name": config.steps_name,
+        "settings": dataclasses.asdict(config) | {"seeds": len(next(iter(start.values())))},
+        "versions": installed_versions(),
         "warm_up": {name: measured(np.array(start[column])) for name, column in known.items()},
         "methods": methods,
     }
@@ -173,9 +219,9 @@ def table(summary: Mapping[str, Any]) -> str:
     """The summary as Markdown."""
     from rlx.training.statistics import probability_of_improvement
 
-    num_seeds = len(summary["warm_up"]["accuracy"]["per_seed"])
+    num_seeds, unit = len(summary["warm_up"]["accuracy"]["per_seed"]), summary["steps_name"]
     lines = [
-        f"{summary['task']}: held-out problems after {summary['responses']:,} sampled responses of each of {num_seeds} "
+        f"{summary['task']}: held-out problems after {summary[unit]:,} {unit} of each of {num_seeds} "
         "seeds, all methods from the same warm-ups. Interquartile means over seeds, for the greedy accuracy with 95 % "
         "bootstrap interval and the probability that a seed beats one of the first method.",
         "",

@@ -82,7 +82,7 @@ class LearnerScores(NamedTuple):
     evaluations: int
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], name: str = "offline") -> int:
     """`rlx ablate offline …`."""
     description = DESCRIPTION.replace("{learners}", ", ".join(offline_learners()))
     options = parse(Options, arguments, prog="rlx ablate offline", description=description)

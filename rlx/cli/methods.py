@@ -1,4 +1,4 @@
-"""`rlx methods`: what policies over tokens can be trained by, and on which tasks."""
+"""`rlx methods`: what language models can be trained by, and on which tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from rlx.cli.parsing import parse
 
 DESCRIPTION = """\
-List the methods of rlx train grpo --method, with what each changes and its hyperparameters, and the tasks of --task.
+List the methods that --method of a recipe for language models takes, with what each changes and its hyperparameters,
+and the tasks of --task.
 """
 
 
@@ -22,13 +23,16 @@ def main(arguments: Sequence[str]) -> int:
     """`rlx methods`."""
     parse(Options, arguments, prog="rlx methods", description=DESCRIPTION)
     from rlx.envs import language
-    from rlx.recipes.language_methods import METHODS
+    from rlx.recipes import RECIPES, recipe
 
-    rows = [
-        (name, entry.slots, settings(entry.hyperparameters), entry.paper.replace("arXiv:", ""))
-        for name, entry in METHODS.items()
-    ]
-    print("\n".join(["methods", *columns(rows), ""]))
+    for name in RECIPES:
+        found = recipe(name)
+        if found.methods is not None:
+            rows = [
+                (label, entry.slots, settings(entry.hyperparameters), entry.paper.replace("arXiv:", ""))
+                for label, entry in found.methods().items()
+            ]
+            print("\n".join([f"methods of rlx train {name}", *columns(rows), ""]))
     print("\n".join(["tasks", *columns([(name, settings(language.options(name))) for name in language.names()])]))
     return 0
 

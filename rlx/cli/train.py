@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def read_arguments(
-    recipe: Recipe, arguments: Sequence[str], description: str = DESCRIPTION, *, options: type = Options
+    recipe: Recipe, arguments: Sequence[str], description: str = DESCRIPTION, *, resumes: bool = True
 ) -> tuple[Recipe, Config, Options, trained.Record | None]:
     """The recipe, the config, the options, and the record of the run that is resumed.
 
@@ -67,12 +67,12 @@ def read_arguments(
         recipe: of the algorithm.
         arguments: words of the command line.
         description: what the help begins with.
-        options: class of the options beside the config.
+        resumes: whether `--resume` goes on with the run that `--run-dir` names; otherwise the caller sees to it.
     """
-    kinds, command = (recipe.config, options), recipe.command_line
+    kinds, command = (recipe.config, Options), recipe.command_line
     asked = preview(grouped(kinds, recipe.name, {}), arguments, prog=command)
     given = ungrouped(asked)
-    resumed = _resumed(recipe, given) if given["resume"] else None
+    resumed = _resumed(recipe, given) if given["resume"] and resumes else None
     saved = {} if resumed is None else _defaults_from(resumed)
     if given["sweep"]:
         saved.pop("sweep", None)  # what is given again replaces the old sweep; tyro would append to it
@@ -98,8 +98,7 @@ def read_arguments(
     values = ungrouped(parse(grouped(kinds, recipe.name, defaults), arguments, prog=command, description=text))
     # Fields that no group shows are not on the command line.
     config = recipe.config(**{name: values[name] for name in settings(recipe.config) if name in values})
-    chosen = options(**{name: values[name] for name in settings(options)})
-    return recipe, config, chosen, resumed
+    return recipe, config, Options(**{name: values[name] for name in settings(Options)}), resumed
 
 
 def check_environment(env: str) -> None:
@@ -130,6 +129,8 @@ def train(
     if options.wandb and importlib.util.find_spec("wandb") is None:
         raise CommandError("--wandb needs its package: pip install 'rlx[wandb]'")
     mesh_shape = read_mesh(options.mesh)
+    seeds = range(plan["first_seed"], plan["first_seed"] + plan["seeds"])
+    recipe.check_seeds(config, seeds)
     # `fit` checks the same; here it costs no import of a simulator.
     runs.check_folder(folder, plan, resume=options.resume, allow_changes=options.allow_changes)
 
@@ -148,7 +149,6 @@ def train(
     from rlx.training.sharding import make_mesh
 
     settings_swept = [dict(zip(sweep, values)) for values in itertools.product(*sweep.values())]
-    seeds = range(plan["first_seed"], plan["first_seed"] + plan["seeds"])
     members = [(setting, seed) for setting in settings_swept for seed in seeds]
     base = hyperparameters(config)
     values = {

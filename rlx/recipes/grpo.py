@@ -136,6 +136,7 @@ RECIPE = Recipe(
     make_source=make_source,
     make_evaluator=language.make_evaluator,
     load=language.load,
+    check_seeds=language.check_seeds,
     core=core,
     examples=(
         "rlx train grpo --task addition --seeds 4",

@@ -315,3 +315,42 @@ def make_evaluator(config: Language, environment: Any, learner: Any, data: Loade
         num_prompts=config.eval_prompts,
         num_samples=config.eval_samples,
     )
+
+
+def respond(config: Language, learner_state: Any, key: Any, *, num_prompts: int, stochastic: bool) -> list[str]:
+    """Held-out prompts and a trained policy's responses to them, a line for each.
+
+    Args:
+        config: the config.
+        learner_state: of the run.
+        key: where prompts and samples come from.
+        num_prompts: how many.
+        stochastic: sample at temperature 1, instead of the likeliest token each time.
+    """
+    import jax
+
+    from rlx.training import responses
+
+    task, data = make_environment(config), load(config)
+    structure = make_structure(config, task)
+
+    @jax.jit
+    def ask(data: Any, params: Any, key: Any) -> Any:
+        draw_key, sample_key = jax.random.split(key)
+        problems = responses.draw(draw_key, task, "test", num_prompts)
+        policy, temperature = make_model(config, data)(params), 1.0 if stochastic else 0.0
+        return responses.rollout(sample_key, structure, policy, task, problems, group_size=1, temperature=temperature)
+
+    batch = jax.device_get(ask(data, learner_state.params["policy"], key))
+    return [
+        f"  {'right' if batch.correct[i, 0] else 'wrong'}  "
+        f"{task.decode(batch.prompt[i, 0][batch.prompt_where[i, 0]])}  →  "
+        f"{task.decode(batch.token[i, 0][batch.present[i, 0]])}"
+        for i in range(num_prompts)
+    ]
+
+
+def merged_policy(config: Language, learner_state: Any) -> tuple[Any, Any]:
+    """Structure and parameters of a trained policy, adapters merged into the weights."""
+    params = make_model(config, combine="merge")(learner_state.params["policy"])
+    return make_structure(config, make_environment(config)), params

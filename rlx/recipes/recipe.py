@@ -79,6 +79,7 @@ class Recipe(NamedTuple):
         command: words of the command that trains it.
         env_of: `(values) -> env`: the environment that the values of other fields imply, such as a dataset's, or None.
         notes: `(config) -> lines` that a person should read before the run starts.
+        check_seeds: `(config, seeds)`: raises where a seed has nothing to begin with, before anything is compiled.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Recipe(NamedTuple):
     command: str = ""
     env_of: Callable[[Mapping[str, Any]], str | None] = lambda values: None
     notes: Callable[[Any], list[str]] = lambda config: []
+    check_seeds: Callable[[Any, Any], None] = lambda config, seeds: None
 
     @property
     def command_line(self) -> str:

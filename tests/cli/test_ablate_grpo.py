@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlx import cli
-from rlx.recipes import grpo, warm_start
+from rlx.recipes import grpo, language, make_build, warm_start
 
 TINY = dict(
     task="sorting@length=2@symbols=3",
@@ -51,23 +51,26 @@ def test_methods_side_by_side_from_the_same_warm_up(tmp_path, capsys):
 
     assert cli.main(["play", str(out / "reinforce"), "--episodes", "3", "--seed", "1"]) == 0
     heading, *lines = capsys.readouterr().out.strip().splitlines()[-4:]
-    assert "tokens:sorting@length=2@symbols=3 · seed 1" in heading
+    assert "sorting@length=2@symbols=3 · seed 1" in heading
     assert all(line.split()[0] in ("right", "wrong") and "→" in line for line in lines)
 
     # A run from the file begins with the very policy that its own warm-up would have given it.
     config = grpo.Config(**TINY)
     given = dataclasses.replace(config, warm_start=str(out / "warmup.npz"))
-    builds = [grpo.make_build(one, 4) for one in (config, given)]
+    builds = [make_build(grpo.RECIPE, one, 4) for one in (config, given)]
     own, read = jax.jit(lambda: [build({}).init(jax.random.key(1)).params for build in builds])()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), own, read)
-    assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(builds[1]({}).init(jax.random.key(7)).params))
+    # A seed that the file does not have is refused before anything is compiled.
+    words = ["train", "grpo", *WORDS, "--warm-start", str(out / "warmup.npz"), "--first-seed", "7", "--seeds", "1"]
+    assert cli.main([*words, "--run-dir", str(tmp_path / "other")]) == 2
+    assert "--warm-start" in capsys.readouterr().err and not (tmp_path / "other").exists()
     # A comparison that is given policies begins with these, not with a warm-up of its own.
     warm_start.save(given, (1,), tmp_path / "again.npz")
     with np.load(out / "warmup.npz") as first, np.load(tmp_path / "again.npz") as again:
         place = list(first["seed"]).index(1)
         np.testing.assert_array_equal(first["leaf0"][place], again["leaf0"][0])
     with pytest.raises(ValueError, match="another shape"):
-        warm_start.load(dataclasses.replace(given, hidden_size=8), grpo.make_environment(config))
+        warm_start.load(dataclasses.replace(given, hidden_size=8), language.make_environment(config))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_methods_side_by_side_from_the_same_warm_up(tmp_path, capsys):
         (["--methods", "grpo,grpo"], "different methods"),
         (["--methods", "grpo", "--resume"], "--resume needs --run-dir"),
         (["--methods", "grpo", "--sweep", "learning_rate=1,2"], "METHOD@NAME=VALUE"),
-        (["--methods", "grpo", "--warm-start", "nowhere.npz", "--run-dir", "{}"], "warm_start must be a file"),
+        (["--methods", "grpo", "--warm-start", "nowhere.npz", "--run-dir", "{}"], "--warm-start must be a file"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_trained(words, message, tmp_path, capsys):

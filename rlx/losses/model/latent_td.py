@@ -53,4 +53,6 @@ def td_latent_prediction(
         discount=jnp.expand_dims(discount, -1),
         where=where if where is None else jnp.expand_dims(where, -1),
     )
-    return jnp.sum(squared_td(prediction, next_feature + discount * next_prediction), -1)
+    # Where nothing follows, what a model says of it, perhaps a NaN, must not count.
+    following = jnp.where(discount == 0, 0, next_prediction)
+    return jnp.sum(squared_td(prediction, next_feature + discount * following), -1)

@@ -61,7 +61,8 @@ def successor_measure(
     )
     measure = jnp.matmul(forward, jnp.swapaxes(backward, -1, -2), precision=lax.Precision.HIGHEST)
     target = jnp.matmul(target_forward, jnp.swapaxes(target_backward, -1, -2), precision=lax.Precision.HIGHEST)
-    target = discount * jnp.min(target, tuple(range(target.ndim - 2)))
+    # Where nothing follows, what a model says of it, perhaps a NaN, must not count.
+    target = jnp.where(discount == 0, 0, discount * jnp.min(target, tuple(range(target.ndim - 2))))
     others = ~jnp.eye(measure.shape[-1], dtype=bool)
     others = others if mask is None else others & mask & mask[:, None]
     errors = jnp.where(others, jnp.square(measure - lax.stop_gradient(target)), 0)

@@ -82,6 +82,8 @@ def dice_value(
         discount=discount,
         where=where,
     )
+    # Where nothing follows, what a simulator left there, perhaps a NaN, must not count in value or gradient.
+    next_value, target_next_value = (jnp.where(discount == 0, 0, x) for x in (next_value, target_next_value))
     lambda_, eta = like(value, lambda_, eta)
     target_value, target_next_value, reward, discount = lax.stop_gradient(
         (target_value, target_next_value, reward, discount)
