@@ -18,8 +18,24 @@ from rlx.recipes.settings import SettingError
 
 RECIPES = {
     "ppo": ("rlx.recipes.ppo", "proximal policy optimization"),
+    "recurrent_ppo": ("rlx.recipes.recurrent_ppo", "PPO of policies that remember"),
     "sac": ("rlx.recipes.sac", "soft actor-critic"),
     "td3": ("rlx.recipes.td3", "twin delayed deterministic policy gradient"),
+    "dqn": ("rlx.recipes.dqn", "deep Q-learning of discrete actions"),
+    "pqn": ("rlx.recipes.pqn", "parallelized Q-learning, without replay and target network"),
+    "bc": ("rlx.recipes.bc", "behavior cloning from a dataset"),
+    "td3_bc": ("rlx.recipes.td3_bc", "TD3 that stays near a dataset's actions"),
+    "rebrac": ("rlx.recipes.rebrac", "TD3+BC whose values, too, pay for leaving the data"),
+    "a2pr": ("rlx.recipes.a2pr", "TD3 that stays near the better of the data's and a generated action"),
+    "prdc": ("rlx.recipes.prdc", "TD3 that stays near the nearest pair of a dataset"),
+    "iql": ("rlx.recipes.iql", "implicit Q-learning from a dataset"),
+    "awac": ("rlx.recipes.awac", "cloning of a dataset by the policy's own advantage"),
+    "odice": ("rlx.recipes.odice", "cloning of a dataset by a dual value, trained by an orthogonal gradient"),
+    "cql": ("rlx.recipes.cql", "conservative Q-learning from a dataset"),
+    "cal_ql": ("rlx.recipes.cal_ql", "CQL whose values do not fall below the data's returns"),
+    "sac_n": ("rlx.recipes.sac_n", "SAC from a dataset, with many critics"),
+    "edac": ("rlx.recipes.edac", "SAC-N whose critics are kept diverse"),
+    "decision_transformer": ("rlx.recipes.decision_transformer", "cloning of a dataset given the return that followed"),
     "grpo": ("rlx.recipes.grpo", "group-relative policy optimization of a language model"),
 }
 """Algorithm -> module that has its `RECIPE`, and what it is."""

@@ -21,7 +21,9 @@ from rlx.algorithms.learner import Learner
 from rlx.data.minari import describe_space
 from rlx.data.reference_scores import MAXIMUM, MINIMUM
 from rlx.envs.history import WithHistory
-from rlx.training.loop import evaluate_policy
+from rlx.envs.observations import flatten
+from rlx.training import evaluation
+from rlx.training.interaction import begin, interaction, uniform_actions, without_memory
 
 LEVELS = {
     "random": "uniformly random actions",
@@ -60,7 +62,7 @@ class Policies(NamedTuple):
         return Policies(self.learner, states, tuple(self.updates[i] for i in index))
 
 
-class Scores(NamedTuple):
+class PolicyScores(NamedTuple):
     """How good the policies of a run are.
 
     Attributes:
@@ -89,7 +91,7 @@ def collect(
     """Logs what a policy does, in one compiled scan.
 
     Args:
-        environment: one environment, with arrays for observations; it is vmapped here.
+        environment: one environment; it is vmapped here. Its observations are logged as vectors.
         act_fn: `(observation [env, ...], key) -> action [env, ...]`. Parameters bound by `jax.tree_util.Partial` are
             arguments of the compiled program, so that other parameters need no other program.
         key: random key.
@@ -116,54 +118,50 @@ def collect(
 def _log(environment: envs.Environment, act_fn: Partial, key: Array, length: int, num_envs: int) -> dict[str, Array]:
     """Fields of a `Dataset`, `[env, time, ...]`."""
     reset_key, key = jax.random.split(key)
-    start = jax.vmap(environment.reset)(jax.random.split(reset_key, num_envs))
+    interact, recorded = interaction(environment, without_memory(act_fn)), _recorder(environment)
 
-    def interact(carry, key):
-        states, observation = carry
-        act_key, step_key = jax.random.split(key)
-        action = act_fn(observation, act_key)
-        states, step = jax.vmap(environment.step)(states, action, jax.random.split(step_key, num_envs))
+    def one_step(acting, key):
+        acting, transition = interact(acting, key)
         row = dict(
-            observation=_newest(environment, observation),
-            action=action,
-            reward=step.reward,
-            next_observation=_newest(environment, step.next_observation),
-            terminated=step.terminated,
-            truncated=step.truncated,
+            observation=recorded(transition.observation),
+            action=transition.action,
+            reward=transition.reward,
+            next_observation=recorded(transition.next_observation),
+            terminated=transition.terminated,
+            truncated=transition.truncated,
         )
-        return (states, step.observation), row
+        return acting, row
 
-    _, log = jax.lax.scan(interact, start, jax.random.split(key, length))
+    _, log = jax.lax.scan(one_step, begin(environment, reset_key, num_envs), jax.random.split(key, length))
     log = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), log)
     cut = ~log["terminated"][:, -1]
     return log | {"truncated": log["truncated"].at[:, -1].max(cut)}
 
 
-def _newest(environment: envs.Environment, observation: PyTree) -> PyTree:
-    """What was observed last, where a policy is shown what came before it too."""
-    if not isinstance(environment, WithHistory):
-        return observation
-    return jax.tree.map(lambda x: x[:, -1], observation["observation"])
+def _bare(environment: envs.Environment) -> envs.Environment:
+    """The environment without the history that a policy is shown."""
+    return environment.environment if isinstance(environment, WithHistory) else environment
 
 
-def random_actions(action_space: Any) -> ActFunction:
-    """Acts uniformly at random.
+def _recorder(environment: envs.Environment) -> Callable[[PyTree], Float[Array, "env feature"]]:
+    """Of observations `[env, ...]`, what was observed last, as vectors."""
+    space = _bare(environment).observation_space
 
-    Raises:
-        ValueError: the space has no bounds.
-    """
-    count = lambda observation: len(jax.tree.leaves(observation)[0])
-    if hasattr(action_space, "n"):
-        low, high = int(action_space.start), int(action_space.start + action_space.n)
-        return lambda observation, key: jax.random.randint(key, (count(observation),), low, high)
-    if not action_space.is_bounded():
-        raise ValueError(f"uniformly random actions need bounds, got the action space {action_space}")
-    low, high, shape = jnp.asarray(action_space.low), jnp.asarray(action_space.high), action_space.shape
-    return lambda observation, key: jax.random.uniform(key, (count(observation), *shape), low.dtype, low, high)
+    def recorded(observation: PyTree) -> Array:
+        if isinstance(environment, WithHistory):
+            observation = jax.tree.map(lambda x: x[:, -1], observation["observation"])
+        return jax.vmap(functools.partial(flatten, space))(observation)
+
+    return recorded
 
 
 def exploring(policies: Policies) -> Partial:
-    """Acts as each policy explores, every one in an equal share of the environments."""
+    """Acts as each policy explores, every one in an equal share of the environments.
+
+    Raises:
+        ValueError: the policies have a memory.
+    """
+    _check_memory(policies)
     count = len(policies.updates)
 
     def act(states, observation, key):
@@ -181,7 +179,7 @@ def score_policies(
     *,
     num_episodes: int,
     max_steps: int | None = None,
-) -> Scores:
+) -> PolicyScores:
     """Finds the expert and the medium policy of a run, and the returns that its scores refer to.
 
     Args:
@@ -192,10 +190,11 @@ def score_policies(
         max_steps: where an episode is cut, for an environment without a time limit.
 
     Raises:
-        ValueError: the best policy is no better than random actions.
+        ValueError: the best policy is no better than random actions; the policies have a memory.
     """
+    _check_memory(policies)
     policy_key, reference_key = jax.random.split(key)
-    learner, act_randomly = policies.learner, random_actions(environment.action_space)
+    learner, act_randomly = policies.learner, uniform_actions(environment.action_space)
 
     def act(state, observation, key):
         is_random, policy = state
@@ -205,9 +204,7 @@ def score_policies(
     either = learner._replace(act=act, mode=lambda state, observation: learner.mode(state[1], observation))
 
     def measure(learner, states, key, num_episodes):
-        evaluate = lambda state, key: evaluate_policy(
-            environment, learner, state, key, num_episodes=num_episodes, max_steps=max_steps
-        )
+        evaluate = evaluation.episodes(environment, learner, num_episodes=num_episodes, max_steps=max_steps)
         count = len(jax.tree.leaves(states)[0])
         measured = jax.jit(jax.vmap(evaluate))(states, jax.random.split(key, count))
         return {name: np.asarray(x, np.float64) for name, x in measured.items()}
@@ -225,13 +222,13 @@ def score_policies(
         )
     returns = measured["eval_stochastic_return_mean"]
     scores = 100 * (returns[: expert + 1] - minimum) / (maximum - minimum)
-    return Scores(minimum, maximum, returns, expert, int(np.argmin(np.abs(scores - MEDIUM_SCORE))))
+    return PolicyScores(minimum, maximum, returns, expert, int(np.argmin(np.abs(scores - MEDIUM_SCORE))))
 
 
 def make(
     environment: envs.Environment,
     policies: Policies,
-    scores: Scores,
+    scores: PolicyScores,
     level: str,
     *,
     num_steps: int,
@@ -261,7 +258,7 @@ def make(
     replay_key, key = jax.random.split(jax.random.key(seed))
     replay = _replay(environment, policies, range(len(policies.updates)), replay_key, num_steps)
     expert_steps = max(1, round(EXPERT_SHARE * num_steps))
-    random_act = random_actions(environment.action_space)
+    random_act = uniform_actions(environment.action_space)
 
     def at_random(steps: int) -> data.Dataset:
         return collect(environment, random_act, key, steps, _parallel(environment, steps))
@@ -278,7 +275,7 @@ def make(
         "mixed": lambda: data.concatenate([at_random(num_steps - expert_steps), by([scores.expert], expert_steps)]),
         "full-replay": lambda: replay,
     }[level]()
-    observed = environment.environment if isinstance(environment, WithHistory) else environment
+    observed = envs.flatten_observations(_bare(environment))
     metadata = {
         "dataset_id": f"rlx/{environment.name.replace(':', '-').replace('/', '-')}/{level}-v0",
         "env": environment.name,
@@ -353,7 +350,12 @@ def _parallel(environment: envs.Environment, num_steps: int) -> int:
     return int(np.clip(num_steps // (10 * (environment.max_episode_steps or 1000)), 1, 64))
 
 
-def _check_medium(policies: Policies, scores: Scores) -> None:
+def _check_memory(policies: Policies) -> None:
+    if policies.learner.memory is not None:
+        raise ValueError("datasets are made by policies that act on one observation; these have a memory")
+
+
+def _check_medium(policies: Policies, scores: PolicyScores) -> None:
     score = scores.scores[scores.medium]
     if abs(score - MEDIUM_SCORE) > MEDIUM_TOLERANCE:
         raise ValueError(

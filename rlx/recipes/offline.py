@@ -1,127 +1,187 @@
-"""What offline learners have in common when they are wired up: a dataset, an environment to evaluate in, networks.
+"""What recipes of learners from a dataset have in common: the data, an environment to evaluate in, networks.
 
-from rlx.recipes.offline_learners import LEARNERS
-td3_bc = LEARNERS["td3_bc"]
-train = td3_bc.make_train(td3_bc.Config(dataset="hopper.hdf5", env="brax:hopper"))
+train = rlx.make_train("td3_bc", dataset="hopper.hdf5", env="brax:hopper")
 state, metrics = jax.jit(jax.vmap(train))(jax.random.split(jax.random.key(0), 8))
 """
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import functools
-import math
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from rlx import envs
-from rlx.recipes import ppo
+from rlx.recipes import acting
+from rlx.recipes.recipe import Config, Recipe
+from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, setting
 
 if TYPE_CHECKING:
     from rlx import data
     from rlx.algorithms import Learner
 
 
+def other_default(kind: type[Config], name: str, default: Any) -> Any:
+    """A field of a config as it is known, with another default."""
+    return dataclasses.field(default=default, metadata=kind.__dataclass_fields__[name].metadata)
+
+
 @dataclasses.dataclass(frozen=True)
-class Config(abc.ABC):
-    """Configuration of an offline run. Numbers that are swept may be traced arrays; the rest is static."""
+class Offline(Config):
+    """A dataset to learn from, and an environment to be evaluated in."""
 
-    algorithm = "offline"
-    sweepable = ("learning_rate",)
-    steps_name = "gradient_steps"
-    num_envs = 0
-    # What else is asked of every config; a learner that uses one of these makes a field or a property of it.
-    reward_scaling, reward_scale, reward_shift = "none", 1.0, 0.0
-    normalization_eps = 1e-3
-    return_discount = None
-    sequence_length = None
+    steps_name: ClassVar[str] = "gradient_steps"
 
-    dataset: str = ""
-    """File (D4RL's HDF5) or folder (Minari) of the data; `rlx dataset` makes and describes such files."""
-    env: str = "rlx:pendulum"
-    """Environment to evaluate in, `suite:task`; by default the one that the dataset names."""
-    backend: str | None = None
-    """Physics of a Brax task: spring, positional, generalized or mjx; None takes the task's default."""
-    max_episode_steps: int | None = None
-    """Time limit in decisions; None takes the task's own."""
-    action_repeat: int = 1
-    """Simulator steps that one decision lasts."""
-    total_steps: int = 1_000_000
-    """Gradient steps of each seed (rounded up to whole updates)."""
-    updates_per_step: int = 1000
-    """Gradient steps of one update, as metrics count them."""
-    batch_size: int = 256
-    """Transitions of a minibatch."""
-    weighting: Literal["uniform", "return", "advantage", "top"] = "uniform"
-    """Which transitions are drawn more often: none, those of trajectories with a high return (RW) or a higher one than
-    their start promises (AW), or only those of the best trajectories."""
-    weighting_temperature: float = 0.1
-    """Temperature of return and advantage weighting."""
-    top_fraction: float = 0.1
-    """Share of the trajectories that top keeps."""
-    normalize_observation: bool = True
-    """By mean and standard deviation over the dataset."""
-    learning_rate: float = 3e-4
-    """Adam's step size for the policy."""
-    eval_episodes: int = 10
-    """Episodes of an evaluation, deterministic and stochastic each."""
-    max_eval_steps: int | None = None
-    """Cut episodes of an evaluation here; None takes the environment's limit."""
+    # What preparing a dataset asks of every config; a learner that uses one of these has a field or a property of it.
+    reward_scaling: ClassVar[str] = "none"
+    reward_scale: ClassVar[float] = 1.0
+    reward_shift: ClassVar[float] = 0.0
+    normalization_eps: ClassVar[float] = 1e-3
+    return_discount: ClassVar[float | None] = None
+    sequence_length: ClassVar[int | None] = None
+
+    dataset: str = setting(
+        "",
+        "File (D4RL's HDF5) or folder (Minari) of the data; `rlx dataset` makes and describes such files.",
+        group="data",
+    )
+    weighting: Literal["uniform", "return", "advantage", "top"] = setting(
+        "uniform",
+        "Which transitions are drawn more often: none, those of trajectories with a high return (RW) or a higher one "
+        "than their start promises (AW), or only those of the best trajectories.",
+        group="data",
+    )
+    weighting_temperature: float = setting(
+        0.1, "Temperature of weighting by return and by advantage.", group="data", within=POSITIVE
+    )
+    top_fraction: float = setting(
+        0.1, "Share of the trajectories that the weighting top keeps.", group="data", within="(0, 1]"
+    )
+    normalize_observation: bool = setting(
+        True, "Normalize observations by their mean and standard deviation over the dataset.", group="data"
+    )
+    env: str = setting(
+        "rlx:pendulum",
+        "Environment to evaluate in, suite:task; by default the one that the dataset names.",
+        group="environment",
+    )
+    backend: str | None = other_default(acting.Acting, "backend", None)
+    max_episode_steps: int | None = other_default(acting.Acting, "max_episode_steps", None)
+    action_repeat: int = other_default(acting.Acting, "action_repeat", 1)
+    total_steps: int = setting(
+        1_000_000, "Gradient steps of each seed, rounded up to whole updates.", group="scale", within=COUNT
+    )
+    updates_per_step: int = setting(
+        1000, "Gradient steps of one update, as metrics count updates.", group="scale", within=COUNT
+    )
+    batch_size: int = setting(256, "Transitions of a minibatch.", group="scale", within=COUNT)
+    learning_rate: float = setting(3e-4, "Adam's step size for the policy.", within=POSITIVE, swept=True)
+    eval_episodes: int = other_default(acting.Acting, "eval_episodes", 10)
+    max_eval_steps: int | None = other_default(acting.Acting, "max_eval_steps", None)
 
     @property
     def steps_per_update(self) -> int:
         """Gradient steps of one update of one seed."""
         return min(self.updates_per_step, self.total_steps)
 
+
+@dataclasses.dataclass(frozen=True)
+class Feedforward(Offline):
+    """A policy that sees one observation."""
+
+    hidden_sizes: tuple[int, ...] = setting((256, 256), "Hidden layers of the policy.", group="network", within=COUNT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Valued(Feedforward):
+    """A policy with values beside it, which rewards are for."""
+
+    reward_scaling: Literal["none", "return_range"] = setting(
+        "none",
+        "Scale of the rewards: none, or return_range, times 1000 / (best return - worst return) of the dataset.",
+        group="data",
+    )
+    reward_scale: float = setting(1.0, "Factor of the rewards, beside their scaling.", group="data", within=POSITIVE)
+    reward_shift: float = setting(0.0, "Number added to the scaled rewards.", group="data")
+    critic_learning_rate: float = setting(3e-4, "Adam's step size for critics and values.", within=POSITIVE, swept=True)
+    discount: float = setting(0.99, "Discount γ.", within=FRACTION, swept=True)
+    tau: float = setting(
+        0.005, "How far target networks move towards the networks in an update.", within=FRACTION, swept=True
+    )
+    critic_hidden_sizes: tuple[int, ...] | None = setting(
+        None, "Hidden layers of critics and values; None takes the policy's.", group="network", within=COUNT
+    )
+
     @property
-    def num_updates(self) -> int:
-        """Updates needed for `total_steps`."""
-        return math.ceil(self.total_steps / self.steps_per_update)
-
-    @abc.abstractmethod
-    def learner(self, space: Any, source: Source, total_steps: int) -> Learner:
-        """The learner on normalized observations.
-
-        Args:
-            space: of the actions.
-            source: what is learned from.
-            total_steps: gradient steps of the run, for schedules.
-        """
+    def critic_sizes(self) -> tuple[int, ...]:
+        """Hidden layers of critics and values."""
+        return self.hidden_sizes if self.critic_hidden_sizes is None else self.critic_hidden_sizes
 
 
-class Source(NamedTuple):
-    """What a program draws from: a pytree of arrays that are arguments of the compiled program.
+@dataclasses.dataclass(frozen=True)
+class ActorCritic(Valued):
+    """An actor-critic, whose critics may see observations through features that are as far apart as what follows."""
+
+    bisimulation_weight: float | None = setting(
+        None,
+        "Weight of the bisimulation loss of the critics' features; None for critics without an encoder. A sweep that "
+        "holds 0 compares at equal networks.",
+        within=NOT_NEGATIVE,
+        swept=True,
+    )
+    encoder_sizes: tuple[int, ...] = setting(
+        (256,), "Hidden layers of the encoder, with bisimulation.", group="network", within=COUNT
+    )
+    feature_size: int = setting(50, "Features of an observation, with bisimulation.", group="network", within=COUNT)
+    model_sizes: tuple[int, ...] = setting(
+        (256,),
+        "Hidden layers of the models of reward and next features, with bisimulation.",
+        group="network",
+        within=COUNT,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Deterministic(ActorCritic):
+    """An actor-critic that is TD3 with a penalty."""
+
+    policy_delay: int = setting(
+        2, "Gradient steps of the critics for one of the policy; divides the gradient steps of an update.", within=COUNT
+    )
+    smoothing_std: float = setting(
+        0.2,
+        "Noise on the target policy's actions, in units of half the action's range.",
+        within=NOT_NEGATIVE,
+        swept=True,
+    )
+    smoothing_clip: float = setting(
+        0.5,
+        "Largest noise on the target policy's actions, in units of half the action's range.",
+        within=NOT_NEGATIVE,
+        swept=True,
+    )
+
+
+class Loaded(NamedTuple):
+    """A dataset made ready for a config: a pytree of arrays that are arguments of the compiled program.
 
     Attributes:
         dataset: transitions, normalized and scaled.
         table: how often each is drawn; None for all alike.
         rows: what is known of each row beside, by the name that it has in a batch's extras.
+        normalization: mean of the observations and what they are divided by; None where they are as they were.
+        reference: returns of the scores 0 and 100; None where none are known.
     """
 
     dataset: data.Dataset
     table: data.AliasTable | None
     rows: dict[str, Any]
+    normalization: tuple[Any, Any] | None
+    reference: tuple[Any, Any] | None
 
 
-class Loaded(NamedTuple):
-    """A dataset made ready for a config.
-
-    Attributes:
-        source: what a program draws from.
-        mean: of the observations; None where they are not normalized.
-        scale: what they are divided by, or None.
-        reference: returns between which scores are normalized; None where none are known.
-    """
-
-    source: Source
-    mean: Any
-    scale: Any
-    reference: Any
-
-
-def load(config: Config) -> Loaded:
+def load(config: Offline) -> Loaded:
     """Read and prepare a config's dataset; kept for the next call with the same file and settings.
 
     Raises:
@@ -146,6 +206,8 @@ def load(config: Config) -> Loaded:
 
 @functools.lru_cache(maxsize=4)
 def _load(path, weighting, temperature, fraction, eps, scaling, scale, shift, discount) -> Loaded:
+    import numpy as np
+
     from rlx import data
 
     dataset, metadata, _ = data.read_dataset(path)
@@ -159,134 +221,93 @@ def _load(path, weighting, temperature, fraction, eps, scaling, scale, shift, di
         scale = scale * (1000.0 / spread if spread else 1.0)
     dataset = dataset._replace(reward=scale * dataset.reward + shift)
     rows = {} if discount is None else {"return_to_go": data.returns_to_go(dataset, discount=discount)}
-    mean = deviation = None
+    normalization = None
     if eps is not None:
         dataset, mean, deviation = data.normalize_observations(dataset, eps=eps)
-    return Loaded(Source(dataset, table, rows), mean, deviation, data.reference_scores(metadata))
+        normalization = mean, deviation
+    scores = data.reference_scores(metadata)
+    reference = None if scores is None else (np.float32(scores.minimum), np.float32(scores.maximum))
+    return Loaded(dataset, table, rows, normalization, reference)
 
 
-def sample(source: Source, key, count: int, *, length: int | None = None):
-    """A batch of a source, with what it knows of its rows among the extras: transitions, or sequences of a length."""
+def env_of(values: Mapping[str, Any]) -> str | None:
+    """The environment that the dataset of a config's values names; None without such a dataset."""
     from rlx import data
 
-    if length is None:
-        batch = data.sample(source.dataset, key, count, weight=source.table)
-    else:
-        batch = data.sample_sequences(source.dataset, key, count, length=length, weight=source.table)
-    found = {name: values[batch.extras["index"]] for name, values in source.rows.items()}
-    return batch._replace(extras=batch.extras | found)
-
-
-def env_of(path: str | None) -> str | None:
-    """The environment that a dataset names, where there is such a dataset."""
-    from rlx import data
-
-    if not path:
+    if not values.get("dataset"):
         return None
-    env = data.read_dataset(path).metadata.get("env")
+    env = data.read_dataset(values["dataset"]).metadata.get("env")
     return env if isinstance(env, str) else None
 
 
-class Wired(NamedTuple):
-    """One learner's half of what a module such as `rlx.recipes.ppo` offers; see `rlx.cli.records`.
+def make_environment(config: Offline) -> envs.Environment:
+    """The environment to evaluate in, as the learner sees it."""
+    return _as_seen(config, acting.make_environment(config))
 
-    Attributes:
-        Config: its config.
-        SWEEPABLE: hyperparameters that may be arrays.
+
+def _as_seen(config: Offline, environment: Any) -> Any:
+    """With observations as datasets hold them, vectors; of the latest steps, where the learner acts on sequences."""
+    from rlx.envs.history import WithHistory
+
+    if isinstance(environment, WithHistory):
+        return environment
+    environment = envs.flatten_observations(environment)
+    if config.sequence_length is None:
+        return environment
+    return envs.with_history(environment, config.sequence_length)
+
+
+def make_source(config: Offline, environment: Any, learner: Learner, data: Loaded):
+    """Minibatches of the dataset.
+
+    Raises:
+        DatasetError: the environment's observations or actions have other shapes than the dataset's.
     """
+    from rlx.training import sources
 
-    Config: type[Config]
-    SWEEPABLE: tuple[str, ...]
-
-    env_of = staticmethod(env_of)
-
-    def make_environment(self, config: Config) -> envs.Environment:
-        """The environment to evaluate in; one that remembers where the learner acts on sequences."""
-        return _remembering(config, ppo.make_environment(config))
-
-    def hyperparameters(self, config: Config) -> dict[str, float]:
-        """The sweepable numbers of a config (those that are in use)."""
-        return {name: getattr(config, name) for name in self.SWEEPABLE if getattr(config, name) is not None}
-
-    def make_learner(
-        self,
-        config: Config,
-        environment: envs.Environment,
-        num_updates: int | None = None,
-        source: Source | None = None,
-    ) -> Learner:
-        """The config's learner, which acts on observations as the environment gives them."""
-        from rlx.algorithms import offline
-
-        loaded = load(config)
-        total_steps = (num_updates or config.num_updates) * config.steps_per_update
-        learner = config.learner(environment.action_space, loaded.source if source is None else source, total_steps)
-        if loaded.mean is None:
-            return learner
-        return offline.with_normalized_observations(learner, loaded.mean, loaded.scale)
-
-    def make_program(
-        self,
-        config: Config,
-        environment: envs.Environment | None = None,
-        num_updates: int | None = None,
-        source: Source | None = None,
-    ):
-        """The config as a `rlx.training.Program`; `source` in place of what its dataset holds."""
-        from rlx.training import offline
-
-        environment = _remembering(config, environment or ppo.make_environment(config))
-        loaded = load(config)
-        _check_shapes(config, environment, loaded.source.dataset)
-        source = loaded.source if source is None else source
-        program = offline.make_program(
-            source.dataset,
-            self.make_learner(config, environment, num_updates, source),
-            environment=environment,
-            batch_size=config.batch_size,
-            updates_per_step=config.steps_per_update,
-            sampler=lambda _, key, count: sample(source, key, count, length=config.sequence_length),
-            eval_episodes=config.eval_episodes,
-            max_eval_steps=config.max_eval_steps,
-        )
-        if loaded.reference is None:
-            return program
-
-        def evaluate(state, key):
-            from rlx.diagnostics import normalized_score
-
-            metrics = program.evaluate(state, key)
-            minimum, maximum, _ = loaded.reference
-            score = normalized_score(metrics["eval_return_mean"], minimum=minimum, maximum=maximum)
-            return metrics | {"eval_normalized_score": score}
-
-        return program._replace(evaluate=evaluate)
-
-    def make_build(self, config: Config, num_updates: int) -> Callable[[Mapping], object]:
-        """From a setting of the sweepable numbers to a `Program`: what `rlx.training.fit` drives."""
-        from rlx.training.compiled import WithData
-
-        environment, source = self.make_environment(config), load(config).source
-
-        def make(setting: Mapping, source: Source):
-            return self.make_program(dataclasses.replace(config, **setting), environment, num_updates, source)
-
-        return WithData(make, source)
-
-    def make_train(self, config: Config) -> Callable:
-        """A whole run as a pure function `key -> (state, metrics)`, metrics one row per update; jit and vmap it."""
-        from rlx.training import loop
-
-        return loop.make_train(self.make_program(config), config.num_updates)
+    _check_shapes(config, environment, data.dataset)
+    return sources.dataset(
+        data,
+        learner,
+        batch_size=config.batch_size,
+        updates_per_step=config.steps_per_update,
+        sampler=functools.partial(sample, length=config.sequence_length),
+    )
 
 
-def _remembering(config: Config, environment: envs.Environment) -> envs.Environment:
-    return environment if config.sequence_length is None else envs.with_history(environment, config.sequence_length)
+def sample(loaded: Loaded, key: Any, count: int, *, length: int | None = None):
+    """A batch, with what is known of its rows among the extras: transitions, or sequences of a length."""
+    from rlx import data
+
+    if length is None:
+        batch = data.sample(loaded.dataset, key, count, weight=loaded.table)
+    else:
+        batch = data.sample_sequences(loaded.dataset, key, count, length=length, weight=loaded.table)
+    found = {name: values[batch.extras["index"]] for name, values in loaded.rows.items()}
+    return batch._replace(extras=batch.extras | found)
 
 
-def _check_shapes(config: Config, environment: envs.Environment, dataset: data.Dataset) -> None:
+def make_evaluator(config: Offline, environment: Any, learner: Learner, data: Loaded) -> Callable:
+    """Whole episodes, and their score where the dataset says which returns have the scores 0 and 100."""
+    evaluate = acting.make_evaluator(config, _as_seen(config, environment), learner)
+    if data.reference is None:
+        return evaluate
+
+    def with_score(learner_state: Any, key: Any) -> dict[str, Any]:
+        from rlx.diagnostics import normalized_score
+
+        metrics = evaluate(learner_state, key)
+        minimum, maximum = data.reference
+        score = normalized_score(metrics["eval_return_mean"], minimum=minimum, maximum=maximum)
+        return metrics | {"eval_normalized_score": score}
+
+    return with_score
+
+
+def _check_shapes(config: Offline, environment: Any, dataset: data.Dataset) -> None:
     from rlx.data import DatasetError
 
+    environment = _as_seen(config, environment)
     observed = environment if config.sequence_length is None else environment.environment
     for what, space, array in (
         ("observations", observed.observation_space, dataset.observation),
@@ -297,3 +318,103 @@ def _check_shapes(config: Config, environment: envs.Environment, dataset: data.D
                 f"{config.dataset} has {what} of the shape {array.shape[1:]}, {config.env} of {space.shape}: name the "
                 "environment of the dataset by --env"
             )
+
+
+def recipe(
+    name: str, title: str, config: type[Offline], make_learner: Callable, core: Callable, **others: Any
+) -> Recipe:
+    """The recipe of a learner from a dataset; arguments as of `Recipe`."""
+    return Recipe(
+        name=name,
+        title=title,
+        config=config,
+        make_environment=make_environment,
+        make_learner=make_learner,
+        make_source=make_source,
+        make_evaluator=make_evaluator,
+        load=load,
+        core=core,
+        env_of=env_of,
+        **({"examples": (f"rlx train {name} --dataset hopper.hdf5 --seeds 4",)} | others),
+    )
+
+
+def normalized(config: Offline, learner: Learner, data: Loaded | None) -> Learner:
+    """The learner, acting on observations as the environment gives them, whatever it was trained on."""
+    from rlx.algorithms import with_fixed_normalization
+
+    data = load(config) if data is None else data
+    return learner if data.normalization is None else with_fixed_normalization(learner, *data.normalization)
+
+
+def critics(config: ActorCritic, critic: Any, **options: Any) -> tuple[Any, tuple]:
+    """The ensemble of critics, and the slots that the bisimulation of its features takes, if the config asks for it.
+
+    Args:
+        config: the config.
+        critic: in place of the config's, or None.
+        **options: those of `rlx.policies.action_critic` that the method prescribes.
+
+    Raises:
+        ValueError: bisimulation of a critic that is not the config's, whose encoder is not known.
+    """
+    import gymnasium
+    import numpy as np
+
+    from rlx import policies
+    from rlx.algorithms import bisimulation
+
+    if config.bisimulation_weight is None:
+        return policies.action_critic(config.critic_sizes, **options) if critic is None else critic, ()
+    if critic is not None:
+        raise ValueError("bisimulation_weight is of the config's critics: with another critic, give `added`")
+    encoded = policies.encoded_critic(
+        config.encoder_sizes, config.critic_sizes, feature_size=config.feature_size, **options
+    )
+    features = gymnasium.spaces.Box(-np.inf, np.inf, (config.feature_size,))
+    slots = bisimulation.slots(
+        encoded,
+        state_value(config.model_sizes),
+        gaussian(features, config.model_sizes, squash="identity", state_dependent_std=True),
+        adam(config.critic_learning_rate),
+        weight=config.bisimulation_weight,
+        discount=config.discount,
+    )
+    return encoded.critic, (slots,)
+
+
+def td3_settings(config: Deterministic, action_space: Any) -> dict[str, Any]:
+    """The settings of TD3 that are not a method's."""
+    import jax.numpy as jnp
+
+    return {
+        "discount": config.discount,
+        "tau": config.tau,
+        "policy_delay": config.policy_delay,
+        "smoothing_std": config.smoothing_std,
+        "smoothing_clip": config.smoothing_clip,
+        "low": jnp.asarray(action_space.low),
+        "high": jnp.asarray(action_space.high),
+    }
+
+
+def gaussian(action_space: Any, sizes: Sequence[int], **options: Any):
+    """A Gaussian policy, initialized as PyTorch does."""
+    from rlx import policies
+
+    usual = {"activation": "relu", "initialization": "uniform"}
+    return policies.gaussian_policy(action_space, sizes, **(usual | options))
+
+
+def state_value(sizes: Sequence[int], **options: Any):
+    """A state value, initialized as PyTorch does."""
+    from rlx import policies
+
+    return policies.critic(sizes, **({"activation": "relu", "initialization": "uniform"} | options))
+
+
+def adam(rate: Any, given: Any = None):
+    """Adam with a step size, where no other optimizer is given."""
+    import optax
+
+    return optax.adam(rate) if given is None else given

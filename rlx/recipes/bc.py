@@ -1,0 +1,60 @@
+"""BC wired up: `rlx.make_train("bc", dataset="hopper.hdf5", env="brax:hopper")`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from rlx.recipes import offline
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(offline.Feedforward):
+    """Configuration of a run of behavior cloning with a deterministic policy."""
+
+
+def make_learner(
+    config: Config,
+    environment: Any,
+    *,
+    num_updates: int,
+    data: Any = None,
+    policy: Any = None,
+    optimizer: Any = None,
+    **slots: Any,
+):
+    """The config's BC learner for an environment.
+
+    Args:
+        config: the config.
+        environment: what its networks are made for.
+        num_updates: of the run.
+        data: what `rlx.recipes.offline.load` gave; None loads it.
+        policy: a `rlx.policies.Network` that gives an action, or an `ActionDistribution`, in place of the config's.
+        optimizer: an `optax.GradientTransformation` of the policy, in place of Adam.
+        **slots: further keywords of `rlx.algorithms.bc.learner`.
+    """
+    from rlx import policies
+    from rlx.algorithms import bc
+
+    if policy is None:
+        policy = policies.deterministic(environment.action_space, config.hidden_sizes)
+    learner = bc.learner(policy, offline.adam(config.learning_rate, optimizer), **slots)
+    return offline.normalized(config, learner, data)
+
+
+def core():
+    """The function whose keywords are slots."""
+    from rlx.algorithms import bc
+
+    return bc.learner
+
+
+RECIPE = offline.recipe(
+    "bc",
+    "BC",
+    Config,
+    make_learner,
+    core,
+    about="Behavior cloning. With --weighting top it is percentage BC: the best trajectories alone.",
+)
