@@ -8,8 +8,8 @@ import optax
 import pytest
 
 from rlx import policies
-from rlx.algorithms import offline, td3
-from rlx.algorithms.actor_critic import Auxiliary, Slots, Step, combined
+from rlx.algorithms import bisimulation, cql, edac, td3, td3_bc
+from rlx.algorithms.actor_critic import Auxiliary, GradientStep, Slots, combined
 from rlx.algorithms.learner import Transition
 
 SPACE = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -31,7 +31,7 @@ BATCH = make_batch()
 
 def slots(weight=0.5, **options):
     features = gymnasium.spaces.Box(-np.inf, np.inf, (FEATURES,))
-    return offline.bisimulation(
+    return bisimulation.slots(
         ENCODED,
         policies.critic((), **UNIFORM),
         policies.gaussian_policy(features, (), squash="identity", state_dependent_std=True, **UNIFORM),
@@ -47,7 +47,7 @@ def step():
     """What the critics' penalty sees, with fresh models."""
     params = ENCODED.critic.init(jax.random.key(0), BATCH.observation[0], BATCH.action[0])
     models = slots().auxiliary.init(jax.random.key(1), BATCH)
-    return Step(BATCH, None, params, None, jnp.array(0), models, key=jax.random.key(2))
+    return GradientStep(BATCH, None, params, None, jnp.array(0), models, key=jax.random.key(2))
 
 
 def linear(params, x):
@@ -138,10 +138,10 @@ def stochastic_parts(critic):
 
 
 LEARNERS = {
-    "td3_bc": lambda **settings: offline.td3_bc(*parts(ENCODED.critic), policy_delay=1, **settings),
+    "td3_bc": lambda **settings: td3_bc.learner(*parts(ENCODED.critic), policy_delay=1, **settings),
     # Those that have a penalty or models of their own.
-    "edac": lambda **settings: offline.edac(*stochastic_parts(ENCODED.critic), **settings),
-    "cql": lambda **settings: offline.cql(
+    "edac": lambda **settings: edac.learner(*stochastic_parts(ENCODED.critic), **settings),
+    "cql": lambda **settings: cql.learner(
         *stochastic_parts(ENCODED.critic), num_actions=2, gap_target=1.0, max_target_backup=True, **settings
     ),
 }
@@ -209,7 +209,7 @@ def test_several_methods_see_what_is_their_own():
     several = combined(alone, Slots(critic_penalty=lambda step: 5 * jnp.ones(3)), method(3.0))
     states = several.auxiliary.init(key, BATCH)
     assert states[1] is None and states[0] == alone.auxiliary.init(key, BATCH) and states[2] != 1.5 * states[0]
-    seen = Step(None, None, None, None, None, states, key=key)
+    seen = GradientStep(None, None, None, None, None, states, key=key)
     np.testing.assert_array_equal(several.target_penalty(seen), [5, 5, 5])
     penalty = several.critic_penalty(seen)
     assert [x.shape for x in penalty] == [(2, 3), (3,), (2, 3)]

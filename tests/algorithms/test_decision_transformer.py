@@ -9,10 +9,10 @@ import numpy as np
 import optax
 
 from rlx import data, envs, policies
-from rlx.algorithms import offline
+from rlx.algorithms import decision_transformer
 from rlx.algorithms.learner import Transition
-from rlx.training import loop
-from rlx.training import offline as offline_training
+from rlx.training import evaluation, sources
+from rlx.training.program import make_program
 
 RNG = np.random.default_rng(0)
 SCALE, LR = 0.5, 0.3
@@ -34,7 +34,7 @@ def test_one_update_is_a_step_of_the_mean_squared_error_over_what_is_no_padding(
     zeros = jnp.zeros((batch, time))
     extras = {"where": jnp.asarray(where), "timestep": jnp.asarray(t), "return_to_go": jnp.float32(r)}
     given = Transition(jnp.float32(s), jnp.float32(junk), zeros, zeros > 0, zeros > 0, jnp.float32(s), extras)
-    learner = offline.decision_transformer(LINEAR, optax.sgd(LR), target_return=3.0, return_scale=SCALE)
+    learner = decision_transformer.learner(LINEAR, optax.sgd(LR), target_return=3.0, return_scale=SCALE)
     state, metrics = learner.update(learner.init(jax.random.key(0), given), given, jax.random.key(1))
 
     features = np.concatenate([s, SCALE * r[..., None], t[..., None]], -1)[where]
@@ -112,18 +112,17 @@ def test_asking_for_a_larger_return_gives_a_larger_return():
         return batch._replace(extras=batch.extras | {"return_to_go": returns_to_go[batch.extras["index"]]})
 
     def asking_for(target):
-        return offline.decision_transformer(network, optax.adam(3e-3), target_return=target, return_scale=1.0)
+        return decision_transformer.learner(network, optax.adam(3e-3), target_return=target, return_scale=1.0)
 
-    program = offline_training.make_program(
-        dataset, asking_for(1.0), environment=environment, batch_size=64, updates_per_step=300, sampler=sampler
-    )
+    learner = asking_for(1.0)
+    source = sources.dataset(dataset, learner, batch_size=64, updates_per_step=300, sampler=sampler)
+    program = make_program(source, learner)
     state, metrics = jax.jit(lambda key: program.step(program.init(key)))(jax.random.key(0))
 
     @jax.jit
     @jax.vmap
     def reached(target):
-        learner = asking_for(target)
-        return loop.evaluate_policy(environment, learner, state.learner, jax.random.key(1), num_episodes=1)
+        return evaluation.episodes(environment, asking_for(target), num_episodes=1)(state.learner, jax.random.key(1))
 
     targets = jnp.array([0.0, 0.4, 1.0])
     found = reached(targets)

@@ -5,8 +5,8 @@ import numpy as np
 import optax
 import pytest
 
-from rlx import data, policies
-from rlx.algorithms import in_sample, offline, sac, td3
+from rlx import algorithms, data, policies
+from rlx.algorithms import sac, td3
 from rlx.algorithms.learner import Transition
 from rlx.data.reweighting import row_weight
 
@@ -75,32 +75,32 @@ def value():
 
 
 def prdc(**settings):
-    return offline.prdc(*td3_parts(), DATASET.observation, DATASET.action, **settings)
+    return algorithms.prdc.learner(*td3_parts(), DATASET.observation, DATASET.action, **settings)
 
 
 def a2pr(**settings):
     parts = deterministic(), critics(), value(), policies.action_autoencoder(SPACE, (8,))
-    return offline.a2pr(*parts, adam(), adam(), adam(), adam(), **settings)
+    return algorithms.a2pr.learner(*parts, adam(), adam(), adam(), adam(), **settings)
 
 
 def odice(**settings):
-    return in_sample.odice(gaussian("clip"), policies.ensemble(value()), adam(), adam(), **settings)
+    return algorithms.odice.learner(gaussian("clip"), policies.ensemble(value()), adam(), adam(), **settings)
 
 
 BOUNDS = {"low": -2.0, "high": 2.0}
 LEARNERS = {
-    "bc": lambda: in_sample.bc(deterministic(), adam()),
-    "awac": lambda: in_sample.awac(gaussian("clip"), critics(), adam(), adam()),
-    "iql": lambda: in_sample.iql(gaussian(), value(), critics(), adam(), adam(), adam()),
+    "bc": lambda: algorithms.bc.learner(deterministic(), adam()),
+    "awac": lambda: algorithms.awac.learner(gaussian("clip"), critics(), adam(), adam()),
+    "iql": lambda: algorithms.iql.learner(gaussian(), value(), critics(), adam(), adam(), adam()),
     "odice": odice,
-    "td3_bc": lambda: offline.td3_bc(*td3_parts(), **BOUNDS),
-    "rebrac": lambda: offline.rebrac(*td3_parts(), **BOUNDS),
+    "td3_bc": lambda: algorithms.td3_bc.learner(*td3_parts(), **BOUNDS),
+    "rebrac": lambda: algorithms.rebrac.learner(*td3_parts(), **BOUNDS),
     "prdc": lambda: prdc(**BOUNDS),
     "a2pr": lambda: a2pr(**BOUNDS),
-    "sac_n": lambda: offline.sac_n(*sac_parts(4)),
-    "edac": lambda: offline.edac(*sac_parts(4)),
-    "cql": lambda: offline.cql(*sac_parts(), **BOUNDS, num_actions=3, max_target_backup=True),
-    "cal_ql": lambda: offline.cql(*sac_parts(), **BOUNDS, num_actions=2, calibrated=True, gap_target=1.0),
+    "sac_n": lambda: algorithms.edac.learner(*sac_parts(4), eta=None),
+    "edac": lambda: algorithms.edac.learner(*sac_parts(4)),
+    "cql": lambda: algorithms.cql.learner(*sac_parts(), **BOUNDS, num_actions=3, max_target_backup=True),
+    "cal_ql": lambda: algorithms.cql.learner(*sac_parts(), **BOUNDS, num_actions=2, calibrated=True, gap_target=1.0),
 }
 
 
@@ -148,13 +148,13 @@ def test_two_updates_of_two_seeds_are_finite_and_apart(name):
 
 
 def test_rebrac_without_penalties_is_td3():
-    rebrac = offline.rebrac(*td3_parts(), actor_beta=0.0, critic_beta=0.0, normalize_q=False)
+    rebrac = algorithms.rebrac.learner(*td3_parts(), actor_beta=0.0, critic_beta=0.0, normalize_q=False)
     assert_close(compiled(rebrac)[0], compiled(td3.learner(*td3_parts(), actor_q="min"))[0])
 
 
 def test_rebrac_pays_for_the_next_action_within_an_episode_only():
     def targets(beta, batch):
-        learner = offline.rebrac(*td3_parts(), critic_beta=beta, policy_delay=1, smoothing_std=0.0, **BOUNDS)
+        learner = algorithms.rebrac.learner(*td3_parts(), critic_beta=beta, policy_delay=1, smoothing_std=0.0, **BOUNDS)
         state = learner.init(jax.random.key(0), batch)
         return jax.jit(learner.update)(state, batch, jax.random.key(1))[1]["target"], state
 
@@ -177,9 +177,9 @@ def actor_gradient(learner, batch):
 def test_td3_bc_goes_from_behavior_cloning_to_the_direction_of_td3():
     batch, (actor, critic, _, critic_optimizer) = draw(jax.random.key(0)), td3_parts()
     parts = actor, critic, optax.sgd(1.0), critic_optimizer
-    cloning = actor_gradient(in_sample.bc(actor, optax.sgd(1.0)), batch)
+    cloning = actor_gradient(algorithms.bc.learner(actor, optax.sgd(1.0)), batch)
     # The two learners draw their initial parameters in different ways: compare at equal ones.
-    none, huge = (offline.td3_bc(*parts, alpha=alpha, policy_delay=1) for alpha in (0.0, 1e4))
+    none, huge = (algorithms.td3_bc.learner(*parts, alpha=alpha, policy_delay=1) for alpha in (0.0, 1e4))
     plain = actor_gradient(td3.learner(*parts, policy_delay=1), batch)
     toward_value = actor_gradient(huge, batch)
     cosine = jnp.dot(plain, toward_value) / jnp.linalg.norm(plain) / jnp.linalg.norm(toward_value)
@@ -193,11 +193,11 @@ def test_td3_bc_goes_from_behavior_cloning_to_the_direction_of_td3():
 
 def test_prdc_with_a_large_beta_clones_at_the_states_of_the_data():
     parts = deterministic(), critics(), optax.sgd(1.0), optax.sgd(1e-3)
-    by_state = offline.prdc(*parts, DATASET.observation, DATASET.action, beta=1e3, policy_delay=1)
+    by_state = algorithms.prdc.learner(*parts, DATASET.observation, DATASET.action, beta=1e3, policy_delay=1)
     batch = draw(jax.random.key(0))
-    expected = actor_gradient(offline.td3_bc(*parts, policy_delay=1), batch)
+    expected = actor_gradient(algorithms.td3_bc.learner(*parts, policy_delay=1), batch)
     np.testing.assert_allclose(actor_gradient(by_state, batch), expected, rtol=1e-4, atol=1e-6)
-    by_action = offline.prdc(*parts, DATASET.observation, DATASET.action, beta=0.0, policy_delay=1)
+    by_action = algorithms.prdc.learner(*parts, DATASET.observation, DATASET.action, beta=0.0, policy_delay=1)
     assert not np.allclose(actor_gradient(by_action, batch), expected, atol=1e-4)
 
 
@@ -229,20 +229,20 @@ def test_a2pr_keeps_what_it_trains_apart():
 
 def test_cql_and_edac_without_their_penalties_are_sac():
     plain = compiled(sac.learner(*sac_parts()))[0]
-    assert_close(compiled(offline.edac(*sac_parts(), eta=0.0))[0], plain)
-    cql = offline.cql(*sac_parts(), **BOUNDS, weight=0.0, num_actions=2, backup_entropy=True)
+    assert_close(compiled(algorithms.edac.learner(*sac_parts(), eta=0.0))[0], plain)
+    cql = algorithms.cql.learner(*sac_parts(), **BOUNDS, weight=0.0, num_actions=2, backup_entropy=True)
     assert_close(compiled(cql)[0], plain)
 
 
 def test_cql_lowers_values_off_the_data_and_calibration_holds_them():
     def gap(**settings):
-        learner = offline.cql(*sac_parts(), **BOUNDS, num_actions=4, **settings)
+        learner = algorithms.cql.learner(*sac_parts(), **BOUNDS, num_actions=4, **settings)
         return float(compiled(learner, updates=30)[1]["critic_penalty"]) / settings["weight"]
 
     assert gap(weight=20.0) < gap(weight=1e-4)
     batch = draw(jax.random.key(0))
     high = batch._replace(extras=batch.extras | {"return_to_go": jnp.full(BATCH, 1e3)})
-    learner = offline.cql(*sac_parts(), **BOUNDS, weight=2.0, num_actions=4, calibrated=True)
+    learner = algorithms.cql.learner(*sac_parts(), **BOUNDS, weight=2.0, num_actions=4, calibrated=True)
     update = jax.jit(lambda batch: learner.update(learner.init(jax.random.key(0), batch), batch, jax.random.key(1)))
     # The bound for two critics, times the weight, up to log-densities and the small values of new networks.
     assert update(high)[1]["critic_penalty"] == pytest.approx(2 * 2.0 * 1e3, rel=0.02)
@@ -250,7 +250,7 @@ def test_cql_lowers_values_off_the_data_and_calibration_holds_them():
 
 def test_the_multiplier_grows_while_the_gap_is_too_large():
     def multiplier(target):
-        learner = offline.cql(*sac_parts(), **BOUNDS, num_actions=2, gap_target=target)
+        learner = algorithms.cql.learner(*sac_parts(), **BOUNDS, num_actions=2, gap_target=target)
         return float(jnp.exp(compiled(learner, updates=3)[0].auxiliary.log_value))
 
     assert multiplier(-100.0) > np.e > multiplier(100.0)
@@ -258,7 +258,7 @@ def test_the_multiplier_grows_while_the_gap_is_too_large():
 
 def test_edac_keeps_the_directions_of_its_critics_apart():
     def agreement(eta):
-        state = compiled(offline.edac(*sac_parts(4), eta=eta), updates=30)[0]
+        state = compiled(algorithms.edac.learner(*sac_parts(4), eta=eta), updates=30)[0]
         from rlx.algorithms.actor_critic import action_gradient
         from rlx.regularizers.smoothness import ensemble_gradient_diversity
 
@@ -292,8 +292,8 @@ def test_row_weights_are_those_of_the_trajectories_and_equal_ones_change_nothing
 
 def test_normalized_observations_reach_the_policy_only():
     normalized = data.normalize_observations(DATASET)
-    bare = in_sample.bc(deterministic(), adam())
-    learner = offline.with_normalized_observations(bare, normalized.mean, normalized.scale)
+    bare = algorithms.bc.learner(deterministic(), adam())
+    learner = algorithms.with_fixed_normalization(bare, normalized.mean, normalized.scale)
     state = learner.init(jax.random.key(0), draw(jax.random.key(0)))
     expected = bare.mode(state, normalized.dataset.observation)
     np.testing.assert_allclose(learner.mode(state, DATASET.observation), expected, rtol=1e-5)

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from rlx import policies
-from rlx.algorithms import in_sample
+from rlx.algorithms import awac, bc, iql, odice, weighted_cloning
 from rlx.algorithms.learner import Transition
 
 SIZE, GAMMA, TAU, LR = 6, 0.9, 0.1, 0.5
@@ -58,7 +58,7 @@ def sgd():
 
 
 def test_behavior_cloning_is_a_step_of_the_negative_log_likelihood():
-    _, state, metrics = one_update(in_sample.bc(POLICY, sgd()))
+    _, state, metrics = one_update(bc.learner(POLICY, sgd()))
     np.testing.assert_allclose(state.params["actor"], policy_after(np.ones(SIZE)), rtol=1e-5)
     expected = np.mean((A[:, 0] - S @ THETA) ** 2) / 2 + np.log(2 * np.pi) / 2
     np.testing.assert_allclose(metrics["actor_loss"], expected, rtol=1e-5)
@@ -66,7 +66,7 @@ def test_behavior_cloning_is_a_step_of_the_negative_log_likelihood():
 
 @pytest.mark.parametrize("tau_v", [0.7, 0.5])
 def test_implicit_q_learning(tau_v):
-    learner = in_sample.iql(
+    learner = iql.learner(
         POLICY, VALUE, CRITIC, sgd(), sgd(), sgd(), expectile=tau_v, beta=3.0, max_weight=4.0, discount=GAMMA, tau=TAU
     )
     before, state, metrics = one_update(learner)
@@ -90,7 +90,7 @@ def test_a_deterministic_policy_of_implicit_q_learning_sums_over_the_dimensions_
     batch = BATCH._replace(action=jnp.float32(np.concatenate([A, 2 * A], 1)))
     theta, critic = np.stack([THETA, -THETA], 1), np.concatenate([Q, Q[:, :1]], 1)
     actor = policies.Network(lambda key, s: jnp.float32(theta), lambda params, s: s @ params)
-    learner = in_sample.iql(
+    learner = iql.learner(
         actor, VALUE, CRITIC._replace(init=lambda key, s, a: jnp.float32(critic)), sgd(), sgd(), sgd(), max_weight=4.0
     )
     state, _ = learner.update(learner.init(jax.random.key(0), batch), batch, jax.random.key(0))
@@ -101,7 +101,7 @@ def test_a_deterministic_policy_of_implicit_q_learning_sums_over_the_dimensions_
 
 
 def test_awac():
-    learner = in_sample.awac(POLICY, CRITIC, sgd(), sgd(), temperature=0.5, discount=GAMMA, tau=TAU)
+    learner = awac.learner(POLICY, CRITIC, sgd(), sgd(), temperature=0.5, discount=GAMMA, tau=TAU)
     _, state, _ = one_update(learner)
     next_key, now_key = jax.random.split(jax.random.key(0))
     noise = [np.asarray(jax.random.normal(key, (SIZE, 1)), float) for key in (next_key, now_key)]
@@ -129,7 +129,7 @@ def dice_gradients(eta=1.0, lam=0.6):
 
 @pytest.mark.parametrize("gradient, eta", [("orthogonal", 0.7), ("orthogonal", 0.0), ("semi", 0.7)])
 def test_odice(gradient, eta):
-    learner = in_sample.odice(POLICY, VALUES, sgd(), sgd(), eta=eta, gradient=gradient, discount=GAMMA, tau=TAU)
+    learner = odice.learner(POLICY, VALUES, sgd(), sgd(), eta=eta, gradient=gradient, discount=GAMMA, tau=TAU)
     _, state, _ = one_update(learner)
     linear, g_f, g_b, residual = dice_gradients(eta)
     if gradient == "semi" or eta == 0:
@@ -144,7 +144,7 @@ def test_odice(gradient, eta):
 
 
 def test_the_true_gradient_of_dice_goes_through_both_values():
-    learner = in_sample.odice(POLICY, VALUES, sgd(), sgd(), gradient="true", discount=GAMMA)
+    learner = odice.learner(POLICY, VALUES, sgd(), sgd(), gradient="true", discount=GAMMA)
     _, state, _ = one_update(learner)
     residual = R + D * (NEXT @ V.T).T - (S @ V.T).T
     slope = np.maximum(residual / 2 + 1, 0)
@@ -154,26 +154,45 @@ def test_the_true_gradient_of_dice_goes_through_both_values():
 
 
 def test_reverse_kl_weighs_by_the_exponential_of_the_residual_less_one():
-    learner = in_sample.odice(POLICY, VALUES, sgd(), sgd(), divergence="reverse_kl", discount=GAMMA)
+    learner = odice.learner(POLICY, VALUES, sgd(), sgd(), divergence="reverse_kl", discount=GAMMA)
     _, state, _ = one_update(learner)
     weight = np.minimum(np.exp(dice_gradients()[3] - 1), 100)
     np.testing.assert_allclose(state.params["actor"], policy_after(weight), rtol=1e-3, atol=1e-5)
 
 
 def test_weights_of_one_are_behavior_cloning_and_a_penalty_is_added():
-    plain = one_update(in_sample.bc(POLICY, sgd()))[1].params["actor"]
-    values = in_sample.policy_values(CRITIC, sgd())
+    plain = one_update(bc.learner(POLICY, sgd()))[1].params["actor"]
+    values = awac.policy_values(CRITIC, sgd())
     for weight in (None, jnp.ones_like):
-        weighted = in_sample.learner(POLICY, sgd(), values=values, weight=weight)
+        weighted = weighted_cloning.learner(POLICY, sgd(), values=values, weight=weight)
         np.testing.assert_allclose(one_update(weighted)[1].params["actor"], plain, rtol=1e-6)
-    flat = in_sample.awac(POLICY, CRITIC, sgd(), sgd(), temperature=1e9)
+    flat = awac.learner(POLICY, CRITIC, sgd(), sgd(), temperature=1e9)
     np.testing.assert_allclose(one_update(flat)[1].params["actor"], plain, rtol=1e-5)
 
     penalty = lambda batch, output: jnp.sum(output.mode() ** 2, -1)
-    _, state, metrics = one_update(in_sample.learner(POLICY, sgd(), penalty=penalty))
+    _, state, metrics = one_update(weighted_cloning.learner(POLICY, sgd(), penalty=penalty))
     expected = policy_after(np.ones(SIZE)) - LR * np.mean((2 * S @ THETA)[:, None] * S, 0)
     np.testing.assert_allclose(state.params["actor"], expected, rtol=1e-5)
     np.testing.assert_allclose(metrics["actor_penalty"], np.mean((S @ THETA) ** 2), rtol=1e-5)
+
+
+METHODS = {
+    "awac": lambda **slots: awac.learner(POLICY, CRITIC, sgd(), sgd(), **slots),
+    "iql": lambda **slots: iql.learner(POLICY, VALUE, CRITIC, sgd(), sgd(), sgd(), **slots),
+    "odice": lambda **slots: odice.learner(POLICY, VALUES, sgd(), sgd(), **slots),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_another_weight_and_a_penalty_take_their_slots_in_every_method(name):
+    plain = one_update(bc.learner(POLICY, sgd()))[1].params["actor"]
+    other = one_update(METHODS[name](weight=jnp.ones_like))[1].params["actor"]
+    np.testing.assert_allclose(other, plain, rtol=1e-6)
+    assert not np.allclose(one_update(METHODS[name]())[1].params["actor"], plain, rtol=1e-3)
+    penalty = lambda batch, output: jnp.sum(output.mode() ** 2, -1)
+    both = one_update(METHODS[name](weight=jnp.ones_like, penalty=penalty))[1].params["actor"]
+    cloned = one_update(bc.learner(POLICY, sgd(), penalty=penalty))[1].params["actor"]
+    np.testing.assert_allclose(both, cloned, rtol=1e-6)
 
 
 def test_squashed_actions_are_taken_back_to_where_they_came_from():
@@ -182,18 +201,18 @@ def test_squashed_actions_are_taken_back_to_where_they_came_from():
     for kind in ("tanh", "clip"):
         given = policies.gaussian(jnp.zeros((5, 2)), jnp.ones(2), space.low, space.high, squash=kind)
         inside = raw if kind == "tanh" else jnp.clip(raw, space.low, space.high)
-        np.testing.assert_allclose(in_sample.raw_action(given, given.action(raw)), inside, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(weighted_cloning.raw_action(given, given.action(raw)), inside, rtol=1e-3, atol=1e-4)
     beta = policies.beta(jnp.full((5, 2), 2.0), jnp.full((5, 2), 2.0), space.low, space.high)
     unit = jax.nn.sigmoid(raw)
-    np.testing.assert_allclose(in_sample.raw_action(beta, beta.action(unit)), unit, rtol=1e-3)
+    np.testing.assert_allclose(weighted_cloning.raw_action(beta, beta.action(unit)), unit, rtol=1e-3)
     at_bound = policies.gaussian(jnp.zeros(2), jnp.ones(2), space.low, space.high, squash="tanh")
-    assert jnp.all(jnp.isfinite(in_sample.cloning_loss(at_bound, jnp.float32(space.high))))
+    assert jnp.all(jnp.isfinite(weighted_cloning.cloning_loss(at_bound, jnp.float32(space.high))))
 
 
 def test_wrong_slots_are_refused():
     with pytest.raises(ValueError, match="needs values"):
-        in_sample.learner(POLICY, sgd(), weight=jnp.ones_like)
+        weighted_cloning.learner(POLICY, sgd(), weight=jnp.ones_like)
     with pytest.raises(ValueError, match="gradient must be"):
-        in_sample.dice_values(VALUES, sgd(), gradient="half")
+        odice.dice_values(VALUES, sgd(), gradient="half")
     with pytest.raises(ValueError, match="divergence must be"):
-        in_sample.odice(POLICY, VALUES, sgd(), sgd(), divergence="alpha")
+        odice.learner(POLICY, VALUES, sgd(), sgd(), divergence="alpha")
