@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import NamedTuple
@@ -35,6 +36,7 @@ MAKERS = (
     "rlx.policies.decision_transformer",
     "rlx.policies.encoders",
     "rlx.policies.networks",
+    "rlx.policies.q_networks",
     "rlx.policies.transformer.generation",
     "rlx.policies.transformer.hf_config",
     "rlx.policies.transformer.lora",
@@ -43,8 +45,10 @@ MAKERS = (
     "rlx.policies.transformer.pretrained",
     "rlx.policies.transformer.scoring",
     "rlx.policies.distributions",
+    "rlx.policies.recurrent",
     "rlx.policies.initializers",
     "rlx.policies.variational",
+    "rlx.policies.views",
     "rlx.data.dataset",
     "rlx.data.files",
     "rlx.data.minari",
@@ -136,19 +140,25 @@ def entries(*, search: str = "", paper: str = "") -> list[Entry]:
     """The public functions with what their docstrings say.
 
     Args:
-        search: keep functions in whose name or docstring this word occurs, in any case.
+        search: keep functions in whose name or docstring these words occur, in any case, with hyphens or without.
         paper: keep functions that refer to this arXiv identifier.
 
     Returns:
         One entry per function, sorted by name.
     """
-    word, identifier = search.lower(), paper.lower().removeprefix("arxiv:")
+    words, identifier = _plain(search), paper.lower().removeprefix("arxiv:")
     found = []
     for name, function in public_functions().items():
-        entry = _entry(name, function)
-        if word in f"{name}\n{inspect.getdoc(function) or ''}".lower() and (not paper or identifier in entry.papers):
-            found.append(entry)
+        if words in _plain(f"{name}\n{inspect.getdoc(function) or ''}"):
+            entry = _entry(name, function)
+            if not paper or identifier in entry.papers:
+                found.append(entry)
     return found
+
+
+def _plain(text: str) -> str:
+    """The text as people type it: R²VPO is r2vpo, and Clip-Cov is clip cov as is `clip_cov`, wherever a line breaks."""
+    return " ".join(re.sub(r"[-‑–_`]", " ", unicodedata.normalize("NFKC", text).casefold()).split())
 
 
 PAGE = """\

@@ -40,6 +40,50 @@ def test_search_by_word_and_by_paper() -> None:
     assert catalog.entries(search="no function says this") == []
 
 
+METHODS = {
+    "AEPO": ("sampling temperature", "controllers.entropy_temperature"),
+    "AWR": ("weighted behavior cloning", "weighting.advantage_weight"),
+    "BAPO": ("clip bounds", "controllers.balanced_clip"),
+    "CDSA": ("corrected by the score", "policies.score_corrected_action"),
+    "COCOA": ("anchor", "policies.seek_anchor"),
+    "CREAM": ("best and the worst", "data.best_worst_pair"),
+    "Clip-Cov": ("covariance", "diagnostics.advantage_covariance"),
+    "DPO": ("preference", "losses.preference.dpo"),
+    "DR-PO": ("prefix mask", "data.prefix_mask"),
+    "EDM": ("sampler", "policies.edm_sample"),
+    "GAE": ("advantage", "returns.gae"),
+    "GRPO": ("group relative", "returns.group_relative"),
+    "HAPO": ("correct response", "controllers.best_length"),
+    "IQL": ("expectile", "losses.value.expectile"),
+    "ODICE": ("orthogonal", "transforms.orthogonalize"),
+    "PA-RL": ("gradient ascent", "policies.refine_actions"),
+    "PPO": ("adaptive coefficient", "controllers.adaptive_kl"),
+    "PRDC": ("nearest", "data.nearest_neighbor"),
+    "R2VPO": ("Lagrange multiplier", "controllers.lagrange_multiplier"),
+    "SAC": ("entropy temperature", "controllers.entropy_temperature_loss"),
+    "SACo": ("coverage", "diagnostics.state_action_coverage"),
+    "SALSA": ("average", "transforms.average_parameters"),
+    "TD3": ("policy smoothing", "policies.target_policy_smoothing"),
+    "maj@k": ("majority", "diagnostics.majority_at_k"),
+    "min-p": ("improbable", "policies.filtered_log_prob"),
+    "pass@k": ("at least one", "diagnostics.pass_at_k"),
+}
+"""Words of the idea and the function of each name that people search for."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_search_finds_the_acronym_and_the_idea(method) -> None:
+    idea, function = METHODS[method]
+    for words in (method, method.lower(), method.replace("-", "_"), idea):
+        assert f"rlx.{function}" in {entry.name for entry in catalog.entries(search=words)}, words
+
+
+def test_search_reads_over_the_end_of_a_line() -> None:
+    doc = catalog.public_functions()["rlx.controllers.balanced_clip"].__doc__
+    assert "its logarithm bounded" in doc and "bounds (lower, upper) are\n" in doc
+    assert "rlx.controllers.balanced_clip" in {e.name for e in catalog.entries(search="(lower, upper) are P")}
+
+
 def test_the_command_lists_finds_and_explains(capsys) -> None:
     assert main(["functions", "--search", "clip", "--paper", "1707.06347"]) == 0
     assert "clipped_surrogate" in capsys.readouterr().out
