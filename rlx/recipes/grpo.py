@@ -20,11 +20,8 @@ from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, setting
 class Config(language.Language):
     """Configuration of a GRPO run."""
 
-    method: Any = setting(
-        "grpo",
-        "What is optimized, NAME or NAME@OPTION=VALUE; `rlx methods` lists them. From Python also a "
-        "rlx.algorithms.grpo.Method.",
-    )
+    method: str = setting("grpo", "What is optimized, NAME or NAME@OPTION=VALUE; `rlx methods` lists them.")
+    """From Python also a `rlx.algorithms.grpo.Method` itself."""
     total_steps: int = setting(
         65_536, "Sampled responses of each seed, rounded up to whole updates.", group="scale", within=COUNT
     )
@@ -54,6 +51,14 @@ class Config(language.Language):
     measure_drift: bool = setting(
         True, "Keep the policy of the start, from which evaluations tell the divergence.", group="reporting"
     )
+
+    def __post_init__(self):
+        given = self.method
+        if hasattr(given, "advantage"):
+            # A method itself is no text to check.
+            object.__setattr__(self, "method", "grpo")
+        super().__post_init__()
+        object.__setattr__(self, "method", given)
 
     @property
     def steps_per_update(self) -> int:

@@ -331,7 +331,8 @@ def respond(config: Language, learner_state: Any, key: Any, *, num_prompts: int,
 
     from rlx.training import responses
 
-    task, data = make_environment(config), load(config)
+    # The file of a warm start, which may be gone, says nothing of a trained policy.
+    task, data = make_environment(config), load(dataclasses.replace(config, warm_start=""))
     structure = make_structure(config, task)
 
     @jax.jit

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from rlx import cli
 from rlx.policies import transformer
+from rlx.training import runs
 
 WORDS = ["<pad>", "<end>", "+", "=", "####", *map(str, range(7))]
 
@@ -53,8 +54,8 @@ def test_weights_are_trained_on_a_file_and_written_again(weights, tmp_path, caps
     assert "holds weights already" in capsys.readouterr().err
 
 
-def test_only_policies_over_tokens_are_exported(tmp_path, capsys):
-    config = {"algorithm": "ppo", "config": {"env": "rlx:pendulum"}, "env": "rlx:pendulum"}
+def test_only_language_models_are_exported(tmp_path, capsys):
+    config = {"format": runs.FORMAT, "algorithm": "ppo", "config": {"env": "rlx:pendulum"}, "env": "rlx:pendulum"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert cli.main(["export", str(tmp_path), str(tmp_path / "out")]) == 2
-    assert "rlx export writes policies over tokens" in capsys.readouterr().err
+    assert "rlx export writes language models" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlx import cli
 from rlx.recipes import SettingError, grpo, language, make_build, make_program, recipe, warm_start
 
 TINY = dict(
@@ -63,6 +64,29 @@ def test_seeds_without_a_policy_are_refused(saved):
         ValueError, match="warm_start has no policy for this key; it has those of the runs of seeds 3, 5"
     ):
         make_program(recipe("grpo"), config).init(jax.random.key(0))
+
+
+def test_the_command_refuses_them_in_a_line(saved, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("rlx.training.compiled.compile_runs", None)  # nothing is compiled
+    path, _ = saved
+    words = [
+        "train",
+        "grpo",
+        "--warm-start",
+        path,
+        "--first-seed",
+        "3",
+        "--seeds",
+        "2",
+        "--run-dir",
+        str(tmp_path / "run"),
+    ]
+    for name, value in TINY.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    assert cli.main(words) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "must have a policy of each seed" in line and "has none of 4, but of 3, 5" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_file_that_is_none_or_of_another_shape_is_refused(saved, tmp_path):
