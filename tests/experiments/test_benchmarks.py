@@ -27,7 +27,7 @@ from rlx import data
 from rlx.algorithms import Transition, grpo
 from rlx.policies import transformer
 from rlx.recipes import ppo as wiring
-from rlx.training import sequences
+from rlx.training import responses
 
 
 def tiny(config, make_tiny=timing.tiny):
@@ -174,12 +174,12 @@ def sampled():
     """A tiny policy with its sampled batch, and what it was sampled from."""
     size = tokens.tiny(tokens.medium())
     params = transformer.init(jax.random.key(0), size.model)
-    problems = sequences.draw(jax.random.key(1), size.task, "train", size.num_prompts)
+    problems = responses.draw(jax.random.key(1), size.task, "train", size.num_prompts)
 
     @jax.jit
     def sample(params):
         key = jax.random.key(2)
-        return sequences.rollout(key, size.model, params, size.task, problems, group_size=size.group_size)
+        return responses.rollout(key, size.model, params, size.task, problems, group_size=size.group_size)
 
     return size, params, sample(params), tokens.read_prompts(size, params, problems)
 
