@@ -24,6 +24,7 @@ from rlx.policies.networks import (
     torso,
 )
 from rlx.policies.perturbation import perturb
+from rlx.policies.q_networks import q_network
 from rlx.policies.score_correction import score_corrected_action
 from rlx.policies.smoothing import target_policy_smoothing
 from rlx.policies.state_space import selective_scan
@@ -62,6 +63,7 @@ __all__ = [
     "orthogonal",
     "perturb",
     "policy",
+    "q_network",
     "refine_actions",
     "rerank_actions",
     "sample_by_value",
