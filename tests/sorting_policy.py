@@ -1,4 +1,4 @@
-"""A policy over tokens as small as can be, and what it is asked: to sort three symbols of four."""
+"""A language model as small as can be, and what it is asked: to sort three symbols of four."""
 
 from rlx.envs import language
 from rlx.policies import transformer

@@ -4,8 +4,8 @@ All train in the same physics with networks, batches, discount, reward scale, ta
 observations and random steps alike, which were chosen by what suits Brax's SAC. At the end the deterministic policy of
 every seed is evaluated by the same function, in the same environment, from the same first states.
 
-- `sac`: `rlx.training.sources.replay`, the seeds in one program, with the learning rate and the gradient steps per environment
-  step of `brax`; `sac_lecun` begins with weights as Brax's, `sac_untrained` moreover acts at first by its untrained
+- `sac`: `rlx.training.sources.replay`, the seeds in one program, with the learning rate and the gradient steps per
+  environment step of `brax`; `sac_lecun` begins with weights as Brax's, `sac_untrained` moreover acts at first by its untrained
   policy, as Brax's does.
 - `td3`: the learning rate of its authors' code, and a gradient step per environment step as in its paper; what else is
   its own is its paper's. `td3_as_sac` has the learning rate and the fewer gradient steps of `sac`.

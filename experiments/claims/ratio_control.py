@@ -93,33 +93,24 @@ def bapo(size: Size) -> Result:
     """
     problem = short_answers()
 
-    def clipped(batch: TabularBatch, lower: Any, upper: Any):
-        # The dual clip is part of BAPO's surrogate; the baseline has it too, so that they differ by the bounds alone.
-        per_token = policy.clipped_surrogate(
-            batch.log_prob,
-            batch.behavior_log_prob,
-            batch.advantage,
-            where=batch.where,
-            clip_low=1 - lower,
-            clip_high=upper - 1,
-            dual_clip=3.0,
-        )
-        return reduce.token_mean(per_token, where=batch.where)
-
     def trained(**search: Any) -> Tuned:
-        bounds = lambda batch: balanced_clip(
+        # The dual clip is part of BAPO's surrogate; the baseline has it too, so that they differ by the bounds alone.
+        on_batch = lambda function, batch: function(
             batch.log_prob, batch.behavior_log_prob, batch.advantage, where=batch.where, **search
         )
 
+        def loss(batch: TabularBatch):
+            return reduce.token_mean(on_batch(policy.balanced_surrogate, batch), where=batch.where)
+
         def measures(after: TabularBatch, logits: Array):
-            lower, upper, ratio = bounds(after)
+            _, upper, ratio = on_batch(balanced_clip, after)
             # Without a negative contribution, as where all rewards are equal, there is nothing to balance.
             mixed = jnp.isfinite(ratio)
             share, upper = (jnp.where(mixed, x, jnp.nan) for x in (ratio / (1 + ratio), upper))
             return {"positive": share, "upper": upper}
 
         method = TabularMethod(
-            loss=lambda batch: clipped(batch, *bounds(batch)[:2]),
+            loss=loss,
             remember=lambda batch: batch._replace(where=batch.state < len(problem.logits) - 1),
         )
         train = make_train(problem, method, num_updates=size.num_updates, inner_steps=2, staleness=8, measures=measures)

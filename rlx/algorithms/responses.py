@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from rlx import reduce
+from rlx.regularizers.divergence import kl_estimate
 
 
 class Responses(NamedTuple):
@@ -106,7 +107,7 @@ def step_diagnostics(batch: Responses) -> dict[str, Float[Array, ""]]:
     low, high = jnp.nanquantile(jnp.where(batch.where, log_ratio, jnp.nan), jnp.array([0.01, 0.99]))
     metrics = {
         "entropy": mean(batch.entropy),
-        "behavior_kl": mean(jnp.expm1(log_ratio) - log_ratio),
+        "behavior_kl": mean(kl_estimate(batch.behavior_log_prob, batch.log_prob, where=batch.where)),
         "log_ratio_max": jnp.max(jnp.abs(log_ratio)),
         "log_ratio_q01": low,
         "log_ratio_q99": high,
@@ -115,8 +116,7 @@ def step_diagnostics(batch: Responses) -> dict[str, Float[Array, ""]]:
         "ratio_below": mean(ratio < 0.8, negative),
     }
     if batch.reference_log_prob is not None:
-        log_ratio = batch.reference_log_prob - batch.log_prob
-        metrics["reference_kl"] = mean(jnp.where(batch.where, jnp.expm1(log_ratio) - log_ratio, 0.0))
+        metrics["reference_kl"] = mean(kl_estimate(batch.log_prob, batch.reference_log_prob, where=batch.where))
     return metrics
 
 

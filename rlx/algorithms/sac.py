@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +35,7 @@ from rlx.algorithms.learner import Learner, Transition, spread_over_devices
 from rlx.controllers import entropy_temperature_loss
 from rlx.losses.policy import soft_value_maximization
 from rlx.losses.value import ensemble_target
-from rlx.policies import ActionDistribution, Network
+from rlx.policies import Network
 from rlx.types import Scalar, check_choice
 
 
@@ -229,9 +230,10 @@ def learner(
     return Learner(init=init, act=act, mode=mode, update=update)
 
 
-def log_half_range(distribution: ActionDistribution, size: int) -> Array:
+def log_half_range(distribution: Any, size: int) -> Array:
     """Σ_d log((high_d − low_d) / 2): what the entropy of a bounded action exceeds that of the same in [−1, 1] by."""
-    if distribution.kind == "identity":
+    # A distribution of one's own that says nothing of bounds has none.
+    if getattr(distribution, "kind", "identity") == "identity":
         return jnp.zeros(())
     half = jnp.broadcast_to((jnp.asarray(distribution.high) - jnp.asarray(distribution.low)) / 2, (size,))
     return jnp.sum(jnp.log(half))

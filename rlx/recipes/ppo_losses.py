@@ -26,16 +26,6 @@ def _kl_penalty(log_prob, behavior_log_prob, advantage, *, coefficient=1.0):
     return surrogate + coefficient * kl_estimate(-log_ratio, 0.0 * log_ratio)
 
 
-def _balanced_clip(log_prob, behavior_log_prob, advantage, *, target=1.0, dual_clip=3.0):
-    from rlx.controllers import balanced_clip
-    from rlx.losses.policy import clipped_surrogate
-
-    lower, upper, _ = balanced_clip(log_prob, behavior_log_prob, advantage, target=target)
-    return clipped_surrogate(
-        log_prob, behavior_log_prob, advantage, clip_low=1 - lower, clip_high=upper - 1, dual_clip=dual_clip
-    )
-
-
 RATIO = ("log_prob", "behavior_log_prob", "advantage")
 
 
@@ -74,7 +64,7 @@ LOSSES = {
     "ratio_variance": PolicyLoss("ratio_variance", "R²VPO, fixed multiplier (Luo et al., 2026)", {"coefficient": 1.0}),
     "clip_cov": PolicyLoss("clip_cov", "Clip-Cov (Cui et al., 2025)", arguments=("key", *RATIO)),
     "kl_cov": PolicyLoss("kl_cov", "KL-Cov (Cui et al., 2025)"),
-    "balanced_clip": PolicyLoss(_balanced_clip, "BAPO (Xi et al., 2025)"),
+    "balanced_clip": PolicyLoss("balanced_surrogate", "BAPO (Xi et al., 2025)"),
     "advantage_regression": PolicyLoss("advantage_regression", "regression of the ratio on the advantage (2025)"),
 }
 """The policy losses by name."""

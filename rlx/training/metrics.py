@@ -1,7 +1,7 @@
 """The table of metrics of a run folder: one row per run and report, in memory and as a Parquet file.
 
 Column order carries meaning. `seed` comes first, then the swept hyperparameters, then `update`, `env_steps`
-(`gradient_steps` where no environment is acted in, `responses` of a policy over tokens) and the metrics; so the
+(`gradient_steps` where no environment is acted in, `responses` of a language model) and the metrics; so the
 columns between `seed` and `update` name the hyperparameters that tell one setting from another.
 
 A null (a masked element) means "not measured": no episode has finished yet, or this report made no
@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 
 Column = np.ma.MaskedArray
 
-TIME_COLUMNS = ("env_steps", "gradient_steps", "responses")
+TIME_COLUMNS = ("env_steps", "gradient_steps", "responses", "pairs")
 """What the steps of a run may be called."""
 
 

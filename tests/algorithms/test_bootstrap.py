@@ -1,10 +1,13 @@
 """Bootstrap values of a rollout equal evaluating the critic on every next observation."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlx import policies
 from rlx.algorithms import bootstrap
 
 
@@ -39,3 +42,18 @@ def test_vmap_over_seeds_equals_a_loop(rng):
     for i in range(3):
         for one, many in zip(run(observation[i], truncated[i]), batched):
             np.testing.assert_array_equal(one, many[i])
+
+
+def test_a_large_rollout_is_valued_in_pieces():
+    """The temporaries of one pass over 131,072 steps would be 128 MiB a layer of 256; values are the same."""
+    time, env = 32, 4096
+    assert time * env >= 2 * bootstrap.ROWS_PER_PASS
+    critic = policies.critic((256,))
+    observation = jnp.linspace(-1, 1, time * env * 2).reshape(time, env, 2)
+    none = jnp.zeros((time, env), bool)
+    value_fn = partial(critic.apply, critic.init(jax.random.key(0), observation[0, 0]))
+    in_pieces = jax.jit(lambda x: bootstrap.rollout_values(value_fn, x, x, none, none)[0]).lower(observation).compile()
+    at_once = jax.jit(lambda x: value_fn(x.reshape(-1, 2))).lower(observation).compile()
+    sizes = [program.memory_analysis().temp_size_in_bytes for program in (in_pieces, at_once)]
+    assert sizes[0] < 0.6 * sizes[1], sizes
+    np.testing.assert_allclose(in_pieces(observation).reshape(-1), at_once(observation), rtol=1e-4, atol=1e-5)

@@ -1,5 +1,7 @@
 """PPO's update against an independent float64 NumPy computation, and the meaning of its options."""
 
+from typing import NamedTuple
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import optax
 import pytest
 
 from rlx import controllers, policies
-from rlx.algorithms import Transition, ppo
+from rlx.algorithms import Transition, ppo, with_running_normalization
 
 TIME, ENV, OBSERVATION, HIDDEN = 4, 3, 2, 3
 BOX = gymnasium.spaces.Box(-1.0, 1.0, (2,))
@@ -246,3 +248,27 @@ def test_bad_arguments_are_named(batch, example):
     learner = make_learner(num_minibatches=5)
     with pytest.raises(ValueError, match="must divide the 4 x 3 = 12 samples of a rollout, got 5"):
         learner.update(learner.init(jax.random.key(0), example), batch, jax.random.key(1))
+
+
+def test_a_surrogate_and_the_estimate_of_the_entropy_draw_apart(batch32, example):
+    """Both draw one uniform number by the key that they are given."""
+
+    class Drawing(NamedTuple):
+        mean: jax.Array
+
+        def log_prob(self, action):
+            return -jnp.sum(jnp.square(action - self.mean), -1)
+
+        def entropy(self, key):
+            return jnp.full(self.mean.shape[:1], jax.random.uniform(key))
+
+    learner = ppo.learner(
+        policies.Network(lambda key, x: jnp.zeros((OBSERVATION, 2)), lambda params, x: Drawing(x @ params)),
+        policies.critic((HIDDEN,)),
+        optax.sgd(0.0),
+        update_epochs=1,
+        num_minibatches=1,
+        surrogate=lambda batch: jnp.full(batch.advantage.shape, jax.random.uniform(batch.key)),
+    )
+    _, metrics = learner.update(learner.init(jax.random.key(0), example), batch32, jax.random.key(1))
+    assert metrics["entropy"] != metrics["policy_loss"]

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -198,3 +199,24 @@ def test_what_cannot_be_is_refused():
         make_learner(actor_q="max")
     with pytest.raises(ValueError, match="target_actions must be at least 1, got 0"):
         make_learner(target_actions=0)
+
+
+@pytest.mark.parametrize("half", [0.4, 3.0])
+def test_the_target_entropy_is_that_of_actions_in_unit_bounds(half, rng):
+    """The same policy in other units asks for the same: with 17 actions within ±0.4, −17 nats would else be −1.4."""
+    spaces = [gymnasium.spaces.Box(-bound, bound, (ACTION,)) for bound in (1.0, half)]
+    temperatures = []
+    data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32 if x.dtype == float else None), make_batch(rng))
+    for space in spaces:
+        learner = sac.learner(
+            policies.policy(space, (8,), kind="tanh"),
+            policies.action_critic((8,)),
+            *[optax.sgd(0.1)] * 3,
+            target_entropy=-1.0 * ACTION,
+        )
+        batch = data._replace(action=jnp.clip(data.action, -1, 1) * space.high)
+        state = learner.init(jax.random.key(0), batch)
+        state, _ = jax.jit(learner.update)(state, batch, jax.random.key(1))
+        temperatures.append(state.params["log_temperature"])
+    np.testing.assert_allclose(temperatures[0], temperatures[1], rtol=1e-4)
+    assert abs(temperatures[0]) > 1e-3

@@ -154,6 +154,24 @@ def test_a_resumed_run_is_the_same_with_its_replay(whole, tmp_path):
     assert ours == theirs
 
 
+def test_a_replay_may_be_left_out_of_checkpoints(whole, tmp_path):
+    """The learner comes back as it was; the replay begins anew, so the run goes on, but not as it would have."""
+    path, fitted = whole
+    lean = run(tmp_path / "run", replay_in_checkpoints=False)
+    assert_same(lean.state, fitted.state)  # leaving out changes nothing while it runs
+    size = lambda folder: sum(
+        file.stat().st_size for file in (folder / "checkpoints" / "4").rglob("*") if file.is_file()
+    )
+    assert size(tmp_path / "run") < size(path)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / str(UPDATES))
+    (tmp_path / "run" / "summary.json").unlink()
+    resumed = run(tmp_path / "run", resume=True, replay_in_checkpoints=False)
+    assert resumed.resumed_from == 4 and resumed.summary is not None
+    # 16 random transitions and those of two updates, where the uninterrupted replay has those of six.
+    np.testing.assert_array_equal(resumed.state.source.past.current_index, 16 + 2 * 8)
+    np.testing.assert_array_equal(resumed.state.learner.step, fitted.state.learner.step)
+
+
 def test_a_seed_alone_is_the_seed_in_company(whole):
     _, fitted = whole
     alone = run(seeds=[1])

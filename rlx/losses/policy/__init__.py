@@ -1,5 +1,6 @@
 """Policy-gradient surrogates on log-probabilities, to be minimized; one value per element."""
 
+from rlx.losses.policy.balanced import balanced_surrogate
 from rlx.losses.policy.best_of_n import best_of_n
 from rlx.losses.policy.contrastive import copg
 from rlx.losses.policy.covariance import clip_cov, kl_cov

@@ -1,4 +1,4 @@
-"""Transformers as policies over tokens."""
+"""Transformers as language models."""
 
 from rlx.policies.transformer import lora, partition
 from rlx.policies.transformer.config import Config, RopeScaling

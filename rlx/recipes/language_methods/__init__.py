@@ -1,4 +1,4 @@
-"""Policy optimization over tokens, method by method: each paper as the slots of an update that it changes.
+"""Policy optimization of language models, method by method: each paper as the slots of an update that it changes.
 
 `make_method("dapo", clip_high=0.3)` is a `rlx.algorithms.grpo.Method`; `rlx methods` prints the table.
 """

@@ -38,16 +38,9 @@ def mhpo(*, bound: float = 1.5) -> Any:
 
 def bapo(*, target: float = 1.0) -> Any:
     """Clip bounds that are searched until positive advantages contribute enough; target is their ratio to negative."""
-    from rlx.algorithms.grpo import Method, token_loss
-    from rlx.controllers import balanced_clip
+    from rlx.losses.policy import balanced_surrogate
 
-    def loss(batch: Responses):
-        lower, upper, _ = balanced_clip(
-            batch.log_prob, batch.behavior_log_prob, batch.advantage, target=target, where=batch.where
-        )
-        return token_loss(batch, clip_low=1 - lower, clip_high=upper - 1, dual_clip=3.0)
-
-    return Method(loss=loss)
+    return of_tokens(balanced_surrogate, target=target)
 
 
 def r2vpo(*, budget: float = 0.04, step: float = 0.1, first_multiplier: float = 0.04, upper: float = 1.0) -> Any:

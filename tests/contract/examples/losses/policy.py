@@ -28,6 +28,7 @@ EXAMPLES: dict[str, Example] = {
         {"negative_weight": 0.5},
         variants=({}, {"negatives": "sum", "axis": 0}, {"negatives": "worst"}),
     ),
+    "rlx.losses.policy.balanced_surrogate": Example(SURROGATE),
     "rlx.losses.policy.clip_cov": Example(
         {"key": key, **SURROGATE}, variants=({}, {"fraction": 0.3, "lower": -0.2, "upper": 0.9})
     ),
