@@ -33,43 +33,6 @@ hypothesis.settings.register_profile("rlx", deadline=None, derandomize=True, max
 hypothesis.settings.load_profile("rlx")
 
 
-RUN_MORE_THAN_COMPILED = {
-    "test_cli.py",
-    "test_learning.py",
-    "test_resets.py",
-    "test_sharding.py",
-}
-"""Tests that train until something is learned, and those that show a user's very programs exact, bit for bit."""
-
-LONGEST = (
-    "test_contract.py",
-    "experiments/test_benchmarks.py",
-    "test_notebooks.py",
-    "experiments/claims/test_verdicts.py",
-    "recipes/test_learning.py",
-    "cli/test_cli.py",
-    "algorithms/test_offline.py",
-    "recipes/test_presets.py",
-    "recipes/test_off_policy.py",
-    "training/test_sharding.py",
-    "test_composition.py",
-    "cli/test_dataset.py",
-    "training/test_fit.py",
-    "cli/test_ablate_grpo.py",
-    "recipes/test_ppo.py",
-    "envs/language/test_tokens.py",
-    "recipes/test_language_methods.py",
-    "envs/test_brax.py",
-    "algorithms/test_grpo.py",
-    "training/test_replay.py",
-    "experiments/claims/test_sequences.py",
-    "policies/transformer/test_generation.py",
-    "cli/test_play.py",
-    "envs/test_playground.py",
-)
-"""Files that take longest, as measured from a clean clone."""
-
-
 def pytest_configure(config: pytest.Config) -> None:
     # xdist would start with the files of most tests, and end with those of few and long ones, one worker idle.
     if hasattr(config.option, "loadscopereorder"):
@@ -77,16 +40,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that parallel workers end together."""
-    rank = {name: place for place, name in enumerate(LONGEST)}
-    folder = Path(__file__).parent
-    items.sort(key=lambda item: rank.get(item.path.relative_to(folder).as_posix(), len(rank)))
+    """Files marked `long` first, the longest before the others, so that parallel workers end together."""
+    minutes = lambda item: max((mark.kwargs["minutes"] for mark in item.iter_markers("long")), default=0)
+    items.sort(key=minutes, reverse=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
     """Most tests run a program once, on a few numbers: optimizing it would take longer than it saves."""
-    quick = request.path.name not in RUN_MORE_THAN_COMPILED
+    quick = request.node.get_closest_marker("optimized") is None
     jax.config.update("jax_disable_most_optimizations", quick)
     with pytest.MonkeyPatch.context() as patch:
         # For the processes that a test starts.

@@ -15,6 +15,8 @@ from rlx import reduce, returns, weighting
 from rlx.losses import policy
 from rlx.regularizers import behavior, divergence, entropy
 
+pytestmark = pytest.mark.long(minutes=0.8)
+
 PROMPTS, GROUP, TIME, VOCABULARY = 2, 4, 5, 6
 COEFFICIENT = 0.3
 

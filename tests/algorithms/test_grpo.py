@@ -16,6 +16,8 @@ from rlx.policies import transformer
 from rlx.training import responses
 from tests.sorting_policy import CONFIG, TASK
 
+pytestmark = pytest.mark.long(minutes=0.6)
+
 SHAPE = (4, 3)
 
 

@@ -10,6 +10,8 @@ from rlx.algorithms import sac, td3
 from rlx.algorithms.learner import Transition
 from rlx.data.reweighting import row_weight
 
+pytestmark = pytest.mark.long(minutes=1.2)
+
 SPACE = gymnasium.spaces.Box(-2.0, 2.0, (2,), np.float32)
 BATCH = 8
 UNIFORM = {"activation": "relu", "initialization": "uniform"}  # an orthogonal one takes long to compile

@@ -10,6 +10,8 @@ import pytest
 from rlx import cli
 from rlx.recipes import grpo, language, make_build, warm_start
 
+pytestmark = pytest.mark.long(minutes=0.7)
+
 TINY = dict(
     task="sorting@length=2@symbols=3",
     hidden_size=16,

@@ -20,6 +20,8 @@ from rlx.recipes.ppo import RECIPE, Config
 from rlx.recipes.presets.preset import Preset
 from rlx.training.metrics import MetricsTable
 
+pytestmark = [pytest.mark.long(minutes=1.5), pytest.mark.optimized]
+
 ROOT = Path(__file__).parents[2]
 TINY = [
     *("train", "ppo", "--env", "rlx:pendulum", "--seeds", "2", "--num-envs", "8", "--unroll-length", "8"),

@@ -14,7 +14,7 @@ from rlx.algorithms.learner import Learner
 from rlx.cli import dataset as command
 from rlx.recipes import datasets
 
-pytestmark = pytest.mark.usefixtures("environment_cache")
+pytestmark = [pytest.mark.usefixtures("environment_cache"), pytest.mark.long(minutes=0.8)]
 
 MAKE = [
     *("dataset", "make", "--env", "rlx:bandit", "--max-episode-steps", "5", "--steps", "1200"),

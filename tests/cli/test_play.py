@@ -17,6 +17,8 @@ from rlx.recipes import recipe, trained, watching
 from rlx.training import checkpoints
 from rlx.training.metrics import MetricsTable
 
+pytestmark = pytest.mark.long(minutes=0.5)
+
 ARGUMENTS = [
     *("train", "ppo", "--env", "rlx:pendulum", "--seeds", "2", "--first-seed", "5", "--num-envs", "8"),
     *("--unroll-length", "8", "--num-minibatches", "2", "--update-epochs", "1", "--hidden-sizes", "8"),

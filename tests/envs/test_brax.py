@@ -7,6 +7,8 @@ from brax import envs as brax_envs
 from rlx import envs
 from tests.envs.rollouts import check_promises, rollout
 
+pytestmark = pytest.mark.long(minutes=0.6)
+
 LIMIT = 4
 
 

@@ -8,6 +8,8 @@ from mujoco_playground._src import mjx_env
 from rlx import envs
 from tests.envs.rollouts import check_promises, rollout
 
+pytestmark = pytest.mark.long(minutes=0.5)
+
 LIMIT = 4
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from rlx.envs import resets
 
+pytestmark = pytest.mark.optimized
+
 
 def reset(key):
     """Transcendental functions and a matrix product: a change in the order of operations would show."""

@@ -18,7 +18,13 @@ TASKS = envs.names("rlx")
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_keeps_the_promises(name):
     env = envs.make(name, max_episode_steps=4)
-    random_reset = name in ("rlx:bandit", "rlx:pendulum", "rlx:multigoal", "rlx:point_maze")
+    random_reset = name in (
+        "rlx:bandit",
+        "rlx:pendulum",
+        "rlx:pendulum_without_velocity",
+        "rlx:multigoal",
+        "rlx:point_maze",
+    )
     check_promises(env, rollout(env, seeds=2, envs=3, steps=9), random_reset=random_reset)
 
 

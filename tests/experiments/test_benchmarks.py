@@ -29,6 +29,8 @@ from rlx.policies import transformer
 from rlx.recipes import ppo as wiring
 from rlx.training import responses
 
+pytestmark = pytest.mark.long(minutes=2.5)
+
 
 def tiny(config, make_tiny=timing.tiny):
     """As `timing.tiny`, with a task that compiles in a fraction of the time: what is measured is not under test."""

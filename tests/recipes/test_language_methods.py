@@ -9,6 +9,8 @@ from rlx.cli import main
 from rlx.recipes import SettingError, grpo, language, make_program, make_train, recipe
 from rlx.recipes.language_methods import METHODS, make_method
 
+pytestmark = pytest.mark.long(minutes=0.6)
+
 TINY = dict(
     task="sorting@length=2@symbols=3",
     hidden_size=16,

@@ -7,6 +7,8 @@ import pytest
 from rlx import recipes
 from rlx.training.program import make_train
 
+pytestmark = [pytest.mark.long(minutes=1.5), pytest.mark.optimized]
+
 NUM_SEEDS = 8
 
 

@@ -12,6 +12,8 @@ from rlx import cli, envs, recipes
 from rlx.training.metrics import MetricsTable
 from rlx.training.program import make_train
 
+pytestmark = pytest.mark.long(minutes=1)
+
 RECIPES = {name: recipes.recipe(name) for name in ("sac", "td3")}
 SEEDS = 4
 

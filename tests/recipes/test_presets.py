@@ -8,6 +8,8 @@ import pytest
 from rlx import envs, recipes
 from rlx.recipes.recipe import make_program
 
+pytestmark = pytest.mark.long(minutes=1)
+
 PPO = recipes.recipe("ppo")
 FIELDS = {field.name for field in dataclasses.fields(PPO.config)}
 TASKS = [name for name in PPO.presets if ":" in name]

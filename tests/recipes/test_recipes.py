@@ -15,6 +15,8 @@ from rlx import envs, policies, recipes
 from rlx.envs.episodes import EpisodicEnvironment
 from rlx.recipes.settings import GROUPS, SettingError, checked, settings, type_hints
 
+pytestmark = pytest.mark.long(minutes=0.7)
+
 NAMES = [*recipes.RECIPES, *recipes.VARIANTS]
 TINY = dict(env="rlx:pendulum", max_episode_steps=6, eval_episodes=1, hidden_sizes=(8,))
 ON_POLICY = TINY | dict(num_envs=4, unroll_length=4, num_minibatches=2, update_epochs=1, total_steps=32)

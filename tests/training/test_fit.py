@@ -17,6 +17,8 @@ from rlx.training.guard import first_nonfinite
 from rlx.training.metrics import MetricsTable
 from tests.training.toy import LIMIT, Toy, make_program
 
+pytestmark = pytest.mark.long(minutes=0.7)
+
 TIMING = ("sps", "wall_time")
 
 

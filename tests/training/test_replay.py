@@ -16,6 +16,8 @@ from rlx.training.program import make_train
 from tests.training.off_policy_toy import assert_same, make_learner, make_replay, replay_program
 from tests.training.toy import LIMIT, Toy
 
+pytestmark = pytest.mark.long(minutes=0.5)
+
 UPDATES = 6
 
 

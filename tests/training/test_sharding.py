@@ -14,6 +14,8 @@ from jax.sharding import Mesh
 
 from rlx.training.sharding import largest_divisor, make_mesh, use_cores
 
+pytestmark = [pytest.mark.long(minutes=1), pytest.mark.optimized]
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -10,6 +10,8 @@ import pytest
 from rlx.envs import language
 from rlx.envs.language.protocol import END, PAD, is_held_out
 
+pytestmark = pytest.mark.long(minutes=0.6)
+
 COUNT = 200
 VARIANTS = [
     ("addition", {}),

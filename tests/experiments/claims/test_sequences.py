@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments.claims import sequence_help, sequence_outcomes, sequence_turns
 from experiments.claims.sequence_length import with_detours
@@ -13,6 +14,8 @@ from rlx.envs import language
 from rlx.policies import transformer
 from rlx.training import responses
 from rlx.training.responses import judged
+
+pytestmark = pytest.mark.long(minutes=0.5)
 
 ADDITION = language.make("addition", digits=2)
 judge = jax.jit(judged, static_argnums=0)

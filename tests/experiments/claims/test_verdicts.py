@@ -10,6 +10,8 @@ from experiments.claims.__main__ import main
 from rlx import catalog
 from rlx.cli import run
 
+pytestmark = pytest.mark.long(minutes=2)
+
 PAGE = Path(__file__).parents[3] / "docs" / "claims.md"
 SEEDS = np.arange(16.0)
 

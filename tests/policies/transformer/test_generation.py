@@ -10,6 +10,8 @@ from rlx.policies import transformer
 from rlx.policies.transformer import Config
 from rlx.policies.transformer.generation import _draw
 
+pytestmark = pytest.mark.long(minutes=0.5)
+
 VOCAB = 11
 CONFIG = Config(VOCAB, 16, 24, 2, num_heads=4, num_key_value_heads=2, head_dim=4, tie_embeddings=False)
 STOP = (3, 7)
