@@ -206,7 +206,7 @@ def load(config: Offline) -> Loaded:
 
 @functools.lru_cache(maxsize=4)
 def _load(path, weighting, temperature, fraction, eps, scaling, scale, shift, discount) -> Loaded:
-    import numpy as np
+    import jax.numpy as jnp
 
     from rlx import data
 
@@ -226,7 +226,7 @@ def _load(path, weighting, temperature, fraction, eps, scaling, scale, shift, di
         dataset, mean, deviation = data.normalize_observations(dataset, eps=eps)
         normalization = mean, deviation
     scores = data.reference_scores(metadata)
-    reference = None if scores is None else (np.float32(scores.minimum), np.float32(scores.maximum))
+    reference = None if scores is None else (jnp.float32(scores.minimum), jnp.float32(scores.maximum))
     return Loaded(dataset, table, rows, normalization, reference)
 
 
