@@ -21,7 +21,7 @@ train: install
 test: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests
 
-# Whole benchmarks and claims at their smallest size: what would take the tests beyond 20 minutes.
+# Whole benchmarks and claims at their smallest size, and the wheel in an environment of its own.
 test-slow: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist load -m slow tests
 

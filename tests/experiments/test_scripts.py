@@ -8,7 +8,12 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SMALL = dict(num_envs=4, unroll_length=8, num_minibatches=2, update_epochs=1, total_steps=64, hidden_sizes=(8,))
+MODEL = dict(hidden_size=16, num_layers=1, num_heads=2, warmup_steps=2, warmup_batch_size=4)
 TINY = {
+    "grpo_with_a_reward_of_your_own": (
+        dict(num_prompts=2, group_size=2, minibatches=1, total_steps=8, eval_prompts=2, eval_samples=2, **MODEL),
+        (2, 2),
+    ),
     "ppo_on_brax": (dict(env="rlx:pendulum", num_seeds=2, max_episode_steps=6, **SMALL), (2, 2)),
     "sac_from_parts": (dict(num_seeds=2, num_updates=2, hidden_sizes=(8,)), (2,)),
     "offline_with_a_line_of_your_own": (dict(num_rows=400, num_seeds=2, gradient_steps=2), (2,)),

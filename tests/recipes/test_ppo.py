@@ -77,3 +77,13 @@ def test_a_run_on_the_host_resumes_with_new_episodes(tmp_path):
     np.testing.assert_array_equal(resumed.state.source.episodes.finished, 4)
     np.testing.assert_array_equal(resumed.state.source.environment.elapsed, 1)
     assert np.isfinite(resumed.metrics["eval_return_mean"].astype(float)).all()
+
+
+def test_more_environments_than_the_preset_has_are_told_what_they_cost():
+    """8,192 environments would otherwise learn 16 times in a run where 2,048 learn 62 times, without a word."""
+    found = ppo.RECIPE.configure(env="playground:CheetahRun", num_envs=8192)
+    (note,) = ppo.notes(found)
+    assert "--num-envs 8192 makes 15 updates" in note and "2048 environments make 61" in note
+    assert "--unroll-length 120" in note
+    assert ppo.notes(ppo.RECIPE.configure(env="playground:CheetahRun")) == []
+    assert ppo.notes(ppo.RECIPE.configure(env="playground:CheetahRun", num_envs=8192, unroll_length=120)) == []
