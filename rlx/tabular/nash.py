@@ -100,7 +100,7 @@ def regularized_nash(
     (tau,) = like(reference, tau)
     decay = tau / (1 + tau)
 
-    def step(_: Array, log_prob: Array) -> Array:
+    def step(_: Array | int, log_prob: Array) -> Array:
         kept = (1 - decay) * log_prob + decay * reference
         predicted = jax.nn.log_softmax(kept + _win_rate(preference, log_prob) / (1 + tau))
         return jax.nn.log_softmax(kept + _win_rate(preference, predicted) / (1 + tau))
