@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from rlx.envs.episodes import Transition
+from rlx.envs.episodes import Outcome
 
 
 def slim(
@@ -27,7 +27,7 @@ def slim(
 
     Args:
         reset: `key -> (state, observation)`.
-        step: `(state, action, key) -> Transition`.
+        step: `(state, action, key) -> Outcome`.
         action: Shape and dtype of an action.
         keep: Paths to carry even if no step reads them, such as what pictures are drawn from.
 
@@ -60,7 +60,7 @@ def slim(
         state, observation = reset(key)
         return slim_down(state), observation
 
-    def slim_step(state, action, key) -> Transition:
+    def slim_step(state, action, key) -> Outcome:
         reached = step(fill_up(state), action, key)
         return reached._replace(state=slim_down(reached.state))
 
@@ -75,7 +75,7 @@ def leaves_read(step: Callable, state: PyTree, *arguments: Any) -> list[bool]:
     its own and anything opaque counts as a whole, and an effect, such as a callback, counts as a result.
 
     Args:
-        step: `(state, *arguments) -> Transition`, whose state has the structure of `state`.
+        step: `(state, *arguments) -> Outcome`, whose state has the structure of `state`.
         state: Example or shapes of the state.
         *arguments: Examples or shapes of the other arguments.
 

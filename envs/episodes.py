@@ -15,7 +15,7 @@ from rlx.envs import resets
 from rlx.envs.protocol import RenderingUnavailable, Step
 
 
-class Transition(NamedTuple):
+class Outcome(NamedTuple):
     """What a bare task's step returns.
 
     Attributes:
@@ -45,7 +45,7 @@ class Task:
         observation_space: The space of one observation.
         action_space: The space of one action.
         reset: `key -> (state, observation)`.
-        step: `(state, action, key) -> Transition`.
+        step: `(state, action, key) -> Outcome`.
         max_episode_steps: The task's usual time limit, None for none.
         draw: `(states, width, height) -> uint8 [T, height, width, 3]`, states stacked in NumPy along a
             leading time axis; None for a task that has no picture.
@@ -58,7 +58,7 @@ class Task:
     observation_space: gymnasium.Space
     action_space: gymnasium.Space
     reset: Callable[[Key[Array, ""]], tuple[PyTree[Array], PyTree[Array]]]
-    step: Callable[[PyTree[Array], Array, Key[Array, ""]], Transition]
+    step: Callable[[PyTree[Array], Array, Key[Array, ""]], Outcome]
     max_episode_steps: int | None = None
     draw: Callable[[Any, int, int], np.ndarray] | None = None
     renew: Callable[..., PyTree[Array]] = resets.select
@@ -151,11 +151,11 @@ class EpisodicEnvironment:
             raise RenderingUnavailable(f"{self.name} has no picture to draw")
         return self.task.draw(jax.tree.map(np.asarray, states.task), width, height)
 
-    def _decide(self, state: PyTree[Array], action: Array, key: Key[Array, ""]) -> Transition:
+    def _decide(self, state: PyTree[Array], action: Array, key: Key[Array, ""]) -> Outcome:
         if self.action_repeat == 1:
             return self.task.step(state, action, key)
 
-        def repeat(reached: Transition, key):
+        def repeat(reached: Outcome, key):
             over = reached.terminated | reached.truncated
             further = self.task.step(reached.state, action, key)
             further = further._replace(reward=reached.reward + further.reward)

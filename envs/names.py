@@ -93,5 +93,5 @@ TASKS: dict[str, tuple[str, ...]] = {
         "Swimmer-v5",
         "Walker2d-v5",
     ),
-    "rlx": ("bandit", "chain", "gridworld", "multigoal", "pendulum", "point_maze"),
+    "rlx": ("bandit", "chain", "gridworld", "multigoal", "pendulum", "pendulum_without_velocity", "point_maze"),
 }

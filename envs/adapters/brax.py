@@ -17,7 +17,7 @@ from rlx.envs import carry, resets
 from rlx.envs.adapters import spaces
 from rlx.envs.adapters.drawing import brighten, draw_mujoco
 from rlx.envs.adapters.quiet import silenced
-from rlx.envs.episodes import Task, Transition
+from rlx.envs.episodes import Outcome, Task
 from rlx.envs.registry import check_choice, check_options
 
 # Brax's fluid forces, which the swimmer swims in, call `clip` with keywords that JAX 0.10 removed.
@@ -67,12 +67,12 @@ def load(task: str, *, backend: str | None = None, **options: Any) -> Task:
         start = simulator.reset(key)
         return (start.pipeline_state, start.info), start.obs
 
-    def step(state: Any, action: Float[Array, " actions"], key: Key[Array, ""]) -> Transition:
+    def step(state: Any, action: Float[Array, " actions"], key: Key[Array, ""]) -> Outcome:
         pipeline_state, info = state
         # Brax writes its metrics into the dict it is given.
         before = blank.replace(pipeline_state=pipeline_state, info=dict(info), metrics=dict(blank.metrics))
         after = simulator.step(before, action)
-        return Transition(
+        return Outcome(
             state=(after.pipeline_state, after.info),
             observation=after.obs,
             reward=jnp.asarray(after.reward, jnp.float32),

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Int, Key, PyTree, UInt32
 
 from rlx.envs.adapters.quiet import silenced
 from rlx.envs.batching import whole_batch
-from rlx.envs.episodes import Task, Transition
+from rlx.envs.episodes import Outcome, Task
 from rlx.envs.protocol import RenderingUnavailable
 from rlx.envs.registry import UnknownEnvironment, nearest
 
@@ -77,9 +77,9 @@ def load(task: str, *, pictures: bool = False, **options: Any) -> Task:
         state = start(jax.random.bits(key))
         return state, state.observation
 
-    def step(state: HostState, action: Array, key: Key[Array, ""]) -> Transition:
+    def step(state: HostState, action: Array, key: Key[Array, ""]) -> Outcome:
         state, reward, terminated, truncated = move(state.handle, state.observation, action)
-        return Transition(state, state.observation, reward, terminated, truncated, info={})
+        return Outcome(state, state.observation, reward, terminated, truncated, info={})
 
     def renew(reset, done, key, current):
         state = restart(done, jax.random.bits(key), current[0])

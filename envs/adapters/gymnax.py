@@ -12,7 +12,7 @@ import numpy as np
 from gymnax.environments.spaces import gymnax_space_to_gym_space
 from jaxtyping import Array, Key
 
-from rlx.envs.episodes import Task, Transition
+from rlx.envs.episodes import Outcome, Task
 from rlx.envs.registry import check_options
 from rlx.envs.tasks.pendulum import draw_pendulum
 from rlx.envs.tasks.raster import BLUE, GREEN, INK, RED, SAND, Canvas
@@ -42,9 +42,9 @@ def load(task: str, **options: Any) -> Task:
         observation, state = simulator.reset_env(key, params)
         return jax.tree.map(jnp.asarray, state), observation
 
-    def step(state: Any, action: Array, key: Key[Array, ""]) -> Transition:
+    def step(state: Any, action: Array, key: Key[Array, ""]) -> Outcome:
         observation, state, reward, terminated, info = simulator.step_env(key, state, action, params)
-        return Transition(
+        return Outcome(
             state=state,
             observation=observation,
             reward=jnp.asarray(reward, jnp.float32),

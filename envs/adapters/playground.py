@@ -13,7 +13,7 @@ from rlx.envs import carry, resets
 from rlx.envs.adapters import spaces
 from rlx.envs.adapters.drawing import draw_mujoco
 from rlx.envs.adapters.quiet import silenced
-from rlx.envs.episodes import Task, Transition
+from rlx.envs.episodes import Outcome, Task
 from rlx.envs.registry import check_choice, check_options
 
 IMPLEMENTATIONS = ("jax", "warp")
@@ -48,12 +48,12 @@ def load(task: str, *, impl: str = "jax", **options: Any) -> Task:
         start = simulator.reset(key)
         return (start.data, start.info), start.obs
 
-    def step(state: Any, action: Float[Array, " actions"], key: Key[Array, ""]) -> Transition:
+    def step(state: Any, action: Float[Array, " actions"], key: Key[Array, ""]) -> Outcome:
         data, info = state
         # The simulator writes its metrics and info into the dicts it is given.
         before = blank.replace(data=data, info=dict(info), metrics=dict(blank.metrics))
         after = simulator.step(before, action)
-        return Transition(
+        return Outcome(
             state=(after.data, after.info),
             observation=after.obs,
             reward=jnp.asarray(after.reward, jnp.float32),

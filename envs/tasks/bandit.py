@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from rlx.envs.episodes import Task, Transition
+from rlx.envs.episodes import Outcome, Task
 from rlx.envs.tasks.raster import BLUE, RED, Canvas
 
 
@@ -30,10 +30,10 @@ def bandit(*, arms: int = 4, context_size: int = 4, noise: float = 0.1, seed: in
         context = jax.random.normal(key, (context_size,))
         return context, context
 
-    def step(context: Float[Array, " context"], action: Int[Array, ""], key: Key[Array, ""]) -> Transition:
+    def step(context: Float[Array, " context"], action: Int[Array, ""], key: Key[Array, ""]) -> Outcome:
         # A sum rather than a matrix product, which an accelerator would round to fewer digits.
         mean = jnp.sum(weights * context, axis=1)
-        return Transition(
+        return Outcome(
             state=context,
             observation=context,
             reward=mean[action] + noise * jax.random.normal(key),

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from rlx.envs.episodes import Task, Transition
+from rlx.envs.episodes import Outcome, Task
 from rlx.envs.tasks.raster import BLUE, GREEN, SAND, Canvas
 
 
@@ -36,13 +36,13 @@ def chain(*, length: int = 8, slip: float = 0.0, near_reward: float = 0.01, far_
         state = jax.random.randint(key, (), 0, 2)
         return state, observe(state)
 
-    def step(state: Int[Array, ""], action: Int[Array, ""], key: Key[Array, ""]) -> Transition:
+    def step(state: Int[Array, ""], action: Int[Array, ""], key: Key[Array, ""]) -> Outcome:
         right = (action == 1) ^ jax.random.bernoulli(key, slip)
         aim = state + jnp.where(right, 1, -1)
         reward = jnp.where(aim < 0, near_reward, jnp.where(aim >= length, far_reward, 0.0))
         state = jnp.clip(aim, 0, length - 1)
         never = jnp.zeros((), bool)
-        return Transition(state, observe(state), reward.astype(jnp.float32), terminated=never, truncated=never, info={})
+        return Outcome(state, observe(state), reward.astype(jnp.float32), terminated=never, truncated=never, info={})
 
     def draw(states: np.ndarray, width: int, height: int) -> np.ndarray:
         def frame(state):

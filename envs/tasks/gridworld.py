@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from rlx.envs.episodes import Task, Transition
+from rlx.envs.episodes import Outcome, Task
 from rlx.envs.tasks.raster import BLUE, GREEN, INK, Canvas
 
 FOUR_ROOMS = (
@@ -59,14 +59,14 @@ def gridworld(*, layout: Sequence[str] = FOUR_ROOMS, slip: float = 0.0, step_rew
         cell = starts[jax.random.randint(key, (), 0, len(starts))]
         return cell, observe(cell)
 
-    def step(cell: Int[Array, "2"], action: Int[Array, ""], key: Key[Array, ""]) -> Transition:
+    def step(cell: Int[Array, "2"], action: Int[Array, ""], key: Key[Array, ""]) -> Outcome:
         slip_key, move_key = jax.random.split(key)
         move = jnp.where(jax.random.bernoulli(slip_key, slip), jax.random.randint(move_key, (), 0, 4), action)
         aim = jnp.clip(cell + jnp.asarray(_MOVES)[move], 0, jnp.array([rows - 1, columns - 1]))
         cell = jnp.where(wall[aim[0], aim[1]], cell, aim)
         arrived = goal[cell[0], cell[1]]
         reward = arrived.astype(jnp.float32) + step_reward
-        return Transition(cell, observe(cell), reward, terminated=arrived, truncated=jnp.zeros((), bool), info={})
+        return Outcome(cell, observe(cell), reward, terminated=arrived, truncated=jnp.zeros((), bool), info={})
 
     return Task(
         name="rlx:gridworld",

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from rlx.envs.episodes import Task, Transition
+from rlx.envs.episodes import Outcome, Task
 from rlx.envs.tasks.raster import BLUE, GREEN, Canvas
 
 GOALS = np.array([(5.0, 0.0), (-5.0, 0.0), (0.0, 5.0), (0.0, -5.0)], np.float32)
@@ -49,13 +49,13 @@ def multigoal(
         position = start_noise * jax.random.normal(key, (2,))
         return position, position
 
-    def step(position: Float[Array, "2"], action: Float[Array, "2"], key: Key[Array, ""]) -> Transition:
+    def step(position: Float[Array, "2"], action: Float[Array, "2"], key: Key[Array, ""]) -> Outcome:
         action = jnp.clip(action, -1.0, 1.0)
         cost = action_cost * jnp.sum(action**2) + distance_cost * jnp.min(_squared_distances(position))
         position = jnp.clip(position + action + move_noise * jax.random.normal(key, (2,)), -BOUND, BOUND)
         distances = _squared_distances(position)
         arrived = jnp.min(distances) < goal_radius**2
-        return Transition(
+        return Outcome(
             state=position,
             observation=position,
             reward=jnp.where(arrived, goal_reward, 0.0) - cost,

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from rlx.envs.episodes import Task, Transition
+from rlx.envs.episodes import Outcome, Task
 from rlx.envs.tasks.raster import RED, Canvas
 
 TIME_STEP = 0.05
@@ -36,7 +36,7 @@ def pendulum(*, gravity: float = 10.0, mass: float = 1.0, length: float = 1.0) -
         state = jax.random.uniform(key, (2,), minval=-limit, maxval=limit)
         return state, observe(state)
 
-    def step(state: Float[Array, "2"], action: Float[Array, "1"], key: Key[Array, ""]) -> Transition:
+    def step(state: Float[Array, "2"], action: Float[Array, "1"], key: Key[Array, ""]) -> Outcome:
         angle, speed = state
         torque = jnp.clip(action[0], -MAX_TORQUE, MAX_TORQUE)
         cost = _wrap(angle) ** 2 + 0.1 * speed**2 + 0.001 * torque**2
@@ -44,7 +44,7 @@ def pendulum(*, gravity: float = 10.0, mass: float = 1.0, length: float = 1.0) -
         speed = jnp.clip(speed + acceleration * TIME_STEP, -MAX_SPEED, MAX_SPEED)
         state = jnp.stack([angle + speed * TIME_STEP, speed])
         never = jnp.zeros((), bool)
-        return Transition(state, observe(state), -cost, terminated=never, truncated=never, info={})
+        return Outcome(state, observe(state), -cost, terminated=never, truncated=never, info={})
 
     def observe(state):
         return jnp.stack([jnp.cos(state[0]), jnp.sin(state[0]), state[1]])

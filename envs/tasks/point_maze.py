@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from rlx.envs.episodes import Task, Transition
+from rlx.envs.episodes import Outcome, Task
 from rlx.envs.tasks.gridworld import draw_layout, parse_layout
 
 U_MAZE = (
@@ -68,7 +68,7 @@ def point_maze(
         state = jnp.concatenate([position, jnp.zeros(2)])
         return state, state
 
-    def step(state: Float[Array, "4"], action: Float[Array, "2"], key: Key[Array, ""]) -> Transition:
+    def step(state: Float[Array, "4"], action: Float[Array, "2"], key: Key[Array, ""]) -> Outcome:
         position, speed = state[:2], state[2:]
         speed = (1 - friction) * speed + acceleration * jnp.clip(action, -1.0, 1.0)
         speed = jnp.clip(speed, -MAX_SPEED, MAX_SPEED)
@@ -80,7 +80,7 @@ def point_maze(
         distance = jnp.min(jnp.linalg.norm(goals - position, axis=-1))
         arrived = distance < goal_radius
         state = jnp.concatenate([position, speed])
-        return Transition(
+        return Outcome(
             state=state,
             observation=state,
             reward=-distance if dense else arrived.astype(jnp.float32),

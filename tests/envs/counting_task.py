@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlx.envs import resets
-from rlx.envs.episodes import EpisodicEnvironment, Task, Transition
+from rlx.envs.episodes import EpisodicEnvironment, Outcome, Task
 
 
 def counter(*, end: float = np.inf, cut: float = np.inf, renew=resets.in_chunks, limit=None, repeat=1):
@@ -19,7 +19,7 @@ def counter(*, end: float = np.inf, cut: float = np.inf, renew=resets.in_chunks,
     def step(state, action, key):
         x = state["x"] + action[0]
         state = {"x": x, "steps": state["steps"] + 1}
-        return Transition(state, x[None], x, x >= end, x >= cut, {"steps": state["steps"]})
+        return Outcome(state, x[None], x, x >= end, x >= cut, {"steps": state["steps"]})
 
     numbers = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
     increments = gymnasium.spaces.Box(0.5, 1.5, (1,), np.float32)

@@ -6,14 +6,14 @@ import pytest
 from jax.interpreters import partial_eval
 
 from rlx.envs.carry import leaves_read, slim
-from rlx.envs.episodes import Transition
+from rlx.envs.episodes import Outcome
 
 NOW, LATER, NEVER = True, True, False
 
 
 def transition(state, observation):
     zero = jnp.zeros(())
-    return Transition(state, observation, zero, zero > 0, zero > 0, {})
+    return Outcome(state, observation, zero, zero > 0, zero > 0, {})
 
 
 def read(step, **state):

@@ -95,7 +95,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlx import envs
-from rlx.envs.episodes import Task, Transition
+from rlx.envs.episodes import Task, Outcome
 
 NUMBER = 3
 
@@ -107,7 +107,7 @@ def walk():
 
     def step(x, action, key):
         x = x + action[0]
-        return Transition(x, x[None], -jnp.abs(x), jnp.abs(x) > 9, jnp.zeros((), bool), {})
+        return Outcome(x, x[None], -jnp.abs(x), jnp.abs(x) > 9, jnp.zeros((), bool), {})
 
     line = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
     return Task("mine:walk", line, gymnasium.spaces.Box(-1, 1, (1,), np.float32), reset, step, max_episode_steps=6)
