@@ -1,7 +1,7 @@
 """DQN wired up: `rlx.make_train("dqn", env="gymnax:CartPole-v1")`; and what it shares with PQN.
 
-References are those of `rlx.algorithms.dqn`. A default is the paper's (Mnih et al. 2015) where its help says so; what
-scales with an Atari run of 50 million steps is ours.
+References are those of `rlx.algorithms.dqn`. A default is that of the paper (Mnih et al. 2015) where its help says so;
+what scales with its Atari runs of 50 million steps is ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class QLearning(acting.Acting):
 
     env: str = setting("gymnax:CartPole-v1", "Environment, suite:task; `rlx envs` lists them.", group="environment")
     epsilon_start: float = setting(
-        1.0, "Share of random actions at the start; the papers' of DQN and PQN.", within=FRACTION, swept=True
+        1.0, "Share of random actions at the start; 1 in the papers of DQN and PQN.", within=FRACTION, swept=True
     )
     epsilon_end: float = setting(
         0.05, "Share of random actions once it has fallen; 0.1 in the paper of DQN.", within=FRACTION, swept=True
@@ -64,7 +64,7 @@ class Config(QLearning, off_policy.OffPolicy):
         group="scale",
         within=COUNT,
     )
-    batch_size: int = setting(32, "Transitions of a minibatch; the paper's.", group="scale", within=COUNT)
+    batch_size: int = setting(32, "Transitions of a minibatch; 32 in the paper.", group="scale", within=COUNT)
     buffer_size: int = setting(
         100_000,
         "Transitions that the replay keeps, the oldest make room; a million in the paper.",
@@ -73,7 +73,7 @@ class Config(QLearning, off_policy.OffPolicy):
     )
     learning_rate: float = setting(2.5e-4, "Adam's step size; the paper has RMSProp.", within=POSITIVE, swept=True)
     double: bool = setting(True, "The Q-network chooses the action that the target network values (double Q-learning).")
-    n_step: int = setting(1, "Most steps of a return before it is bootstrapped; the paper's is 1.", within=COUNT)
+    n_step: int = setting(1, "Most steps of a return before it is bootstrapped; 1 in the paper.", within=COUNT)
     target_period: int = setting(
         1000, "Gradient steps between two moves of the target network; 10,000 in the paper.", within=COUNT
     )
@@ -201,7 +201,51 @@ def core():
     return dqn.learner
 
 
-PRESETS: Mapping[str, Preset] = {}
+_MINATAR = Preset(
+    "examples/dqn.py of github.com/kenjyoung/MinAtar at 4241f24 (Young and Tian 2019, arXiv:1903.03176), a gradient "
+    "step for each frame; Adam in place of RMSProp and eight environments in place of one are ours; not measured here",
+    dict(
+        total_steps=5_000_000,
+        num_envs=8,
+        updates_per_step=8,
+        batch_size=32,
+        buffer_size=100_000,
+        warmup_steps=5000,
+        learning_rate=2.5e-4,
+        double=False,
+        target_period=1000,
+        tau=1.0,
+        epsilon_end=0.1,
+        exploration_fraction=0.02,
+        hidden_sizes=(128,),
+        max_grad_norm=None,
+    ),
+)
+
+PRESETS: Mapping[str, Preset] = {
+    "gymnax:CartPole-v1": Preset(
+        "tuned here: of two learning rates, 2.5e-4 and 1e-3, times two steps of the target network, 0.005 and 0.02; "
+        "layer normalization and the scale of rewards are those of PQN's code. "
+        "python -m experiments.benchmarks value_based measures it",
+        dict(
+            total_steps=100_000,
+            num_envs=16,
+            updates_per_step=4,
+            batch_size=128,
+            buffer_size=50_000,
+            warmup_steps=1600,
+            learning_rate=2.5e-4,
+            reward_scale=0.1,
+            n_step=3,
+            target_period=1,
+            tau=0.005,
+            exploration_fraction=0.2,
+            hidden_sizes=(128, 128),
+            layer_norm=True,
+        ),
+    ),
+    **{f"gymnax:{task}-MinAtar": _MINATAR for task in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")},
+}
 """Presets by environment."""
 
 RECIPE = Recipe(
