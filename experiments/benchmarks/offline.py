@@ -2,8 +2,8 @@
 
 The learner is TD3+BC, the dataset lies on the device, and an update is a gradient step of the critics.
 
-- The program (`rlx.training.offline`: draws, gradient steps, targets, metrics) against bare gradient steps, written
-  here for one resident batch and noise drawn beforehand.
+- The program (`rlx.training.sources.dataset`: draws, gradient steps, targets, metrics) against bare gradient steps,
+  written here for one resident batch and noise drawn beforehand.
 - 8 seeds in one program against one seed, for a `vmap`, for one seed after the other (`lax.map`), and as they are
   trained: one after the other on each of the devices that `rlx.training.sharding.use_cores` makes of a CPU's cores.
 - PRDC, which looks up the nearest of all (β·s, a) in every step of its actor: an update of it, its search, and beside
@@ -28,10 +28,10 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from experiments.benchmarks import timing
-from rlx import data, envs, policies
-from rlx.algorithms import Learner
-from rlx.algorithms.offline import prdc, td3_bc
-from rlx.training import loop, offline
+from rlx import data, policies
+from rlx.algorithms import Learner, prdc, td3_bc
+from rlx.training import program as programs
+from rlx.training import sources
 from rlx.training.compiled import over_runs
 from rlx.training.sharding import make_mesh, use_cores
 
@@ -99,17 +99,15 @@ def make_learner(size: Size, dataset: data.Dataset | None = None, *, smoothing_s
         smoothing_clip=SMOOTHING_CLIP,
     )
     if dataset is None:
-        return td3_bc(*arguments, **settings)
-    return prdc(*arguments, dataset.observation, dataset.action, beta=BETA, **settings)
+        return td3_bc.learner(*arguments, **settings)
+    return prdc.learner(*arguments, dataset.observation, dataset.action, beta=BETA, **settings)
 
 
-def make_program(size: Size, dataset: data.Dataset, *, updates: int, searches: bool = False) -> loop.Program:
+def make_program(size: Size, dataset: data.Dataset, *, updates: int, searches: bool = False) -> programs.Program:
     """The program of a learner from the dataset, `updates` gradient steps a step; it is never evaluated, anywhere."""
     learner = make_learner(size, dataset if searches else None)
-    environment = envs.make("rlx:pendulum")
-    return offline.make_program(
-        dataset, learner, environment=environment, batch_size=size.batch_size, updates_per_step=updates
-    )
+    source = sources.dataset(dataset, learner, batch_size=size.batch_size, updates_per_step=updates)
+    return programs.make_program(source, learner)
 
 
 def bare_gradients(size: Size) -> tuple[Callable, Callable]:

@@ -15,8 +15,7 @@ from experiments.claims import logged
 from experiments.claims.logged import Logged
 from experiments.claims.offline_training import QUICK, SMALL, Trained, train, tune_and_train
 from experiments.claims.verdicts import Claim, Curves, Finding, Size
-from rlx import data
-from rlx.recipes.offline_learners import common
+from rlx import data, policies
 
 # Half of the usual steps: PRDC compares every batch with the whole dataset.
 SIZE = Size(num_seeds=8, num_updates=10_000)
@@ -174,7 +173,7 @@ def _value_error(run: Trained, source: Logged, is_quick: bool) -> Float[np.ndarr
     """
     num_episodes, num_steps, discount = (2, 10, 0.99) if is_quick else (32, 500, 0.99)
     environment = dataclasses.replace(source.environment, max_episode_steps=None)
-    critic = common.critic(SMALL["critic_hidden_sizes"])
+    critic = policies.action_critic(SMALL["critic_hidden_sizes"])
     _, mean, scale = data.normalize_observations(source.dataset)
     start_key, step_key = jax.random.split(jax.random.key(0))
     start_keys = jax.random.split(start_key, num_episodes)

@@ -17,7 +17,8 @@ from experiments.claims.verdicts import Claim, Curves, Finding, Size
 from rlx import envs
 from rlx.data import Dataset
 from rlx.diagnostics import rank_consistency, state_action_coverage, trajectory_quality
-from rlx.recipes.datasets import collect, count_pairs, coverage_reference, random_actions
+from rlx.recipes.datasets import collect, count_pairs, coverage_reference
+from rlx.training.interaction import uniform_actions
 
 EXPLORATION = {
     "random": lambda share: np.ones_like(share),
@@ -45,7 +46,7 @@ def dataset_perspective(size: Size) -> tuple:
     learned = ("random", "expert") if is_quick else tuple(EXPLORATION)
     num_episodes = 10 if is_quick else 100
     environment = envs.make("rlx:pendulum")
-    minimum = logged.mean_return(environment, random_actions(environment.action_space))
+    minimum = logged.mean_return(environment, uniform_actions(environment.action_space))
     maximum = logged.mean_return(environment, logged.swing_up)
 
     def make(kind: str, seed: int) -> Dataset:

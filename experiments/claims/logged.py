@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +20,9 @@ from rlx import data, envs
 from rlx.algorithms import Learner
 from rlx.data.reference_scores import MAXIMUM, MINIMUM
 from rlx.envs import Environment
-from rlx.recipes.datasets import collect, make, random_actions
-from rlx.training.loop import evaluate_policy
+from rlx.recipes.datasets import collect, make
+from rlx.training import evaluation
+from rlx.training.interaction import uniform_actions
 
 Controller = Callable[[Float[Array, "env observation"], Key[Array, ""]], Float[Array, "env action"]]
 
@@ -90,7 +90,7 @@ def log(
     return Logged(
         environment,
         data.concatenate(parts),
-        mean_return(environment, random_actions(environment.action_space)),
+        mean_return(environment, uniform_actions(environment.action_space)),
         mean_return(environment, expert),
     )
 
@@ -104,8 +104,8 @@ def mean_return(environment: Environment, controller: Controller, *, num_episode
         mode=lambda state, observation: controller(observation, jax.random.key(seed)),
         update=lambda state, batch, key: (state, {}),
     )
-    evaluate = partial(evaluate_policy, environment, acting, (), num_episodes=num_episodes)
-    return float(jax.jit(evaluate)(jax.random.key(seed))["eval_stochastic_return_mean"])
+    evaluate = evaluation.episodes(environment, acting, num_episodes=num_episodes)
+    return float(jax.jit(evaluate)((), jax.random.key(seed))["eval_stochastic_return_mean"])
 
 
 def noisy(controller: Controller, space, *, std: float) -> Controller:
@@ -139,7 +139,7 @@ def pendulum(shares: Mapping[str, float], *, num_steps: int = 20_000, seed: int 
     """The pendulum under `random` actions, `noisy` and `expert` swing-ups, in given shares."""
     environment = envs.make("rlx:pendulum")
     controllers = {
-        "random": random_actions(environment.action_space),
+        "random": uniform_actions(environment.action_space),
         "noisy": noisy(swing_up, environment.action_space, std=1.0),
         "expert": noisy(swing_up, environment.action_space, std=0.1),
     }
@@ -208,20 +208,20 @@ def stitching(*, layout: Sequence[str] = MAZE, num_steps: int = 20_000, good: fl
     (goal,) = np.argwhere([[cell == "G" for cell in row] for row in layout])
     halves = (to_cell(layout, (0, 3)), to_cell(layout, tuple(int(x) for x in goal), reach=7))
     shares = [(noisy(half, space, std=0.3), good / 2) for half in halves]
-    return maze([*shares, (random_actions(space), 1 - good)], layout=layout, num_steps=num_steps, seed=seed)
+    return maze([*shares, (uniform_actions(space), 1 - good)], layout=layout, num_steps=num_steps, seed=seed)
 
 
 def hopper(
     shares: Mapping[str, float], *, num_steps: int = 50_000, train_steps: int = 400_000, seed: int = 0
 ) -> Logged:
     """Brax's hopper under levels of `rlx dataset make`, in given shares; its policy is trained once and kept."""
-    from rlx.cli import policies
+    from rlx.cli import dataset_policies
 
-    run_dir = policies.trained(
+    run_dir = dataset_policies.train_policies(
         "ppo", "brax:hopper", seed=seed, changes={"total_steps": train_steps}, num_checkpoints=50, quiet=True
     )
-    record, environment, found = policies.restored(run_dir)
-    scores = policies.scored(run_dir, record, environment, found, seed=seed, num_episodes=16, keep=True)
+    record, environment, found = dataset_policies.restored(run_dir)
+    scores = dataset_policies.scored(run_dir, record, environment, found, seed=seed, num_episodes=16, keep=True)
     total = sum(shares.values())
     parts = [
         make(environment, found, scores, level, num_steps=round(num_steps * share / total), seed=seed)[0]

@@ -21,8 +21,9 @@ from jaxtyping import Array, Float, PyTree
 
 from experiments.claims.logged import Logged
 from experiments.claims.verdicts import Size, best_of
+from rlx import recipes
 from rlx.algorithms import Learner
-from rlx.recipes.offline_learners import LEARNERS
+from rlx.recipes.settings import hyperparameters
 
 SIZE = Size(num_seeds=8, num_updates=20_000)
 """Seeds, and gradient steps of each."""
@@ -164,21 +165,20 @@ def _file(same: _Same) -> str:
 def _compiled(
     name: str, same: _Same, num_steps: int, num_evaluations: int, eval_episodes: int, options: tuple
 ) -> _Compiled:
-    wired, environment = LEARNERS[name], same.logged.environment
+    recipe, environment = recipes.recipe(name), same.logged.environment
     between = max(1, num_steps // num_evaluations)
-    fields = {field.name for field in dataclasses.fields(wired.Config)}
-    config = wired.Config(
+    fields = {field.name for field in dataclasses.fields(recipe.config)}
+    config = recipe.config(
         dataset=_file(same),
         total_steps=between * num_evaluations,
         updates_per_step=between,
         eval_episodes=eval_episodes,
         **{key: value for key, value in options if key in fields},
     )
-    build = wired.make_build(config, config.num_updates)
+    build = recipes.make_build(recipe, config, environment=environment)
 
-    def run(source: PyTree, numbers: Mapping[str, Array], seed: Array):
-        own = dataclasses.replace(config, **numbers)
-        program = wired.make_program(own, environment, config.num_updates, source)
+    def run(data: PyTree, numbers: Mapping[str, Array], seed: Array):
+        program = build.make(numbers, data)
 
         def step(state: PyTree, key: Array):
             state, metrics = program.step(state)
@@ -190,6 +190,6 @@ def _compiled(
     return _Compiled(
         run=jax.jit(jax.vmap(run, in_axes=(None, None, 0))),
         data=build.data,
-        defaults=wired.hyperparameters(config),
-        learner=wired.make_learner(config, environment),
+        defaults=hyperparameters(config),
+        learner=recipe.make_learner(config, environment, num_updates=config.num_updates, data=build.data),
     )

@@ -16,7 +16,7 @@ from experiments.claims.logged import Logged
 from experiments.claims.offline_training import QUICK, SIZE, SMALL, Trained, train, tune_and_train
 from experiments.claims.verdicts import Claim, Curves, Finding, Size
 from rlx import data, policies
-from rlx.recipes.offline_learners import common
+from rlx.recipes import offline
 
 SETTINGS = {
     "orthogonal": [{"lambda_": share, "eta": eta} for share in (0.5, 0.8) for eta in (0.5, 1.0)],
@@ -139,7 +139,7 @@ def _separation(source: Logged, runs: Mapping[str, Trained], size: Size) -> list
     """That states on the data are worth more than others, after training on a maze's log less one way to the goal."""
     kept, missing = _without_a_way(source.dataset)
     partial = source._replace(dataset=kept)
-    value = policies.ensemble(common.value(SMALL["critic_hidden_sizes"], layer_norm=True))
+    value = policies.ensemble(offline.state_value(SMALL["critic_hidden_sizes"], layer_norm=True))
     states = kept.observation[_some(kept.num_rows)], missing[_some(len(missing))]
 
     def measure(state: PyTree[Array]) -> Float[Array, ""]:

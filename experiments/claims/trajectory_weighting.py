@@ -13,6 +13,7 @@ from experiments.claims.logged import Logged
 from experiments.claims.offline_training import QUICK, SIZE, Trained, tune_and_train
 from experiments.claims.verdicts import Claim, Curves, Finding, Size
 from rlx.diagnostics import positive_sided_variance
+from rlx.training.interaction import uniform_actions
 
 MARGIN = 5.0
 """Points of normalized score that "does not hurt" and "equals" allow."""
@@ -136,7 +137,7 @@ def _mixtures() -> dict[str, Task]:
     space = logged.maze_environment().action_space
     (goal,) = np.argwhere([[cell == "G" for cell in row] for row in logged.MAZE])
     walk = logged.noisy(logged.to_cell(logged.MAZE, tuple(int(x) for x in goal)), space, std=0.3)
-    maze = logged.maze([(logged.random_actions(space), 1 - GOOD), (walk, GOOD)], num_steps=NUM_STEPS)
+    maze = logged.maze([(uniform_actions(space), 1 - GOOD), (walk, GOOD)], num_steps=NUM_STEPS)
     shares = {"random": 1 - GOOD, "expert": GOOD}
     return {
         "pendulum mixture": Task(logged.pendulum(shares, num_steps=NUM_STEPS), learners, PENDULUM),
