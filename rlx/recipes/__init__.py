@@ -37,6 +37,7 @@ RECIPES = {
     "edac": ("rlx.recipes.edac", "SAC-N whose critics are kept diverse"),
     "decision_transformer": ("rlx.recipes.decision_transformer", "cloning of a dataset given the return that followed"),
     "grpo": ("rlx.recipes.grpo", "group-relative policy optimization of a language model"),
+    "dpo": ("rlx.recipes.dpo", "preference optimization of a language model, from pairs of responses"),
 }
 """Algorithm -> module that has its `RECIPE`, and what it is."""
 
