@@ -1,4 +1,4 @@
-"""The benchmark of DQN and PQN runs at a tiny size, its settings reach the peer, and its record is what was measured."""
+"""The benchmark of DQN and PQN runs at a tiny size, its settings reach the peer, its record is what was measured."""
 
 import json
 
