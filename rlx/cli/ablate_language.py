@@ -30,9 +30,17 @@ MEASURES = {
     "length": ("eval_episode_length", "length (tokens)"),
     "kl_to_start": ("eval_drift", "KL to start (nats)"),
     "gradient_norm": ("gradient_norm", "gradient norm"),
+    "pair_accuracy": ("eval_pair_accuracy", "pairs told apart"),
+    "margin": ("eval_margin", "margin (nats)"),
+    "chosen_log_prob": ("eval_chosen_log_prob", "log π(chosen)"),
+    "rejected_log_prob": ("eval_rejected_log_prob", "log π(rejected)"),
 }
-"""Name in `summary.json` → column of the metrics, and what tables and pictures call it."""
-DRAWN = ("accuracy", "pass_at_1", "pass_at_k", "entropy", "kl_to_start")
+"""Name in `summary.json` → column of the metrics, and what tables and pictures call it; what a recipe does not measure
+is left out."""
+DRAWN = {
+    "grpo": ("accuracy", "pass_at_1", "pass_at_k", "entropy", "kl_to_start"),
+    "dpo": ("accuracy", "pass_at_1", "pair_accuracy", "chosen_log_prob", "kl_to_start"),
+}
 FORMATS = {"length": ".1f", "gradient_norm": ".2f"}
 
 DESCRIPTION = """\
@@ -138,7 +146,9 @@ def warm_up(compared: Comparison, config: Config, options: Options, parent: Path
         parent.mkdir(parents=True, exist_ok=True)
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         first = next(iter(compared.recipe.methods()))
-        measured = warm_start.save(of_run(compared, config, method=first), seeds, parent / "warmup.npz")
+        begun = of_run(compared, config, method=first)
+        task = compared.recipe.make_environment(begun)
+        measured = warm_start.save(begun, seeds, parent / "warmup.npz", task)
         runs.write_json(known, {name: [float(x) for x in of] for name, of in measured.items()})
     return runs.read_json(known)
 
@@ -165,7 +175,7 @@ def conclude(
             for label in (first, *others, "warm-up")
             if measure in rows[label]
         }
-        for measure in DRAWN
+        for measure in DRAWN.get(compared.recipe.name, DRAWN["grpo"])
     }
     plots.intervals(panels, out=parent / "intervals.png", title=config.task)
     curves = {label: folder.metrics for label, folder in folders.items()}
@@ -220,16 +230,17 @@ def table(summary: Mapping[str, Any]) -> str:
     from rlx.training.statistics import probability_of_improvement
 
     num_seeds, unit = len(summary["warm_up"]["accuracy"]["per_seed"]), summary["steps_name"]
+    rows = {"warm-up": summary["warm_up"], **{label: of["measures"] for label, of in summary["methods"].items()}}
+    shown = [name for name in MEASURES if any(name in measures for measures in rows.values())]
     lines = [
         f"{summary['task']}: held-out problems after {summary[unit]:,} {unit} of each of {num_seeds} "
         "seeds, all methods from the same warm-ups. Interquartile means over seeds, for the greedy accuracy with 95 % "
         "bootstrap interval and the probability that a seed beats one of the first method.",
         "",
-        f"| method | {' | '.join(title_of(summary, name) for name in MEASURES)} | P(beats the first) |",
-        f"| --- |{' ---: |' * (len(MEASURES) + 1)}",
+        f"| method | {' | '.join(title_of(summary, name) for name in shown)} | P(beats the first) |",
+        f"| --- |{' ---: |' * (len(shown) + 1)}",
     ]
     first = next(iter(summary["methods"].values()))["measures"]["accuracy"]["per_seed"]
-    rows = {"warm-up": summary["warm_up"], **{label: of["measures"] for label, of in summary["methods"].items()}}
 
     def cell(measures: Mapping[str, Any], name: str) -> str:
         if name not in measures:
@@ -245,5 +256,5 @@ def table(summary: Mapping[str, Any]) -> str:
         better = (
             "–" if mine is first else f"{probability_of_improvement(np.array(mine, float), np.array(first, float)):.2f}"
         )
-        lines.append(f"| {label} | {' | '.join(cell(measures, name) for name in MEASURES)} | {better} |")
+        lines.append(f"| {label} | {' | '.join(cell(measures, name) for name in shown)} | {better} |")
     return "\n".join(lines) + "\n"

@@ -45,7 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     from rlx.policies import transformer
     from rlx.recipes import language
 
-    structure, params = language.merged_policy(record.config, learner_state)
+    task = record.recipe.make_environment(record.config)
+    structure, params = language.merged_policy(record.config, task, learner_state)
     try:
         transformer.save_pretrained(options.out, structure, params, source=record.config.pretrained or None)
     except FileExistsError as error:

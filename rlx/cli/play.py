@@ -128,6 +128,7 @@ def _responses(record: trained.Record, learner_state: Any, options: Options) -> 
 
     lines = language.respond(
         record.config,
+        record.recipe.make_environment(record.config),
         learner_state,
         jax.random.key(options.random_seed),
         num_prompts=options.episodes,

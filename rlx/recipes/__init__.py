@@ -50,6 +50,7 @@ ABLATIONS = {
     "ppo": ("rlx.cli.ablate_in_one_program", "policy losses of PPO"),
     "offline": ("rlx.cli.ablate_offline", "offline learners on one dataset"),
     "grpo": ("rlx.cli.ablate_language", "methods of policy optimization for language models"),
+    "dpo": ("rlx.cli.ablate_language", "methods of preference optimization for language models"),
 }
 """What `rlx ablate` compares -> module that has its `main(arguments)`, and what it is."""
 

@@ -262,6 +262,7 @@ RECIPE = Recipe(
     make_source=make_source,
     make_evaluator=make_evaluator,
     load=load,
+    check_seeds=language.check_seeds,
     core=core,
     examples=(
         "rlx train dpo --task addition --seeds 4",

@@ -317,11 +317,14 @@ def make_evaluator(config: Language, environment: Any, learner: Any, data: Loade
     )
 
 
-def respond(config: Language, learner_state: Any, key: Any, *, num_prompts: int, stochastic: bool) -> list[str]:
+def respond(
+    config: Language, task: Any, learner_state: Any, key: Any, *, num_prompts: int, stochastic: bool
+) -> list[str]:
     """Held-out prompts and a trained policy's responses to them, a line for each.
 
     Args:
         config: the config.
+        task: where the prompts come from, and what judges the responses.
         learner_state: of the run.
         key: where prompts and samples come from.
         num_prompts: how many.
@@ -332,7 +335,7 @@ def respond(config: Language, learner_state: Any, key: Any, *, num_prompts: int,
     from rlx.training import responses
 
     # The file of a warm start, which may be gone, says nothing of a trained policy.
-    task, data = make_environment(config), load(dataclasses.replace(config, warm_start=""))
+    data = load(dataclasses.replace(config, warm_start=""))
     structure = make_structure(config, task)
 
     @jax.jit
@@ -351,7 +354,7 @@ def respond(config: Language, learner_state: Any, key: Any, *, num_prompts: int,
     ]
 
 
-def merged_policy(config: Language, learner_state: Any) -> tuple[Any, Any]:
+def merged_policy(config: Language, task: Any, learner_state: Any) -> tuple[Any, Any]:
     """Structure and parameters of a trained policy, adapters merged into the weights."""
     params = make_model(config, combine="merge")(learner_state.params["policy"])
-    return make_structure(config, make_environment(config)), params
+    return make_structure(config, task), params

@@ -34,7 +34,7 @@ class Policies(NamedTuple):
 
 
 def save(
-    config: language.Language, seeds: Sequence[int], path: str | os.PathLike
+    config: language.Language, seeds: Sequence[int], path: str | os.PathLike, task: Any = None
 ) -> dict[str, Float[np.ndarray, " seed"]]:
     """Warm up a policy of each seed, the very one that its own run would begin with, and write them to a file.
 
@@ -42,11 +42,12 @@ def save(
         config: the config of runs; where it names policies to begin with, these are what is measured and written.
         seeds: of the runs.
         path: the file, `.npz`.
+        task: what the policies learn; None makes the one that the config names.
 
     Returns:
         What an evaluation says of each.
     """
-    task, loaded = language.make_environment(config), language.load(config)
+    task, loaded = language.make_environment(config) if task is None else task, language.load(config)
     structure = language.make_structure(config, task)
 
     def begin(data: PyTree, seed: Int[Array, ""], key: UInt[Array, " data"]) -> tuple[PyTree, dict[str, Array]]:

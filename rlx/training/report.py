@@ -26,6 +26,7 @@ TIMES = {
     "env_steps": "Environment steps",
     "gradient_steps": "Gradient steps",
     "responses": "Sampled responses",
+    "pairs": "Pairs of responses",
 }
 
 

@@ -23,6 +23,7 @@ TITLES = {
     "env_steps": "environment steps per seed",
     "gradient_steps": "gradient steps per seed",
     "responses": "sampled responses per seed",
+    "pairs": "pairs of responses per seed",
     "update": "updates",
     "wall_time": "wall time (s)",
     "sps": "environment steps per second",
