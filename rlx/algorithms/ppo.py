@@ -85,6 +85,43 @@ class Minibatch(NamedTuple):
 PerSample = Callable[[Minibatch], Float[Array, " sample"]]
 
 
+class Torso(NamedTuple):
+    """What policy and critic see of experience: PPO with a memory differs from PPO without one in this alone.
+
+    Attributes:
+        init: `(key, observation) -> params`, of one observation.
+        step: `(params, memory, observation) -> (memory, features)`; leading axes are free.
+        recall: `(params, batch) -> (memory, next_memory)`, each `[time, env, ...]`: what is remembered where the
+            observations of a rollout are seen, and where those that its steps reached are.
+        parts: `(batch, minibatch) -> parts`, leaves `[time, env, ...]` as those of the minibatch: what is shuffled.
+            Where whole sequences are, their time is a further axis, and the first one has the length 1.
+        open: `part -> minibatch` with the one leading axis `[sample]`.
+        features: `(params, part) -> features` of the samples of that minibatch.
+        memory: `count -> memory` with which so many episodes begin; None without memory.
+    """
+
+    init: Callable[[PRNGKeyArray, PyTree], PyTree]
+    step: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
+    recall: Callable[[PyTree, Transition], tuple[PyTree, PyTree]]
+    parts: Callable[[Transition, Minibatch], PyTree]
+    open: Callable[[PyTree], Minibatch]
+    features: Callable[[PyTree, PyTree], PyTree]
+    memory: Callable[[int], PyTree] | None = None
+
+
+def without_memory(network: Network | None) -> Torso:
+    """A network of single observations as a `Torso`; None leaves observations as they are."""
+    apply = (lambda params, observation: observation) if network is None else network.apply
+    return Torso(
+        init=(lambda key, observation: {}) if network is None else network.init,
+        step=lambda params, memory, observation: (memory, apply(params, observation)),
+        recall=lambda params, batch: (None, None),
+        parts=lambda batch, minibatch: minibatch,
+        open=lambda part: part,
+        features=lambda params, part: apply(params, part.observation),
+    )
+
+
 def clipped_surrogate(clip: Scalar | optax.Schedule = 0.2) -> PerSample:
     """The clipped surrogate of PPO; `clip` is a number or a schedule of the gradient step."""
 
@@ -124,7 +161,7 @@ def learner(
     critic: Network,
     optimizer: optax.GradientTransformation,
     *,
-    torso: Network | None = None,
+    torso: Network | Torso | None = None,
     discount: Scalar = 0.99,
     lambda_: Scalar = 0.95,
     update_epochs: int = 4,
@@ -156,11 +193,13 @@ def learner(
         critic: `init`/`apply` of the value function.
         optimizer: transformation of the gradient of `{"torso", "policy", "critic"}`; gradient clipping and
             schedules belong into it.
-        torso: features shared by policy and critic; both then see features instead of observations.
+        torso: features shared by policy and critic, which then see features instead of observations; a `Torso` may
+            remember what was seen before.
         discount: γ.
         lambda_: λ of the advantage estimator.
         update_epochs: passes over the rollout (static).
-        num_minibatches: minibatches of each pass; divides `time · env` (static).
+        num_minibatches: minibatches of each pass; divides `time · env`, or `env` where a torso
+            remembers, since sequences stay whole (static).
         clip: ε of the default surrogate and of the clip fraction that is reported; a number or a schedule of the step.
         surrogate: per-sample policy loss; the default is `clipped_surrogate(clip)`.
         value_loss: per-sample value loss.
@@ -189,18 +228,14 @@ def learner(
             raise ValueError(f"{name} must be at least 1, got {count}")
     surrogate = clipped_surrogate(clip) if surrogate is None else surrogate
     return_scale = controllers.running_return_scale(discount=discount)
-
-    def features(params: PyTree, observation: PyTree) -> PyTree:
-        return observation if torso is None else torso.apply(params["torso"], observation)
-
-    def action_distribution(state: PPOState, observation: PyTree):
-        return policy.apply(state.params["policy"], features(state.params, observation))
+    torso = torso if isinstance(torso, Torso) else without_memory(torso)
 
     def init(key: PRNGKeyArray, example: Transition) -> PPOState:
         torso_key, policy_key, critic_key = jax.random.split(key, 3)
         one = jax.tree.map(lambda x: x[0], example.observation)
-        params = {"torso": {} if torso is None else torso.init(torso_key, one)}
-        x = features(params, one)
+        params = {"torso": torso.init(torso_key, one)}
+        _, x = torso.step(params["torso"], example.memory, example.observation)
+        x = jax.tree.map(lambda x: x[0], x)
         params |= {"policy": policy.init(policy_key, x), "critic": critic.init(critic_key, x)}
         return PPOState(
             params=params,
@@ -211,17 +246,19 @@ def learner(
             step=jnp.zeros((), jnp.int32),
         )
 
-    def act(state: PPOState, observation: PyTree, key: PRNGKeyArray):
-        distribution = action_distribution(state, observation)
+    def act(state: PPOState, observation: PyTree, key: PRNGKeyArray, memory: PyTree = None):
+        memory, x = torso.step(state.params["torso"], memory, observation)
+        distribution = policy.apply(state.params["policy"], x)
         raw = distribution.sample(key)
-        return distribution.action(raw), {"raw_action": raw, "log_prob": distribution.log_prob(raw)}
+        return distribution.action(raw), {"raw_action": raw, "log_prob": distribution.log_prob(raw)}, memory
 
-    def mode(state: PPOState, observation: PyTree) -> Array:
-        distribution = action_distribution(state, observation)
-        return distribution.action(distribution.mode())
+    def mode(state: PPOState, observation: PyTree, memory: PyTree = None) -> tuple[Array, PyTree]:
+        memory, x = torso.step(state.params["torso"], memory, observation)
+        distribution = policy.apply(state.params["policy"], x)
+        return distribution.action(distribution.mode()), memory
 
-    def objective(params: PyTree, batch: Minibatch, kl_coefficient: Array | None, entropy_key: PRNGKeyArray):
-        x = features(params, batch.observation)
+    def objective(params: PyTree, part: PyTree, batch: Minibatch, kl_coefficient: Array | None, entropy_key):
+        x = torso.features(params["torso"], part)
         distribution = policy.apply(params["policy"], x)
         batch = batch._replace(
             log_prob=distribution.log_prob(batch.action),
@@ -246,18 +283,18 @@ def learner(
         }
         return sum(terms.values()), {**terms, **measures}
 
-    def gradient_step(state: PPOState, batch: Minibatch, kl_coefficient, key: PRNGKeyArray):
+    def gradient_step(state: PPOState, part: PyTree, kl_coefficient, key: PRNGKeyArray):
         # What a surrogate draws and what the estimate of the entropy draws have nothing to do with each other.
         entropy_key, slot_key = jax.random.split(key)
-        batch = batch._replace(step=state.step, key=slot_key)
+        batch = torso.open(part)._replace(step=state.step, key=slot_key)
         if anchor is not None:
             proximal, anchor_state = anchor.update(state.anchor, _policy_params(state.params))
-            distribution = policy.apply(proximal["policy"], features(proximal, batch.observation))
+            distribution = policy.apply(proximal["policy"], torso.features(proximal["torso"], part))
             batch = batch._replace(proximal_log_prob=distribution.log_prob(batch.action))
             state = state._replace(anchor=anchor_state)
         if normalize_advantage == "minibatch":
             batch = batch._replace(advantage=_standardize(batch.advantage))
-        gradient, metrics = jax.grad(objective, has_aux=True)(state.params, batch, kl_coefficient, entropy_key)
+        gradient, metrics = jax.grad(objective, has_aux=True)(state.params, part, batch, kl_coefficient, entropy_key)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
         return state._replace(
@@ -267,22 +304,16 @@ def learner(
         ), metrics
 
     def update(state: PPOState, batch: Transition, key: PRNGKeyArray):
-        time, env = batch.reward.shape
-        size = time * env
-        if size % (num_minibatches * devices_along_env()):
-            raise ValueError(
-                f"num_minibatches must divide the {time} x {env} = {size} samples of a rollout on each of "
-                f"{devices_along_env()} devices, got {num_minibatches}"
-            )
         reward, scale_state = batch.reward, state.return_scale
         if normalize_reward:
             done = batch.terminated | batch.truncated
             reward, scale_state = return_scale.update(scale_state, reward, done)
 
+        memory, next_memory = torso.recall(state.params["torso"], batch)
         value, next_value = rollout_values(
-            lambda x: critic.apply(state.params["critic"], features(state.params, x)),
-            batch.observation,
-            batch.next_observation,
+            lambda seen: critic.apply(state.params["critic"], torso.step(state.params["torso"], *seen)[1]),
+            (memory, batch.observation),
+            (next_memory, batch.next_observation),
             batch.terminated,
             batch.truncated,
         )
@@ -299,20 +330,25 @@ def learner(
         if normalize_advantage == "batch":
             advantage = _standardize(advantage)
 
-        # Environments that lie on several devices stay there: every device shuffles the samples of its own.
-        devices = devices_along_env()
         raw_action, log_prob = batch.extras["raw_action"], batch.extras["log_prob"]
-        samples = jax.tree.map(
-            partial(_by_device, devices=devices),
-            Minibatch(batch.observation, raw_action, log_prob, value, advantage, target),
-        )
+        parts = torso.parts(batch, Minibatch(batch.observation, raw_action, log_prob, value, advantage, target))
+        time, env = jax.tree.leaves(parts)[0].shape[:2]
+        size, devices = time * env, devices_along_env()
+        if size % (num_minibatches * devices):
+            kind = "samples" if torso.memory is None else "sequences"
+            raise ValueError(
+                f"num_minibatches must divide the {time} x {env} = {size} {kind} of a rollout on each of "
+                f"{devices} devices, got {num_minibatches}"
+            )
+        # Environments that lie on several devices stay there: every device shuffles what is its own.
+        parts = jax.tree.map(partial(_by_device, devices=devices), parts)
         kl_coefficient = None if adaptive_kl is None else state.kl_controller.coefficient
 
         def minibatch_step(carry, inputs):
             state, active = carry
             index, key = inputs
-            minibatch = jax.tree.map(lambda x: _of_device(x, index), samples)
-            new_state, metrics = gradient_step(state, minibatch, kl_coefficient, key)
+            part = jax.tree.map(lambda x: _of_device(x, index), parts)
+            new_state, metrics = gradient_step(state, part, kl_coefficient, key)
             if target_kl is not None:
                 active &= metrics["approximate_kl"] <= 1.5 * target_kl
                 new_state = jax.tree.map(lambda new, old: jnp.where(active, new, old), new_state, state)
@@ -345,7 +381,14 @@ def learner(
             metrics["kl_coefficient"] = kl_coefficient
         return state._replace(return_scale=scale_state), metrics
 
-    return Learner(init=init, act=act, mode=mode, update=update)
+    if torso.memory is not None:
+        return Learner(init=init, act=act, mode=mode, update=update, memory=torso.memory)
+    return Learner(
+        init=init,
+        act=lambda state, observation, key: act(state, observation, key)[:2],
+        mode=lambda state, observation: mode(state, observation)[0],
+        update=update,
+    )
 
 
 def _by_device(x: Array, devices: int) -> Array:

@@ -25,6 +25,7 @@ from rlx.policies.networks import (
 )
 from rlx.policies.perturbation import perturb
 from rlx.policies.q_networks import q_network
+from rlx.policies.recurrent import CELLS, Recurrent, encoded, gru, side_by_side, ssm
 from rlx.policies.score_correction import score_corrected_action
 from rlx.policies.smoothing import target_policy_smoothing
 from rlx.policies.state_space import selective_scan
@@ -35,12 +36,14 @@ from rlx.policies.views import seeing, vector_view
 
 __all__ = [
     "ACTIVATIONS",
+    "CELLS",
     "MLP",
     "ActionAutoencoder",
     "ActionDistribution",
     "DecisionTransformer",
     "EncodedCritic",
     "Network",
+    "Recurrent",
     "action_autoencoder",
     "action_critic",
     "best_latent",
@@ -52,6 +55,7 @@ __all__ = [
     "decision_transformer",
     "deterministic",
     "edm_sample",
+    "encoded",
     "encoded_critic",
     "ensemble",
     "filtered_log_prob",
@@ -59,6 +63,7 @@ __all__ = [
     "gaussian",
     "gaussian_policy",
     "guidance_schedule",
+    "gru",
     "mode",
     "orthogonal",
     "perturb",
@@ -71,6 +76,8 @@ __all__ = [
     "score_corrected_action",
     "seek_anchor",
     "selective_scan",
+    "side_by_side",
+    "ssm",
     "target_policy_smoothing",
     "task_embedding",
     "torso",

@@ -114,10 +114,9 @@ def make_learner(
         optimizer: an `optax.GradientTransformation`, in place of Adam with clipping and schedule.
         **slots: further keywords of `rlx.algorithms.ppo.learner`.
     """
-    from rlx import controllers, policies
+    from rlx import policies
     from rlx.algorithms import ppo, with_running_normalization
 
-    gradient_steps = num_updates * config.update_epochs * config.num_minibatches
     shared = config.shared_torso or torso is not None
     if policy is None:
         policy = make_policy(config, environment, shared=shared)
@@ -130,14 +129,24 @@ def make_learner(
         (torso,) = acting.viewing(config, environment, policy=torso)
     else:
         policy, critic = acting.viewing(config, environment, policy=policy, critic=critic)
+    optimizer = make_optimizer(config, num_updates) if optimizer is None else optimizer
+    options = make_options(config, num_updates) | slots
+    learner = ppo.learner(policy, critic, optimizer, torso=torso, **options)
+    return with_running_normalization(learner, on_policy=True) if config.normalize_observation else learner
+
+
+def make_options(config: Config, num_updates: int) -> dict[str, Any]:
+    """The config's numbers and losses, as keywords of `rlx.algorithms.ppo.learner`."""
+    from rlx import controllers
+    from rlx.algorithms import ppo
+
     clipped = config.value_loss == "clipped"
-    arguments = dict(
-        torso=torso,
+    return dict(
         discount=config.discount,
         lambda_=config.gae_lambda,
         update_epochs=config.update_epochs,
         num_minibatches=config.num_minibatches,
-        clip=scheduled(config.clip, config.clip_schedule, gradient_steps),
+        clip=scheduled(config.clip, config.clip_schedule, gradient_steps(config, num_updates)),
         value_loss=ppo.clipped_value_loss(config.value_clip) if clipped else ppo.squared_value_loss,
         value_coefficient=config.value_coefficient,
         regularizers={"entropy": (config.entropy_coefficient, ppo.negative_entropy)},
@@ -147,9 +156,11 @@ def make_learner(
         target_kl=config.target_kl,
         adaptive_kl=None if config.adaptive_kl is None else controllers.adaptive_kl(target=config.adaptive_kl),
     )
-    optimizer = make_optimizer(config, gradient_steps) if optimizer is None else optimizer
-    learner = ppo.learner(policy, critic, optimizer, **(arguments | slots))
-    return with_running_normalization(learner, on_policy=True) if config.normalize_observation else learner
+
+
+def gradient_steps(config: Config, num_updates: int) -> int:
+    """Gradient steps of a run."""
+    return num_updates * config.update_epochs * config.num_minibatches
 
 
 def make_policy(config: Config, environment: Any, *, shared: bool = False):
@@ -177,11 +188,12 @@ def scheduled(value: Any, schedule: str, total: int) -> Any:
     return value if schedule == "constant" else lambda step: value * (1.0 - step / total)
 
 
-def make_optimizer(config: Config, gradient_steps: int):
+def make_optimizer(config: Config, num_updates: int):
     """Adam with clipping and the schedule of the learning rate."""
     import optax
 
-    rate = scheduled(config.learning_rate, config.learning_rate_schedule, gradient_steps)
+    total = gradient_steps(config, num_updates)
+    rate = scheduled(config.learning_rate, config.learning_rate_schedule, total)
     adam = optax.inject_hyperparams(optax.adam)(learning_rate=rate, eps=config.adam_epsilon)
     return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adam)
 
@@ -191,6 +203,20 @@ def make_source(config: Config, environment: Any, learner: Any, data: Any = None
     from rlx.training import sources
 
     return sources.rollouts(environment, learner, num_envs=config.num_envs, unroll_length=config.unroll_length)
+
+
+def notes(config: Config) -> list[str]:
+    """What a number of environments of one's own means for how often PPO learns."""
+    preset = RECIPE.preset(config.env)
+    usual = RECIPE.config(**(preset.overrides if preset else {}), env=config.env)
+    if config.num_envs == usual.num_envs or config.unroll_length != usual.unroll_length:
+        return []
+    updates, usually = (max(1, round(config.total_steps / each.steps_per_update)) for each in (config, usual))
+    keeps = max(1, round(usual.steps_per_update / config.num_envs))
+    return [
+        f"--num-envs {config.num_envs} makes {updates:,} updates of {config.steps_per_update:,} steps in this run, "
+        f"where {usual.num_envs} environments make {usually:,}; --unroll-length {keeps} keeps their number"
+    ]
 
 
 def core():
@@ -209,6 +235,7 @@ RECIPE = Recipe(
     make_source=make_source,
     make_evaluator=acting.make_evaluator,
     core=core,
+    notes=notes,
     presets=PPO,
     examples=(
         "rlx train ppo --env brax:ant --seeds 4 --total-steps 2e7",

@@ -70,11 +70,12 @@ def distance_of_ratio(batch: ppo.Minibatch):
     return jnp.abs(jnp.exp(batch.log_prob - batch.behavior_log_prob) - 1)
 
 
-@pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("cell", policies.CELLS)
-def test_the_first_ratio_is_one(cell, normalize):
-    """Across boundaries of episodes too. What is unrolled step by step is exact; a parallel scan sums in another order,
-    and so does a product of matrices with other rows."""
+@pytest.mark.parametrize(("cell", "tolerance"), [("gru", 0.0), ("ssm", 1e-6)])
+def test_the_first_ratio_is_one(cell, tolerance):
+    """Across boundaries of episodes too, and with observations normalized by running moments.
+
+    What is unrolled step by step is exact; a parallel scan sums in another order than the steps that acted.
+    """
     seen = []
 
     def surrogate(batch):
@@ -82,28 +83,32 @@ def test_the_first_ratio_is_one(cell, normalize):
         return -batch.log_prob * batch.advantage
 
     learner = make_learner(policies.CELLS[cell](SIZE), surrogate=surrogate, num_minibatches=2)
-    learner = with_running_normalization(learner, on_policy=True) if normalize else learner
+    learner = with_running_normalization(learner, on_policy=True)
     state, batch = after_some_rollouts(learner)
     jax.block_until_ready(jax.jit(learner.update)(state, batch, jax.random.key(3)))
     jax.effects_barrier()
     first = seen[0]
     assert first.shape == (NUM_ENVS // 2 * UNROLL,)
-    np.testing.assert_allclose(first, 0.0, atol=1e-6)
+    np.testing.assert_allclose(first, 0.0, atol=tolerance)
     assert np.max(seen[1]) > 1e-3  # after a gradient step of size 1 the policy is another
 
 
 def values_by_steps(learner_state, cell, batch):
     """V(s_t) and V(s'_t), the cell stepped through each environment in Python."""
     torso = policies.encoded(policies.torso((6,)), cell)
-    params, critic = learner_state.params, policies.critic(())
+    params = learner_state.params
+
+    @jax.jit
+    def see(memory, observation):
+        memory, x = torso.step(params["torso"], memory, observation[None])
+        return memory, policies.critic(()).apply(params["critic"], x)[0]
+
     value, next_value = np.zeros((2, UNROLL, NUM_ENVS))
     for env in range(NUM_ENVS):
         memory = batch.memory[env : env + 1]
         for t in range(UNROLL):
-            see = lambda memory, x, env=env, t=t: torso.step(params["torso"], memory, x[t, env][None])
-            memory, x = see(memory, batch.observation)
-            value[t, env] = critic.apply(params["critic"], x)[0]
-            next_value[t, env] = critic.apply(params["critic"], see(memory, batch.next_observation)[1])[0]
+            memory, value[t, env] = see(memory, batch.observation[t, env])
+            _, next_value[t, env] = see(memory, batch.next_observation[t, env])
             if batch.terminated[t, env] or batch.truncated[t, env]:
                 memory = torso.begin(1)
     return value, next_value
@@ -203,9 +208,14 @@ TINY = dict(
 @pytest.mark.parametrize(
     "options",
     [
-        dict(cell="gru", shared_torso=False, critic_hidden_sizes=(3,)),
+        dict(
+            cell="gru",
+            shared_torso=False,
+            critic_hidden_sizes=(3,),
+            anchor=rlx.controllers.ewma_params(decay=0.9),
+            normalize_observation=False,
+        ),
         dict(cell="ssm", target_kl=0.01, adaptive_kl=0.01, value_loss="clipped", normalize_advantage="batch"),
-        dict(cell="gru", anchor=rlx.controllers.ewma_params(decay=0.9), normalize_observation=False),
         dict(torso=policies.ssm(3), regularizers={"kl": (0.1, ppo.behavior_kl)}),
     ],
 )
