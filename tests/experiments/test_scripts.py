@@ -8,10 +8,15 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SMALL = dict(num_envs=4, unroll_length=8, num_minibatches=2, update_epochs=1, total_steps=64, hidden_sizes=(8,))
+EVALUATION = dict(eval_prompts=2, eval_samples=2)
 MODEL = dict(hidden_size=16, num_layers=1, num_heads=2, warmup_steps=2, warmup_batch_size=4)
 TINY = {
+    "dpo_from_pairs": (
+        dict(batch_size=2, updates_per_step=1, sampled_prompts=4, samples=2, total_steps=4, **EVALUATION, **MODEL),
+        (2, 2),
+    ),
     "grpo_with_a_reward_of_your_own": (
-        dict(num_prompts=2, group_size=2, minibatches=1, total_steps=8, eval_prompts=2, eval_samples=2, **MODEL),
+        dict(num_prompts=2, group_size=2, minibatches=1, total_steps=8, **EVALUATION, **MODEL),
         (2, 2),
     ),
     "ppo_on_brax": (dict(env="rlx:pendulum", num_seeds=2, max_episode_steps=6, **SMALL), (2, 2)),
