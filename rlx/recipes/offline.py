@@ -33,14 +33,6 @@ class Offline(Config):
 
     steps_name: ClassVar[str] = "gradient_steps"
 
-    # What preparing a dataset asks of every config; a learner that uses one of these has a field or a property of it.
-    reward_scaling: ClassVar[str] = "none"
-    reward_scale: ClassVar[float] = 1.0
-    reward_shift: ClassVar[float] = 0.0
-    normalization_eps: ClassVar[float] = 1e-3
-    return_discount: ClassVar[float | None] = None
-    sequence_length: ClassVar[int | None] = None
-
     dataset: str = setting(
         "",
         "File (D4RL's HDF5) or folder (Minari) of the data; `rlx dataset` makes and describes such files.",
@@ -79,6 +71,14 @@ class Offline(Config):
     learning_rate: float = setting(3e-4, "Adam's step size for the policy.", within=POSITIVE, swept=True)
     eval_episodes: int = other_default(acting.Acting, "eval_episodes", 10)
     max_eval_steps: int | None = other_default(acting.Acting, "max_eval_steps", None)
+
+    # What preparing a dataset asks of every config; a learner that uses one of these has a field or a property of it.
+    reward_scaling: ClassVar[str] = "none"
+    reward_scale: ClassVar[float] = 1.0
+    reward_shift: ClassVar[float] = 0.0
+    normalization_eps: ClassVar[float] = 1e-3
+    return_discount: ClassVar[float | None] = None
+    sequence_length: ClassVar[int | None] = None
 
     @property
     def steps_per_update(self) -> int:
