@@ -5,8 +5,8 @@ observations and random steps alike, which were chosen by what suits Brax's SAC.
 every seed is evaluated by the same function, in the same environment, from the same first states.
 
 - `sac`: `rlx.training.sources.replay`, the seeds in one program, with the learning rate and the gradient steps per
-  environment step of `brax`; `sac_lecun` begins with weights as Brax's, `sac_untrained` moreover acts at first by its untrained
-  policy, as Brax's does.
+  environment step of `brax`; `sac_lecun` begins with weights as Brax's, `sac_untrained` moreover acts at first by its
+  untrained policy, as Brax's does.
 - `td3`: the learning rate of its authors' code, and a gradient step per environment step as in its paper; what else is
   its own is its paper's. `td3_as_sac` has the learning rate and the fewer gradient steps of `sac`.
 - `brax`: `brax.training.agents.sac.train`, unchanged, one seed after the other. JAX 0.10 removed

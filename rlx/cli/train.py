@@ -70,7 +70,9 @@ def read_arguments(
         resumes: whether `--resume` goes on with the run that `--run-dir` names; otherwise the caller sees to it.
     """
     kinds, command = (recipe.config, Options), recipe.command_line
-    asked = preview(grouped(kinds, recipe.name, {}), arguments, prog=command)
+    # An environment that is not given is told from one that is by the empty name.
+    blank = {"env": ""} if "env" in settings(recipe.config) else {}
+    asked = preview(grouped(kinds, recipe.name, blank), arguments, prog=command)
     given = ungrouped(asked)
     resumed = _resumed(recipe, given) if given["resume"] and resumes else None
     saved = {} if resumed is None else _defaults_from(resumed)
@@ -79,7 +81,7 @@ def read_arguments(
     known, source = {}, "the paper"
     if "env" in settings(recipe.config):
         own = recipe.config.__dataclass_fields__["env"].default
-        env = given["env"] if given["env"] != own else saved.get("env") or recipe.env_of(given) or own
+        env = given["env"] or saved.get("env") or recipe.env_of(given) or own
         envs.trust(given["env"])
         check_environment(env)
         preset = recipe.preset(env)

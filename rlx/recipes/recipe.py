@@ -111,7 +111,12 @@ class Recipe(NamedTuple):
         return self.presets.get(env) or self.presets.get(env.partition(":")[0])
 
     def configure(self, **values: Any) -> Config:
-        """The config with the preset of its environment filled in, and these values on top."""
+        """The config with the preset of its environment filled in, and these values on top.
+
+        Where the environment is not given, other fields may imply it, as a dataset does.
+        """
+        if "env" not in values and (implied := self.env_of(values)) is not None:
+            values["env"] = implied
         env = values.get("env")
         found = self.preset(env) if isinstance(env, str) else None
         return self.config(**((found.overrides if found else {}) | values))

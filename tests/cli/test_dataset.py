@@ -13,6 +13,7 @@ from rlx import cli, data, envs
 from rlx.algorithms.learner import Learner
 from rlx.cli import dataset as command
 from rlx.recipes import datasets
+from rlx.training.interaction import uniform_actions
 
 pytestmark = [pytest.mark.usefixtures("environment_cache"), pytest.mark.long(minutes=0.8)]
 
@@ -80,24 +81,12 @@ class TestCollect:
 
     def test_it_depends_on_its_key_alone(self):
         environment = envs.make("rlx:pendulum")
-        act = datasets.random_actions(environment.action_space)
+        act = uniform_actions(environment.action_space)
         first, again, other = (datasets.collect(environment, act, jax.random.key(seed), 30, 3) for seed in (0, 0, 1))
         jax.tree.map(np.testing.assert_array_equal, first, again)
         assert not np.array_equal(first.action, other.action)
         with pytest.raises(ValueError, match="num_steps must be at least 1, got 0"):
             datasets.collect(environment, act, jax.random.key(0), 0)
-
-    def test_random_actions_fill_their_space(self):
-        from gymnasium import spaces
-
-        many = np.zeros((4000, 1))
-        found = datasets.random_actions(spaces.Box(np.float32([-1, 2]), np.float32([1, 5])))(many, jax.random.key(0))
-        np.testing.assert_allclose(found.mean(0), [0, 3.5], atol=0.1)
-        assert found.shape == (4000, 2) and found[:, 0].min() >= -1 and found[:, 1].max() <= 5
-        found = datasets.random_actions(spaces.Discrete(3, start=2))(many, jax.random.key(0))
-        np.testing.assert_allclose(np.bincount(found)[2:] / 4000, 1 / 3, atol=0.03)
-        with pytest.raises(ValueError, match="need bounds"):
-            datasets.random_actions(spaces.Box(-np.inf, np.inf, (2,)))
 
 
 class Skill(NamedTuple):
