@@ -1,4 +1,4 @@
-"""Preferences that are texts: a prompt, a response that is preferred and one that is not, of a JSONL file.
+"""Preferences that are texts or chats: a prompt, a response that is preferred and one that is not, of a JSONL file.
 
 task = from_jsonl("pairs.jsonl", tokenizer, end_token="<|im_end|>", prompt_length=256, response_length=512)
 task.pairs_of("train")
@@ -7,11 +7,12 @@ task.pairs_of("train")
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
+from rlx.envs.language import chat
 from rlx.envs.language.protocol import Problem, Verdict, hash_of
 from rlx.envs.language.text import TextTask
 from rlx.envs.registry import nearest
@@ -29,11 +31,19 @@ KEYS = ("prompt", "chosen", "rejected")
 
 
 class Preference(NamedTuple):
-    """Texts: a prompt, the response that is preferred, and one that is not."""
+    """Texts: a prompt, the response that is preferred, and one that is not.
+
+    Attributes:
+        prompt: what the policy is asked.
+        chosen: the better response.
+        rejected: the worse one.
+        is_chat: a chat template wrote them: the prompt has all special tokens that it shall have.
+    """
 
     prompt: str
     chosen: str
     rejected: str
+    is_chat: bool = False
 
 
 class TokenPairs(NamedTuple):
@@ -67,42 +77,53 @@ class PairsTask(TextTask):
         return self.tokens[split]
 
 
-def read_jsonl(path: str | os.PathLike) -> list[Preference]:
-    """Reads a file of one JSON object per line, each with the texts `prompt`, `chosen` and `rejected`.
+def read_jsonl(path: str | os.PathLike, *, folder: str | os.PathLike | None = None) -> list[Preference]:
+    """Reads a file of one JSON object per line, each with `prompt`, `chosen` and `rejected`, all texts or all chats.
+
+    A chat is a list of messages, each with the texts `role` and `content`. `chosen` and `rejected` hold the assistant's
+    turns, and may repeat the prompt's messages before them; where there is no `prompt`, the messages that they share
+    are it.
 
     Args:
         path: the file.
+        folder: a model in Hugging Face's format, whose chat template writes chats as texts; rows of texts need none.
 
     Raises:
-        ValueError: a line is no JSON object, lacks a text or has a chat in its place, or there is no line; the message
-            says which row.
+        ImportError: a row is a chat, and the library jinja2 is not installed.
+        ValueError: a line is no JSON object, lacks a text or a chat, mixes the two or has a chat that the template
+            cannot write, or there is no line; the message says which row.
     """
     found = []
+    # A file of texts needs neither a template nor jinja2, so both wait for the first chat.
+    template = functools.cache(lambda: None if folder is None else chat.template(folder))
     # Bytes: a text file would also break lines at characters that may stand within JSON's strings.
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                found.append(_preference(line, f"{path}, row {number}"))
+                found.append(_preference(line, f"{path}, row {number}", template))
     if not found:
         raise ValueError(f"{path} is empty; it must hold a JSON object with {', '.join(KEYS)} on each line")
     return found
 
 
-def _preference(line: bytes, where: str) -> Preference:
+def _preference(line: bytes, where: str, template: Callable[[], Callable[..., str] | None]) -> Preference:
     try:
         row = json.loads(line)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{where}: each row must be a JSON object: {error}") from error
     if not isinstance(row, dict):
         raise ValueError(f"{where}: each row must be a JSON object, got {row!r:.80}")
+    if chats := [key for key in KEYS if isinstance(row.get(key), list)]:
+        try:
+            write = template()
+            if write is None:
+                raise ValueError(f"{chats[0]!r} is a chat; name the folder whose chat template writes it: folder=…")
+            return Preference(*chat.texts(row, write), is_chat=True)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
     for key in KEYS:
         if key not in row:
             raise ValueError(f"{where}: no {key!r}; {nearest(key, row)}")
-        if isinstance(row[key], list):
-            raise ValueError(
-                f"{where}: {key!r} is a chat, and there are no chat templates here; write it as the text that the "
-                "model sees, such as apply_chat_template(messages, tokenize=False) of transformers gives"
-            )
         if not isinstance(row[key], str):
             raise ValueError(f"{where}: {key!r} must be a text, got {row[key]!r:.80}")
     return Preference(*(row[key] for key in KEYS))
@@ -128,8 +149,10 @@ def from_texts(
     Args:
         preferences: as `read_jsonl` returns them.
         tokenizer: a `tokenizers.Tokenizer`, a tokenizer of transformers, or anything with `encode(text)`,
-            `decode(ids)` and a length, the number of its tokens. A prompt gets the special tokens that it adds.
-        end_token: text or number of the token that ends a response; one that has it already gets no second.
+            `decode(ids)` and a length, the number of its tokens. A prompt of texts gets the special tokens that it
+            adds, unless it begins with them already; a chat has those of its template.
+        end_token: text or number of the token that ends a response; one that has it already gets no second, and blanks
+            that a template writes behind it are cut.
         prompt_length: most tokens of a prompt.
         response_length: most tokens of a response, its end included; longer ones are cut and have no end.
         template: what the policy sees, with `{prompt}` where the prompt goes.
@@ -164,15 +187,26 @@ def from_texts(
     held_out = {row.prompt for row in test}
     rows = {"train": [row for row in preferences if row.prompt not in held_out], "test": list(test)}
 
+    def asked(row: Preference) -> list[int]:
+        text = template.replace("{prompt}", row.prompt)
+        own, full = to_tokens(text), ids(tokenizer.encode(text))
+        if row.is_chat:
+            return own
+        # A text that a chat template wrote may begin with the token that the tokenizer puts in front of all.
+        added = next((n for n in range(len(full)) if full[n : n + len(own)] == own), 0)
+        return full[added:] if own[:added] == full[:added] else full
+
     def response(text: str) -> list[int]:
         tokens = to_tokens(text)
-        return (tokens if tokens[-1:] == end else tokens + end)[:response_length]
+        last = len(tokens) - tokens[::-1].index(end[0]) if end[0] in tokens else 0
+        # Templates write a line's end behind a turn, which the policy never does: its turn is over.
+        if last and not to_text(tokens[last:]).strip():
+            return tokens[:last][:response_length]
+        return (tokens + end)[:response_length]
 
     tokens: dict[str, list[tuple[list[int], list[int], list[int]]]] = {}
     for split, of in rows.items():
-        found = [
-            (ids(tokenizer.encode(template.replace("{prompt}", row.prompt))), *map(response, row[1:])) for row in of
-        ]
+        found = [(asked(row), response(row.chosen), response(row.rejected)) for row in of]
         tokens[split] = [row for row in found if 0 < len(row[0]) <= prompt_length and row[1] != row[2]]
         if not tokens[split]:
             raise ValueError(
@@ -228,7 +262,12 @@ def from_texts(
 
 
 def from_jsonl(
-    path: str | os.PathLike, tokenizer: Any, *, test: str | os.PathLike | None = None, **options: Any
+    path: str | os.PathLike,
+    tokenizer: Any,
+    *,
+    test: str | os.PathLike | None = None,
+    folder: str | os.PathLike | None = None,
+    **options: Any,
 ) -> PairsTask:
     """The preferences of a file, as the command line names it.
 
@@ -236,17 +275,19 @@ def from_jsonl(
         path: of `read_jsonl`.
         tokenizer: of `from_texts`.
         test: a file to test on, where there is one.
+        folder: of `read_jsonl`, for files of chats.
         **options: the others of `from_texts`; `end_token` among them.
 
     Raises:
+        ImportError: as `read_jsonl`.
         ValueError: there is no such option, or as these two functions.
     """
     known = [key for key in inspect.signature(from_texts).parameters if key not in ("preferences", "tokenizer", "name")]
     for key in options:
         if key not in known:
             raise ValueError(f"{path} has no option {key!r}; {nearest(key, known)}")
-    held_out = None if test is None else read_jsonl(test)
-    return from_texts(read_jsonl(path), tokenizer, test=held_out, name=Path(path).stem, **options)
+    held_out = None if test is None else read_jsonl(test, folder=folder)
+    return from_texts(read_jsonl(path, folder=folder), tokenizer, test=held_out, name=Path(path).stem, **options)
 
 
 def _arrays(

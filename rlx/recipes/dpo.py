@@ -39,8 +39,8 @@ class Config(language.Language):
     )
     pairs: str = setting(
         "",
-        "File of pairs, FILE.jsonl or FILE.jsonl@OPTION=VALUE, with the texts prompt, chosen and rejected in each row, "
-        "for --pretrained weights; empty for pairs of the policy's own responses to the task.",
+        "File of pairs, FILE.jsonl or FILE.jsonl@OPTION=VALUE, with prompt, chosen and rejected in each row, texts or "
+        "chats, for --pretrained weights; empty for pairs of the policy's own responses to the task.",
         group="data",
     )
     test_pairs: str = setting(
@@ -153,7 +153,7 @@ def _preferences(path: str, test: str, pretrained: str, options: tuple[tuple[str
         raise SettingError("pretrained", f"must be a folder with a tokenizer: {error}") from error
     # What is remembered must outlive the trace that asks for it.
     with jax.ensure_compile_time_eval():
-        return pairs.from_jsonl(path, tokenizer, test=test or None, **given)
+        return pairs.from_jsonl(path, tokenizer, test=test or None, folder=pretrained, **given)
 
 
 def load(config: Config) -> Loaded | None:

@@ -124,7 +124,7 @@ def write(path, rows):
 
 def test_a_file_of_pairs_is_read(tokenizer, tmp_path):
     path = write(tmp_path / "some.jsonl", [*ROWS[:2], "", *ROWS[2:]])
-    assert files.read_jsonl(path)[2] == ("b", "good", "bad bad <end>")
+    assert files.read_jsonl(path)[2] == ("b", "good", "bad bad <end>", False)
     options = dict(end_token="<end>", prompt_length=3, response_length=4)
     task = files.from_jsonl(path, tokenizer, **options)
     train, test = task.pairs_of("train"), task.pairs_of("test")
@@ -173,7 +173,7 @@ def test_pairs_that_do_not_fit_or_differ_are_left_out(tokenizer):
         ({"prompt": "a", "chosen": 1, "rejected": "c"}, "row 2: 'chosen' must be a text, got 1"),
         (
             {"prompt": [{"role": "user", "content": "a"}], "chosen": "b", "rejected": "c"},
-            "row 2: 'prompt' is a chat, and there are no chat templates here",
+            "row 2: 'prompt' is a chat; name the folder whose chat template writes it",
         ),
     ],
 )

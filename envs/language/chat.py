@@ -1,0 +1,182 @@
+"""Chats as the text that a model sees, by the template that its folder holds.
+
+write = template("Qwen2.5-0.5B-Instruct")
+write([{"role": "user", "content": "1 + 1 ="}], add_generation_prompt=True)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rlx.envs.registry import nearest
+
+CONFIG, FILE = "tokenizer_config.json", "chat_template.jinja"
+
+Chat = list[dict[str, Any]]
+"""Messages, each with the texts `role` and `content`."""
+
+
+def template(folder: str | os.PathLike) -> Callable[..., str]:
+    """The chat template of a folder in Hugging Face's format, as transformers renders it.
+
+    The template runs in Jinja's sandbox: it reads the messages and writes a text, and reaches nothing else. There is
+    no `strftime_now`, so that a run sees the same text on each day; templates that ask whether it exists write a date
+    of their own.
+
+    Args:
+        folder: it holds chat_template.jinja, or tokenizer_config.json with `chat_template`, a template or a list of
+            named ones of which "default" counts. Special tokens are those of tokenizer_config.json.
+
+    Returns:
+        `write(messages, *, add_generation_prompt=False) -> text`; it raises ValueError where the template fails.
+
+    Raises:
+        ImportError: the library jinja2 is not installed.
+        ValueError: the folder has no template, or one that is no Jinja.
+    """
+    try:
+        import jinja2
+        import jinja2.ext
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    except ImportError as error:
+        raise ImportError("chats need the library jinja2: pip install 'rlx[tokenizers]'") from error
+
+    class Generation(jinja2.ext.Extension):
+        """`{% generation %}` marks what the assistant writes, which changes nothing about the text."""
+
+        tags = {"generation"}
+
+        def parse(self, parser):
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    def raise_exception(message: str):
+        raise jinja2.TemplateError(message)
+
+    def to_json(value: Any, ensure_ascii=False, indent=None, separators=None, sort_keys=False) -> str:
+        # Jinja's own filter escapes for HTML.
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+    source, special = _found(Path(folder))
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, Generation]
+    )
+    environment.globals["raise_exception"] = raise_exception
+    environment.filters["tojson"] = to_json
+    try:
+        compiled = environment.from_string(source)
+    except jinja2.TemplateError as error:
+        raise ValueError(f"the chat template of {folder} must be one of Jinja: {_line(error)}") from error
+
+    def write(messages: Chat, *, add_generation_prompt: bool = False) -> str:
+        try:
+            return compiled.render(
+                messages=messages, add_generation_prompt=add_generation_prompt, tools=None, documents=None, **special
+            )
+        # A template is a program of someone else, which may fail in any way.
+        except Exception as error:
+            raise ValueError(
+                f"the chat template of {folder} fails: {_line(error)}; give a chat that it can write, or texts"
+            ) from error
+
+    return write
+
+
+def texts(row: dict[str, Any], write: Callable[..., str]) -> tuple[str, str, str]:
+    """Prompt, chosen response and rejected response of a row of chats.
+
+    Args:
+        row: `prompt`, `chosen` and `rejected`, each a chat. `chosen` and `rejected` hold the assistant's turns, and may
+            repeat the prompt's messages before them. Without `prompt`, the messages that they share are the prompt.
+        write: of `template`.
+
+    Raises:
+        ValueError: the row is another, or the template does not write a response behind what it writes of its prompt.
+    """
+    chats = {key: _messages(key, row[key]) for key in ("prompt", "chosen", "rejected") if key in row}
+    for key in ("chosen", "rejected"):
+        if key not in chats:
+            raise ValueError(f"no {key!r}; {nearest(key, row)}")
+    chosen, rejected = chats["chosen"], chats["rejected"]
+    if "prompt" in chats:
+        prompt = chats["prompt"]
+    else:
+        # The last message is a response, be it the same in both.
+        most = min(len(chosen), len(rejected)) - 1
+        shared = next((place for place in range(most) if chosen[place] != rejected[place]), most)
+        prompt = chosen[:shared]
+        if not prompt:
+            raise ValueError("no 'prompt'; without it 'chosen' and 'rejected' must begin with the same messages")
+
+    asked = write(prompt, add_generation_prompt=True)
+    found = [asked]
+    for key in ("chosen", "rejected"):
+        chat = chats[key]
+        repeats = len(chat) > len(prompt) and chat[: len(prompt)] == prompt
+        response = chat[len(prompt) :] if repeats else chat
+        for message in response:
+            if message["role"] != "assistant":
+                raise ValueError(
+                    f"{key!r} must hold the assistant's turns, with nothing but the prompt's messages before them, got "
+                    f"a message of the role {message['role']!r}"
+                )
+        whole = write(prompt + response)
+        if not whole.startswith(asked):
+            raise ValueError(
+                f"the chat template must write {key!r} behind the prompt, whose text ends with {asked[-30:]!r}, but "
+                f"it writes a text that ends with {whole[-60:]!r}; write the row as texts instead"
+            )
+        found.append(whole[len(asked) :])
+    return tuple(found)
+
+
+def _messages(key: str, chat: Any) -> Chat:
+    if not isinstance(chat, list):
+        advice = "; leave it out where 'chosen' and 'rejected' repeat it" if key == "prompt" else ""
+        raise ValueError(f"{key!r} must be a list of messages, since another of the row is, got {chat!r:.80}{advice}")
+    if not chat:
+        raise ValueError(f"{key!r} must hold at least one message, got []")
+    for message in chat:
+        if not isinstance(message, dict) or not all(isinstance(message.get(of), str) for of in ("role", "content")):
+            raise ValueError(
+                f"each message of {key!r} must be an object with the texts 'role' and 'content', got {message!r:.80}"
+            )
+    return chat
+
+
+def _found(folder: Path) -> tuple[str, dict[str, str]]:
+    """The template's source, and the special tokens by their names."""
+    config: dict[str, Any] = {}
+    if (folder / CONFIG).is_file():
+        try:
+            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{folder / CONFIG} must be JSON: {error}") from error
+        if not isinstance(config, dict):
+            raise ValueError(f"{folder / CONFIG} must be a JSON object, got {config!r:.80}")
+    special = {}
+    for key, token in config.items():
+        text = token.get("content") if isinstance(token, dict) else token
+        if key.endswith("_token") and isinstance(text, str):
+            special[key] = text
+    if (folder / FILE).is_file():
+        return (folder / FILE).read_text(encoding="utf-8"), special
+    source = config.get("chat_template")
+    if isinstance(source, list):
+        named = [one for one in source if isinstance(one, dict) and one.get("name") == "default"]
+        source = named[0].get("template") if named else None
+    if not isinstance(source, str):
+        raise ValueError(
+            f"{folder} has no chat template: it must hold {FILE}, or {CONFIG} with 'chat_template', a template or a "
+            "list with one named 'default'; or write the row as texts"
+        )
+    return source, special
+
+
+def _line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
