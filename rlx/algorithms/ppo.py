@@ -7,20 +7,18 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from rlx import controllers, diagnostics, returns
 from rlx.algorithms.bootstrap import rollout_values
-from rlx.algorithms.learner import Learner, Transition, devices_along_env
-from rlx.algorithms.shuffle import random_permutation
+from rlx.algorithms.learner import Learner, Transition
+from rlx.algorithms.shuffle import minibatch_positions, taken
 from rlx.losses import policy as policy_losses
 from rlx.losses import value as value_losses
 from rlx.policies import Network
@@ -304,6 +302,10 @@ def learner(
         ), metrics
 
     def update(state: PPOState, batch: Transition, key: PRNGKeyArray):
+        time, env = batch.reward.shape
+        if (size := env if torso.memory is not None else time * env) % num_minibatches:
+            parts = f"{env} sequences" if torso.memory is not None else f"{time} x {env} = {size} samples"
+            raise ValueError(f"num_minibatches must divide the {parts} of a rollout, got {num_minibatches}")
         reward, scale_state = batch.reward, state.return_scale
         if normalize_reward:
             done = batch.terminated | batch.truncated
@@ -332,22 +334,12 @@ def learner(
 
         raw_action, log_prob = batch.extras["raw_action"], batch.extras["log_prob"]
         parts = torso.parts(batch, Minibatch(batch.observation, raw_action, log_prob, value, advantage, target))
-        time, env = jax.tree.leaves(parts)[0].shape[:2]
-        size, devices = time * env, devices_along_env()
-        if size % (num_minibatches * devices):
-            kind = "samples" if torso.memory is None else "sequences"
-            raise ValueError(
-                f"num_minibatches must divide the {time} x {env} = {size} {kind} of a rollout on each of "
-                f"{devices} devices, got {num_minibatches}"
-            )
-        # Environments that lie on several devices stay there: every device shuffles what is its own.
-        parts = jax.tree.map(partial(_by_device, devices=devices), parts)
         kl_coefficient = None if adaptive_kl is None else state.kl_controller.coefficient
 
         def minibatch_step(carry, inputs):
             state, active = carry
-            index, key = inputs
-            part = jax.tree.map(lambda x: _of_device(x, index), parts)
+            position, key = inputs
+            part = jax.tree.map(lambda x: taken(x, position), parts)
             new_state, metrics = gradient_step(state, part, kl_coefficient, key)
             if target_kl is not None:
                 active &= metrics["approximate_kl"] <= 1.5 * target_kl
@@ -356,11 +348,11 @@ def learner(
             return (new_state, active), metrics
 
         shuffle_key, entropy_key = jax.random.split(key)
-        shuffle = jax.vmap(lambda key: random_permutation(key, size // devices))
-        index = shuffle(jax.random.split(shuffle_key, update_epochs * devices))
-        index = index.reshape(update_epochs, devices, num_minibatches, -1).swapaxes(1, 2)
-        num_steps = update_epochs * num_minibatches
-        inputs = (index.reshape(num_steps, devices, -1), jax.random.split(entropy_key, num_steps))
+        rows, columns = jax.tree.leaves(parts)[0].shape[:2]
+        position = minibatch_positions(
+            shuffle_key, rows, columns, num_minibatches=num_minibatches, passes=update_epochs
+        )
+        inputs = (position, jax.random.split(entropy_key, len(position)))
         (state, _), metrics = jax.lax.scan(minibatch_step, (state, jnp.array(True)), inputs)
 
         # `ratio_max` warns of a single sample that runs away, which a mean would hide.
@@ -389,22 +381,6 @@ def learner(
         mode=lambda state, observation: mode(state, observation)[0],
         update=update,
     )
-
-
-def _by_device(x: Array, devices: int) -> Array:
-    """Samples `[time, env, ...]` as `[device, sample, ...]`, each device's own along the second axis."""
-    time, env, *rest = x.shape
-    if devices == 1:
-        return x.reshape(1, time * env, *rest)
-    x = x.reshape(time, devices, env // devices, *rest).swapaxes(0, 1).reshape(devices, -1, *rest)
-    return jax.lax.with_sharding_constraint(x, P("env"))
-
-
-def _of_device(x: Array, index: Array) -> Array:
-    """The samples `[device, sample, ...]` at `index [device, minibatch]`, one after the other."""
-    taken = jax.vmap(lambda own, chosen: jnp.take(own, chosen, axis=0))(x, index)
-    taken = taken if x.shape[0] == 1 else jax.lax.with_sharding_constraint(taken, P("env"))
-    return taken.reshape(-1, *x.shape[2:])
 
 
 def _policy_params(params: dict[str, PyTree]) -> dict[str, PyTree]:

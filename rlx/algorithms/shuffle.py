@@ -1,4 +1,4 @@
-"""Random permutations for minibatches, at the price that a training step can afford."""
+"""Shuffled minibatches of a rollout, at the price that a training step can afford."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Int, PRNGKeyArray
+
+from rlx.algorithms.learner import devices_along_env, spread_over_devices
 
 
 def random_permutation(key: PRNGKeyArray, size: int) -> Int[Array, " size"]:
@@ -36,3 +39,65 @@ def random_permutation(key: PRNGKeyArray, size: int) -> Int[Array, " size"]:
         order = jnp.sort(words) & jnp.uint32((1 << position_bits) - 1)
         permutation = permutation[order]
     return permutation.astype(jnp.int32)
+
+
+def shuffle_groups(time: int, env: int, num_minibatches: int) -> int:
+    """Groups of environments within which the samples of a rollout are shuffled; it follows from the shapes alone.
+
+    Environments of different groups may lie on different devices without a sample leaving its own, and a minibatch
+    has equal shares of all groups, so that a run's numbers do not depend on how many devices there are.
+
+    Args:
+        time: steps of the rollout.
+        env: its environments.
+        num_minibatches: minibatches that its samples are divided into.
+
+    Raises:
+        ValueError: the minibatches do not divide the samples.
+    """
+    if (time * env) % num_minibatches:
+        raise ValueError(f"num_minibatches must divide the {time * env} parts of a rollout, got {num_minibatches}")
+    return next(n for n in (8, 4, 2, 1) if env % n == 0 and (time * env // n) % num_minibatches == 0)
+
+
+def minibatch_positions(
+    key: PRNGKeyArray, time: int, env: int, *, num_minibatches: int, passes: int
+) -> Int[Array, "step group sample"]:
+    """Where the samples of each minibatch stand in a rollout `[time, env]`, counted row by row.
+
+    Args:
+        key: random key.
+        time: steps of the rollout.
+        env: its environments.
+        num_minibatches: minibatches of a pass.
+        passes: how often every sample occurs.
+
+    Returns:
+        Positions, `[passes · num_minibatches, group, sample]`.
+    """
+    groups = shuffle_groups(time, env, num_minibatches)
+    width = env // groups
+    permute = jax.vmap(lambda key: random_permutation(key, time * width))
+    local = permute(jax.random.split(key, passes * groups)).reshape(passes, groups, -1)
+    first = width * jnp.arange(groups)[:, None]
+    position = local // width * env + first + local % width
+    position = position.reshape(passes, groups, num_minibatches, -1).swapaxes(1, 2)
+    return position.reshape(passes * num_minibatches, groups, -1)
+
+
+def taken(x: Array, position: Int[Array, "group sample"]) -> Array:
+    """The samples of a rollout `[time, env, ...]` at positions that `minibatch_positions` gave, one after the other.
+
+    Where the environments lie on several devices and whole groups on each, every device takes what it has.
+    """
+    time, env, *rest = x.shape
+    groups, devices = position.shape[0], devices_along_env()
+    if devices == 1 or groups % devices:
+        return spread_over_devices(jnp.take(x.reshape(time * env, *rest), position.reshape(-1), axis=0))
+    width = env // devices
+    own = x.reshape(time, devices, width, *rest).swapaxes(0, 1).reshape(devices, time * width, *rest)
+    own = jax.lax.with_sharding_constraint(own, P("env"))
+    position = position.reshape(devices, -1)
+    local = position // env * width + position % env - width * jnp.arange(devices)[:, None]
+    found = jax.vmap(lambda mine, index: jnp.take(mine, index, axis=0))(own, local)
+    return jax.lax.with_sharding_constraint(found, P("env")).reshape(-1, *rest)

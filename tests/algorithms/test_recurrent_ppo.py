@@ -189,7 +189,7 @@ def test_gradient_steps_go_through_the_whole_unroll():
 def test_sequences_stay_whole():
     learner = make_learner(policies.gru(SIZE), num_minibatches=3)
     state, batch = after_some_rollouts(learner)
-    with pytest.raises(ValueError, match="num_minibatches must divide the 1 x 4 = 4 sequences of a rollout"):
+    with pytest.raises(ValueError, match="num_minibatches must divide the 4 sequences of a rollout"):
         learner.update(state, batch, jax.random.key(0))
 
 

@@ -15,12 +15,14 @@ from experiments.benchmarks import (
     efficiency,
     functions,
     gpu,
+    memory,
     offline,
     peers,
     seeds,
     startup,
     timing,
     tokens,
+    value_based,
 )
 from experiments.benchmarks.__main__ import benchmarks
 from rlx import data
@@ -259,5 +261,5 @@ def test_functions_are_measured_with_the_gradients_they_carry():
 
 
 def test_every_benchmark_is_covered():
-    covered = (brax_sac, efficiency, functions, gpu, offline, peers, seeds, startup, tokens)
+    covered = (brax_sac, efficiency, functions, gpu, memory, offline, peers, seeds, startup, tokens, value_based)
     assert {module.__name__.rpartition(".")[2] for module in covered} == benchmarks().keys()

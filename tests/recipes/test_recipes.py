@@ -130,6 +130,16 @@ def test_settings_of_a_sweep_may_be_traced():
     assert not np.allclose(jax.tree.leaves(first)[-1], jax.tree.leaves(second)[-1])
 
 
+@pytest.mark.parametrize("env", ["gymnax:CartPole-v1", "rlx:point_maze"])
+def test_an_environment_may_be_made_within_a_trace(env):
+    """The sweep of the README makes its run, environment included, inside of `jit` and `vmap`."""
+    train = lambda rate, key: rlx.make_train("ppo", **ON_POLICY | {"env": env}, learning_rate=rate)(key)[1][
+        "policy_loss"
+    ]
+    losses = jax.jit(jax.vmap(train, in_axes=(0, None)))(jnp.array([1e-4, 1e-2]), jax.random.key(0))
+    assert losses.shape == (2, 2) and np.isfinite(losses).all()
+
+
 class Privileged:
     """The pendulum with a speed that only `privileged_state` shows."""
 

@@ -106,6 +106,30 @@ def test_programs_whose_threads_would_wait_for_each_other_take_one_device():
     assert done.stdout.split() == ["2", "1", "1"]
 
 
+def test_environments_on_several_devices_keep_their_samples():
+    """Minibatches are taken without a sample leaving its device: nothing is gathered, exchanged or passed on."""
+    program = """
+        import jax, jax.numpy as jnp, numpy as np
+        from jax.sharding import NamedSharding, PartitionSpec as P
+        from rlx.algorithms.shuffle import minibatch_positions, taken
+        from rlx.training.sharding import make_mesh
+
+        mesh = make_mesh(1, 16, seed=1, env=4)
+        rollout = jax.device_put(jnp.arange(8 * 16 * 5.0).reshape(8, 16, 5), NamedSharding(mesh, P(None, "env")))
+        position = minibatch_positions(jax.random.key(0), 8, 16, num_minibatches=4, passes=1)
+        with jax.set_mesh(mesh):
+            program = jax.jit(taken).lower(rollout, position[0]).compile()
+        found = program(rollout, jax.device_put(position[0], NamedSharding(mesh, P())))
+        np.testing.assert_array_equal(found, np.asarray(rollout).reshape(-1, 5)[np.asarray(position[0]).reshape(-1)])
+        words = ("all-gather", "all-to-all", "collective-permute", "all-reduce")
+        print(len(found.sharding.device_set), [word for word in words if word in program.as_text()])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, env=environment(devices=4), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "4 []"
+
+
 def test_two_processes_train_one_run_together(one_device, tmp_path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
