@@ -66,6 +66,67 @@ def brax_sac(record: Record) -> Content:
     )
 
 
+def value_based(record: Record) -> Content:
+    """Returns of DQN and PQN, and of PQN beside its authors' code."""
+    results, settings = record["results"], record["settings"]
+    figures = {name: number(of["interquartile_mean"]) for name, of in results.items()}
+    figures |= {f"{name}_interval": span(of["interval"]) for name, of in results.items()}
+    figures |= {f"{name}_seeds": str(of["num_runs"]) for name, of in results.items()}
+    figures |= {f"{name}_steps": f"{of['curve']['env_steps'][-1]:,}" for name, of in results.items()}
+    figures |= {f"{name}_solved": str(_solved(of)) for name, of in results.items()}
+    figures["peer"] = record["breakout_purejaxql_is"]
+    rows = [
+        (
+            name,
+            f"{of['curve']['env_steps'][-1]:,}",
+            number(of["interquartile_mean"]),
+            span(of["interval"]),
+            number(aggregate(of["runs"]["eval_stochastic_return_mean"])["interquartile_mean"]),
+        )
+        for name, of in results.items()
+    ]
+    columns = ("trainer", "environment steps", "return, interquartile mean", "95 % interval", "with exploration")
+    count = max(of["num_runs"] for of in results.values())
+    blank = lambda values: [*values, *[""] * (count - len(values))]
+    each = [(name, *blank([number(x) for x in of["runs"]["eval_return_mean"]])) for name, of in results.items()]
+    return Content(
+        figures,
+        [
+            Table("Returns of the deterministic policies", columns, rows),
+            Table("Return of each seed", ("trainer", *map(str, range(count))), each),
+        ],
+        settings,
+    )
+
+
+def _solved(result: Record) -> int:
+    """Seeds whose deterministic policy holds CartPole's pole for at least 475 of 500 steps."""
+    return sum(x >= 475 for x in result["runs"]["eval_return_mean"])
+
+
+def memory(record: Record) -> Content:
+    """Recurrent PPO beside PPO on single and on stacked observations."""
+    figures, rows, each = {}, [], []
+    for task, methods in record["results"].items():
+        for name, of in methods.items():
+            figures[f"{task}_{name}"] = number(of["interquartile_mean"])
+            figures[f"{task}_{name}_interval"] = span(of["interval"])
+            row = f"{task}: {name}"
+            inside = "yes" if of["best_inside_grid"] else "no"
+            rate = f"{of['learning_rate']:g}"
+            rows.append((row, rate, inside, number(of["interquartile_mean"]), span(of["interval"])))
+            each.append((row, *(number(x) for x in of["returns"])))
+    columns = ("task and method", "learning rate", "inside the grid", "return, interquartile mean", "95 % interval")
+    return Content(
+        figures,
+        [
+            Table("Returns of the deterministic policies", columns, rows),
+            Table("Return of each seed", ("task and method", *map(str, range(len(each[0]) - 1))), each),
+        ],
+        record["settings"],
+    )
+
+
 MEASURES = {
     "accuracy": "greedy accuracy",
     "pass_at_1": "pass@1",
