@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +25,6 @@ from rlx import reduce
 from rlx.algorithms.grpo import score
 from rlx.algorithms.learner import Learner
 from rlx.algorithms.responses import Responses
-from rlx.envs.registry import nearest
 from rlx.losses import preference
 from rlx.policies import transformer
 from rlx.regularizers.divergence import kl_categorical, kl_estimate
@@ -124,7 +124,9 @@ def arguments_of(loss: Callable[..., Array]) -> tuple[str, ...]:
     names = tuple(x.name for x in parameters if x.default is x.empty and x.kind in kinds)
     for name in names:
         if name not in ARGUMENTS:
-            raise ValueError(f"a loss cannot be told {name!r} of pairs; {nearest(name, ARGUMENTS)}")
+            close = difflib.get_close_matches(name, ARGUMENTS, n=1)
+            meant = f"did you mean {close[0]}?" if close else f"choose from {', '.join(ARGUMENTS)}"
+            raise ValueError(f"a loss cannot be told {name!r} of pairs; {meant}")
     return names
 
 

@@ -55,7 +55,10 @@ def with_running_normalization(learner: Learner, *, on_policy: bool = False) -> 
         return jax.tree.map(lambda x, y: x if y is None else y, observation, scaled)
 
     def taken_in(state: RunningNormalization, transitions: Transition) -> controllers.MomentsState:
-        return controllers.update_moments(state.observation_moments, floating_parts(transitions.observation))
+        seen = floating_parts(transitions.observation)
+        if not jax.tree.leaves(seen):  # all is counted: there is nothing to normalize
+            return state.observation_moments
+        return controllers.update_moments(state.observation_moments, seen)
 
     def init(key: PRNGKeyArray, example: Transition) -> RunningNormalization:
         one = jax.tree.map(lambda x: x[0], example.observation)
