@@ -193,7 +193,7 @@ def language_methods(record: Record) -> Content:
 
 def policy_losses(record: Record) -> Content:
     """Final returns of PPO with one policy loss after another, as `rlx ablate ppo` leaves them in `summary.json`."""
-    from rlx.cli.ablate import chosen_settings
+    from rlx.cli.ablate_in_one_program import chosen_settings
 
     shown = chosen_settings(record)
     returns = {members[0]["label"]: np.array([run["final_return"] for run in members], float) for members in shown}

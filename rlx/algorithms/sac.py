@@ -155,12 +155,13 @@ def learner(
     def temperature_step(state: ActorCriticState, batch: Transition, key: PRNGKeyArray):
         # The policy's step draws the same actions by the same key: the compiler computes them once.
         _, log_prob = sample(state.params["actor"], batch.observation, key)
+        # Log-probabilities are those of actions in the environment's units; entropies are said of unit bounds.
+        size = batch.action.shape[-1]
+        log_prob += log_half_range(policy.apply(state.params["actor"], batch.observation), size)
         entropy = -jnp.mean(log_prob)
         if temperature_optimizer is None:
             return state, {"entropy": entropy}
-        wanted = -batch.action.shape[-1] if target_entropy is None else target_entropy
-        # Log-probabilities are those of actions in the environment's units.
-        wanted += log_half_range(policy.apply(state.params["actor"], batch.observation), batch.action.shape[-1])
+        wanted = -size if target_entropy is None else target_entropy
 
         def objective(log_temperature: Array):
             return jnp.mean(entropy_temperature_loss(log_temperature, log_prob, target_entropy=wanted)), None

@@ -18,6 +18,7 @@ from rlx.envs import registry
 from rlx.recipes import recipe
 from rlx.recipes.ppo import RECIPE, Config
 from rlx.recipes.presets.preset import Preset
+from rlx.recipes.settings import settings
 from rlx.training.metrics import MetricsTable
 
 pytestmark = [pytest.mark.long(minutes=1.5), pytest.mark.optimized]
@@ -270,7 +271,7 @@ def test_help_shows_every_option_and_the_presets_values(capsys, monkeypatch):
     monkeypatch.setitem(RECIPE.presets, "brax:ant", Preset("a test", {"num_envs": 12_345}))
     assert cli.main(["train", "ppo", "--env", "brax:ant", "--help"]) == 0
     text = capsys.readouterr().out
-    for name in (*Config.__dataclass_fields__, "seeds", "first_seed", "sweep", "run_dir", "resume", "mesh"):
+    for name in (*settings(Config), "seeds", "first_seed", "sweep", "run_dir", "resume", "mesh"):
         assert f"--{name.replace('_', '-')} " in text or f"--{name.replace('_', '-')}," in text, name
     assert "12_345" in text
 
@@ -378,19 +379,19 @@ def test_a_task_of_ones_own_trains_and_no_record_imports_it(tmp_path, capsys, mo
     """`--env module:function` on the command line is what runs it; a folder that names it does not."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_TRUSTED", set())
-    (tmp_path / "own_task.py").write_text(OWN_TASK)
+    (tmp_path / "my_task.py").write_text(OWN_TASK)
     size = ["--seeds", "1", "--num-envs", "4", "--unroll-length", "8", "--num-minibatches", "1", "--hidden-sizes", "8"]
     short = ["--total-steps", "64", "--reports", "1", "--eval-episodes", "1", "--max-episode-steps", "6", "--no-report"]
     words = ["train", "ppo", "--run-dir", "run", "--no-rollout"]
-    assert cli.main([*words, "--env", "own_task:make", *size, *short]) == 0
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["env"] == "own_task:make"
+    assert cli.main([*words, "--env", "my_task:make", *size, *short]) == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["env"] == "my_task:make"
 
     monkeypatch.setattr(registry, "_TRUSTED", set())
-    monkeypatch.delitem(sys.modules, "own_task")
+    monkeypatch.delitem(sys.modules, "my_task")
     capsys.readouterr()
     for command in ([*words, "--resume", "--total-steps", "128", "--allow-changes"], ["play", "run"]):
         assert cli.main(command) == 2
-        assert "own_task:make" in one_error(capsys) and "own_task" not in sys.modules
+        assert "my_task:make" in one_error(capsys) and "my_task" not in sys.modules
     assert (
-        cli.main(["play", "run", "--env", "own_task:make", "--max-steps", "3", "--width", "32", "--height", "24"]) == 0
+        cli.main(["play", "run", "--env", "my_task:make", "--max-steps", "3", "--width", "32", "--height", "24"]) == 0
     )

@@ -114,7 +114,8 @@ class TestDataset:
 class TestSample:
     def test_a_batch_is_rows_of_the_dataset_and_a_transition(self, dataset):
         batch = jax.jit(sample, static_argnums=2)(dataset, jax.random.key(0), 256)
-        assert Batch._fields == Transition._fields
+        # What an actor remembers is known of rollouts alone.
+        assert (*Batch._fields, "memory") == Transition._fields
         index = np.asarray(batch.extras["index"])
         np.testing.assert_array_equal(batch.observation[:, 0], index)
         np.testing.assert_array_equal(batch.reward, dataset.reward[index])

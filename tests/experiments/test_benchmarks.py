@@ -28,7 +28,7 @@ from experiments.benchmarks.__main__ import benchmarks
 from rlx import data
 from rlx.algorithms import Transition, grpo
 from rlx.policies import transformer
-from rlx.recipes import ppo as wiring
+from rlx.recipes import acting
 from rlx.training import responses
 
 pytestmark = pytest.mark.long(minutes=2.5)
@@ -44,7 +44,7 @@ TINY = tiny(timing.SETTINGS["inverted_pendulum"])
 
 @pytest.fixture(scope="module")
 def environment():
-    return wiring.make_environment(TINY)
+    return acting.make_environment(TINY)
 
 
 def test_alternate_times_in_turn_after_one_untimed_call(monkeypatch):
