@@ -82,11 +82,7 @@ def make(
             raise
         raise ImportError(f"{name} needs `{_INSTALL[suite]}` ({error})") from error
 
-    import jax
-
-    # A run that is made within a trace, as in a sweep, must not make tracers of the numbers that spaces are made of.
-    with jax.ensure_compile_time_eval():
-        return _in_episodes(module.load(task, **options), max_episode_steps, action_repeat)
+    return _in_episodes(module.load(task, **options), max_episode_steps, action_repeat)
 
 
 def from_spec(

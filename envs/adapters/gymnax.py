@@ -54,10 +54,14 @@ def load(task: str, **options: Any) -> Task:
         )
 
     _, example = jax.eval_shape(reset, jax.random.key(0))
+    # A run that is made within a trace, as in a sweep, must not make tracers of the numbers that spaces are made of.
+    with jax.ensure_compile_time_eval():
+        observation_space = gymnax_space_to_gym_space(simulator.observation_space(params))
+        action_space = gymnax_space_to_gym_space(simulator.action_space(params))
     return Task(
         name=name,
-        observation_space=_with_dtype(gymnax_space_to_gym_space(simulator.observation_space(params)), example.dtype),
-        action_space=gymnax_space_to_gym_space(simulator.action_space(params)),
+        observation_space=_with_dtype(observation_space, example.dtype),
+        action_space=action_space,
         reset=reset,
         step=step,
         max_episode_steps=int(params.max_steps_in_episode),
