@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -17,7 +18,14 @@ pytestmark = pytest.mark.slow
 def elsewhere(tmp_path_factory):
     """An environment with nothing but the wheel, which borrows the libraries of this one; and a research folder."""
     base = tmp_path_factory.mktemp("wheel")
-    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(base), str(ROOT)]
+    source = base / "source"
+    source.mkdir()
+    # A copy, since a build leaves folders behind, and two at once would meet in them.
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("rlx", "envs"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(base), str(source)]
     subprocess.run(wheel, check=True, capture_output=True, timeout=300)
     (built,) = base.glob("rlx-*.whl")
     venv.create(base / "env", with_pip=True)
@@ -77,7 +85,7 @@ def test_the_snippets_of_the_readme_run(elsewhere):
     snippets = re.findall(r"```python\n(.*?)```", readme, re.S)
     assert snippets
     shrink = (
-        "import rlx.recipes.recipe as _r\n"
+        "import rlx.recipes.wiring as _r\n"
         "_old = _r.split_arguments\n"
         "def _split(recipe, arguments):\n"
         "    values, slots = _old(recipe, arguments)\n"

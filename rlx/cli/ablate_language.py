@@ -16,8 +16,8 @@ from rlx.cli.side_by_side import by_seed, labels_of, plain, speed, train_all
 from rlx.cli.train import prepare_jax, read_arguments
 from rlx.envs.registry import nearest
 from rlx.recipes import language, recipe, trained
-from rlx.recipes.recipe import Config, Recipe
 from rlx.recipes.settings import setting
+from rlx.recipes.wiring import Config, Recipe
 from rlx.training import runs
 
 MEASURES = {

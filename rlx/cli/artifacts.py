@@ -10,7 +10,7 @@ from typing import Any
 
 from rlx.cli.errors import one_line
 from rlx.cli.options import Options
-from rlx.recipes.recipe import Config, Recipe
+from rlx.recipes.wiring import Config, Recipe
 from rlx.training import runs
 
 # A GIF that report.html can carry: ten seconds, or what the simulator makes of that many steps.

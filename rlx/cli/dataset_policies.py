@@ -18,7 +18,7 @@ from rlx.cli.errors import CommandError
 from rlx.cli.options import Options, user_cache
 from rlx.recipes import trained
 from rlx.recipes.datasets import Policies, PolicyScores, score_policies
-from rlx.recipes.recipe import make_build
+from rlx.recipes.wiring import make_build
 from rlx.training import checkpoints, runs
 from rlx.training.metrics import MetricsTable
 

@@ -21,8 +21,8 @@ from rlx.cli.options import Options, compilation_cache, plan_options, read_mesh,
 from rlx.cli.parsing import grouped, parse, preview, ungrouped
 from rlx.envs.registry import nearest_name
 from rlx.recipes import RECIPES, recipe, trained
-from rlx.recipes.recipe import Config, Recipe, make_build
 from rlx.recipes.settings import hyperparameters, settings
+from rlx.recipes.wiring import Config, Recipe, make_build
 from rlx.training import runs
 
 HELP = """\

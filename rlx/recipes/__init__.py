@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from rlx.envs.registry import nearest
-from rlx.recipes import recipe as _wiring
-from rlx.recipes.recipe import Config, Recipe, make_build, make_program
+from rlx.recipes import wiring
 from rlx.recipes.settings import SettingError
+from rlx.recipes.wiring import Config, Recipe, make_build, make_program
 
 RECIPES = {
     "ppo": ("rlx.recipes.ppo", "proximal policy optimization"),
@@ -108,7 +108,7 @@ def make_train(algorithm: str, **arguments: Any) -> Callable:
         TypeError: an argument that it does not have.
         SettingError: a value out of its range.
     """
-    return _wiring.make_train(recipe(algorithm), **arguments)
+    return wiring.make_train(recipe(algorithm), **arguments)
 
 
 def __getattr__(name: str) -> Any:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rlx import envs
-from rlx.recipes.recipe import Config
 from rlx.recipes.settings import COUNT, setting
+from rlx.recipes.wiring import Config
 
 
 @dataclasses.dataclass(frozen=True)

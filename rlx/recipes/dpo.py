@@ -15,8 +15,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from rlx.recipes import language
 from rlx.recipes.preference_methods import METHODS, make_method
-from rlx.recipes.recipe import Recipe
 from rlx.recipes.settings import COUNT, POSITIVE, SettingError, setting
+from rlx.recipes.wiring import Recipe
 
 WITHOUT_VERIFIER = ("eval_episode_length", "eval_entropy", "eval_drift")
 """What an evaluation tells where nothing judges responses."""

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from rlx.recipes import acting, off_policy
 from rlx.recipes.presets.preset import Preset
-from rlx.recipes.recipe import Recipe
 from rlx.recipes.settings import COUNT, FRACTION, POSITIVE, setting
+from rlx.recipes.wiring import Recipe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 from rlx.recipes import language
 from rlx.recipes.language_methods import METHODS, make_method
-from rlx.recipes.recipe import Recipe
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, setting
+from rlx.recipes.wiring import Recipe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from rlx.recipes.recipe import Config
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, setting
+from rlx.recipes.wiring import Config
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from rlx import envs
 from rlx.recipes import acting
-from rlx.recipes.recipe import Config, Recipe
 from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, setting
+from rlx.recipes.wiring import Config, Recipe
 
 if TYPE_CHECKING:
     from rlx import data

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from rlx.recipes import acting
 from rlx.recipes.presets.ppo import PPO
-from rlx.recipes.recipe import Recipe
 from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, setting
+from rlx.recipes.wiring import Recipe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ from operator import itemgetter
 from typing import Any, Literal
 
 from rlx.recipes import acting, ppo
-from rlx.recipes.recipe import Recipe
 from rlx.recipes.settings import COUNT, setting
+from rlx.recipes.wiring import Recipe
 
 
 @dataclasses.dataclass(frozen=True)

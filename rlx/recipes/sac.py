@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from rlx.recipes import acting, off_policy
 from rlx.recipes.presets.off_policy import SAC
-from rlx.recipes.recipe import Recipe
 from rlx.recipes.settings import POSITIVE, setting
+from rlx.recipes.wiring import Recipe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from rlx.recipes import acting, off_policy
 from rlx.recipes.presets.off_policy import TD3
-from rlx.recipes.recipe import Recipe
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, setting
+from rlx.recipes.wiring import Recipe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlx.envs.registry import nearest
-from rlx.recipes.recipe import Config, Recipe, make_build
 from rlx.recipes.settings import SettingError, hyperparameters
+from rlx.recipes.wiring import Config, Recipe, make_build
 from rlx.training.metrics import MetricsTable, hyperparameter_names, setting_label
 from rlx.training.runs import FORMAT, RunError, RunFolder, read_json
 
@@ -225,13 +225,11 @@ class TrainedPolicy:
             The action, in the environment's units; of all seeds, with a leading axis `[seed]`.
         """
         import jax
-        import jax.numpy as jnp
 
         from rlx.algorithms.learner import policy_of
 
         policy = policy_of(self.learner)
-        observation = jax.tree.map(jnp.asarray, observation)
-        shape = self._batch_shape(observation)
+        observation, shape = self._as_arrays(observation)
         count = int(np.prod(shape))
         flat = jax.tree.map(lambda x: x.reshape(count, *x.shape[len(shape) :]), observation)
 
@@ -262,16 +260,19 @@ class TrainedPolicy:
             return memory
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (len(self.seed), *x.shape)), memory)
 
-    def _batch_shape(self, observation: Any) -> tuple[int, ...]:
-        """The leading axes that an observation has before those of its space."""
+    def _as_arrays(self, observation: Any) -> tuple[Any, tuple[int, ...]]:
+        """An observation as arrays of the environment's structure, and its leading axes before those of its space."""
         import jax
+        import jax.numpy as jnp
 
         _, example = jax.eval_shape(self.environment.reset, jax.random.key(0))
-        leaf, of_one = jax.tree.leaves(observation)[0], jax.tree.leaves(example)[0]
+        # Numbers in a list are an array where the environment has one.
+        arrays = jax.tree.map(lambda of_one, x: jnp.asarray(x, of_one.dtype), example, observation)
+        leaf, of_one = jax.tree.leaves(arrays)[0], jax.tree.leaves(example)[0]
         split = leaf.ndim - of_one.ndim
         if split < 0 or leaf.shape[split:] != of_one.shape:
             raise ValueError(f"observation must end in the shape {of_one.shape}, got {leaf.shape}")
-        return leaf.shape[:split]
+        return arrays, leaf.shape[:split]
 
 
 def load(

@@ -6,8 +6,8 @@ import pytest
 
 import rlx
 from rlx.recipes import ppo
-from rlx.recipes.recipe import make_build, make_program
 from rlx.recipes.settings import hyperparameters
+from rlx.recipes.wiring import make_build, make_program
 from rlx.training.fit import fit
 from rlx.training.program import make_train
 

@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from rlx import envs, recipes
-from rlx.recipes.recipe import make_program
+from rlx.recipes.wiring import make_program
 
 pytestmark = pytest.mark.long(minutes=1)
 
