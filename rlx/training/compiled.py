@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -151,7 +152,7 @@ def compile_runs(
     placed_seeds = place(seeds, np.int32)
     data = jax.tree.map(lambda x: place(x, x.dtype, everywhere), data)
 
-    with jax.set_mesh(mesh):
+    with jax.set_mesh(mesh), _partitioner_that_works():
         shapes = jax.eval_shape(over_all(init), data, settings, placed_seeds)
         sharding = state_sharding(mesh, layouts[-1])
         template = _with_sharding(shapes, sharding)
@@ -169,7 +170,7 @@ def compile_runs(
             build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=one, num_envs=num_envs
         )
     # The simulator is compiled once to train and once to evaluate; XLA does that outside the interpreter's lock.
-    with ThreadPoolExecutor(len(lowered)) as pool:
+    with _partitioner_that_works(), ThreadPoolExecutor(len(lowered)) as pool:
         init_compiled, advance_compiled, evaluate_compiled = pool.map(lambda x: x.compile(), lowered)
     return CompiledRuns(
         init=lambda: init_compiled(data, settings, placed_seeds),
@@ -179,6 +180,24 @@ def compile_runs(
         layout=layouts[-1],
         seconds=time.perf_counter() - start,
     )
+
+
+@contextlib.contextmanager
+def _partitioner_that_works():
+    """Leaves the partitioner Shardy aside in JAX 0.11, where it ends the process on an evaluation of Brax's physics.
+
+    A `while_loop` over a simulator's state, spread over several devices, is a segmentation fault there, not an error.
+    """
+    option = "jax_use_shardy_partitioner"
+    before = getattr(jax.config, option, False)
+    if not before or jax.__version_info__[:2] != (0, 11):
+        yield
+        return
+    jax.config.update(option, False)
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)
 
 
 def _may_block(mesh: Mesh, lowered: Sequence[jax.stages.Lowered]) -> bool:
