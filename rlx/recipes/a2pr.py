@@ -85,11 +85,4 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import a2pr
-
-    return a2pr.learner
-
-
-RECIPE = offline.recipe("a2pr", "A2PR", Config, make_learner, core)
+RECIPE = offline.recipe("a2pr", "A2PR", Config, make_learner, "rlx.algorithms.a2pr:learner")

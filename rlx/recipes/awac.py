@@ -58,11 +58,4 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import awac
-
-    return awac.learner
-
-
-RECIPE = offline.recipe("awac", "AWAC", Config, make_learner, core)
+RECIPE = offline.recipe("awac", "AWAC", Config, make_learner, "rlx.algorithms.awac:learner")

@@ -43,18 +43,11 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import bc
-
-    return bc.learner
-
-
 RECIPE = offline.recipe(
     "bc",
     "BC",
     Config,
     make_learner,
-    core,
+    "rlx.algorithms.bc:learner",
     about="Behavior cloning. With --weighting top it is percentage BC: the best trajectories alone.",
 )

@@ -28,4 +28,4 @@ class Config(cql.Config):
         return self.discount
 
 
-RECIPE = offline.recipe("cal_ql", "Cal-QL", Config, cql.make_learner, cql.core)
+RECIPE = offline.recipe("cal_ql", "Cal-QL", Config, cql.make_learner, "rlx.algorithms.cql:learner")

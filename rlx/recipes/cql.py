@@ -104,11 +104,4 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import cql
-
-    return cql.learner
-
-
-RECIPE = offline.recipe("cql", "CQL", Config, make_learner, core)
+RECIPE = offline.recipe("cql", "CQL", Config, make_learner, "rlx.algorithms.cql:learner")

@@ -104,11 +104,6 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import decision_transformer
-
-    return decision_transformer.learner
-
-
-RECIPE = offline.recipe("decision_transformer", "Decision Transformer", Config, make_learner, core)
+RECIPE = offline.recipe(
+    "decision_transformer", "Decision Transformer", Config, make_learner, "rlx.algorithms.decision_transformer:learner"
+)

@@ -246,13 +246,6 @@ def make_evaluator(config: Config, environment: Any, learner: Any, data: Any = N
     return evaluate
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import dpo
-
-    return dpo.learner
-
-
 RECIPE = Recipe(
     name="dpo",
     title="DPO",
@@ -263,7 +256,7 @@ RECIPE = Recipe(
     make_evaluator=make_evaluator,
     load=load,
     check_seeds=language.check_seeds,
-    core=core,
+    core="rlx.algorithms.dpo:learner",
     examples=(
         "rlx train dpo --task addition --seeds 4",
         "rlx train dpo --task countdown --method simpo@margin=1.0 --sweep beta=1,2,4",

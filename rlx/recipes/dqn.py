@@ -194,13 +194,6 @@ def make_source(config: Config, environment: Any, learner: Any, data: Any = None
     )
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import dqn
-
-    return dqn.learner
-
-
 _MINATAR = Preset(
     "examples/dqn.py of github.com/kenjyoung/MinAtar at 4241f24 (Young and Tian 2019, arXiv:1903.03176), a gradient "
     "step for each frame; Adam in place of RMSProp and eight environments in place of one are ours; not measured here",
@@ -256,7 +249,7 @@ RECIPE = Recipe(
     make_learner=make_learner,
     make_source=make_source,
     make_evaluator=acting.make_evaluator,
-    core=core,
+    core="rlx.algorithms.dqn:learner",
     presets=PRESETS,
     examples=(
         "rlx train dqn --env gymnax:CartPole-v1 --seeds 8",

@@ -20,11 +20,4 @@ class Config(sac_n.Config):
     )
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import edac
-
-    return edac.learner
-
-
-RECIPE = offline.recipe("edac", "EDAC", Config, sac_n.make_learner, core)
+RECIPE = offline.recipe("edac", "EDAC", Config, sac_n.make_learner, "rlx.algorithms.edac:learner")

@@ -125,13 +125,6 @@ def make_source(config: Config, environment: Any, learner: Any, data: Any = None
     )
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import grpo
-
-    return grpo.learner
-
-
 RECIPE = Recipe(
     name="grpo",
     title="GRPO",
@@ -142,7 +135,7 @@ RECIPE = Recipe(
     make_evaluator=language.make_evaluator,
     load=language.load,
     check_seeds=language.check_seeds,
-    core=core,
+    core="rlx.algorithms.grpo:learner",
     examples=(
         "rlx train grpo --task addition --seeds 4",
         "rlx train grpo --task countdown@numbers=4 --method dapo --oversample 2",

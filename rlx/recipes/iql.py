@@ -86,11 +86,4 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import iql
-
-    return iql.learner
-
-
-RECIPE = offline.recipe("iql", "IQL", Config, make_learner, core)
+RECIPE = offline.recipe("iql", "IQL", Config, make_learner, "rlx.algorithms.iql:learner")

@@ -94,18 +94,11 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import odice
-
-    return odice.learner
-
-
 RECIPE = offline.recipe(
     "odice",
     "O-DICE",
     Config,
     make_learner,
-    core,
+    "rlx.algorithms.odice:learner",
     about="The paper tunes lambda and eta for each dataset.",
 )

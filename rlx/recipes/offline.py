@@ -320,9 +320,7 @@ def _check_shapes(config: Offline, environment: Any, dataset: data.Dataset) -> N
             )
 
 
-def recipe(
-    name: str, title: str, config: type[Offline], make_learner: Callable, core: Callable, **others: Any
-) -> Recipe:
+def recipe(name: str, title: str, config: type[Offline], make_learner: Callable, core: str, **others: Any) -> Recipe:
     """The recipe of a learner from a dataset; arguments as of `Recipe`."""
     return Recipe(
         name=name,

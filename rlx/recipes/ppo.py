@@ -219,13 +219,6 @@ def notes(config: Config) -> list[str]:
     ]
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import ppo
-
-    return ppo.learner
-
-
 RECIPE = Recipe(
     name="ppo",
     title="PPO",
@@ -234,7 +227,7 @@ RECIPE = Recipe(
     make_learner=make_learner,
     make_source=make_source,
     make_evaluator=acting.make_evaluator,
-    core=core,
+    core="rlx.algorithms.ppo:learner",
     notes=notes,
     presets=PPO,
     examples=(

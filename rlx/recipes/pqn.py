@@ -97,13 +97,6 @@ def make_learner(
     return with_running_normalization(learner, on_policy=True) if config.normalize_observation else learner
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import dqn as algorithm
-
-    return algorithm.parallel_learner
-
-
 _MINATAR = Preset(
     "the paper's code, config/alg/pqn_minatar.yaml, with its division of pixels by 255",
     dict(total_steps=10_000_000, pixel_scale=1 / 255),
@@ -139,7 +132,7 @@ RECIPE = Recipe(
     make_learner=make_learner,
     make_source=make_source,
     make_evaluator=acting.make_evaluator,
-    core=core,
+    core="rlx.algorithms.dqn:parallel_learner",
     presets=PRESETS,
     examples=("rlx train pqn --env gymnax:Breakout-MinAtar --seeds 4 --total-steps 2e6",),
     about="Actions must be discrete.",

@@ -67,11 +67,4 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import prdc
-
-    return prdc.learner
-
-
-RECIPE = offline.recipe("prdc", "PRDC", Config, make_learner, core)
+RECIPE = offline.recipe("prdc", "PRDC", Config, make_learner, "rlx.algorithms.prdc:learner")

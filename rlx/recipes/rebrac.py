@@ -76,18 +76,11 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import rebrac
-
-    return rebrac.learner
-
-
 RECIPE = offline.recipe(
     "rebrac",
     "ReBRAC",
     Config,
     make_learner,
-    core,
+    "rlx.algorithms.rebrac:learner",
     about="Both penalties want to be tuned for each dataset.",
 )

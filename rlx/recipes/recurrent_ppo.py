@@ -104,7 +104,7 @@ RECIPE = Recipe(
     make_learner=make_learner,
     make_source=ppo.make_source,
     make_evaluator=acting.make_evaluator,
-    core=ppo.core,
+    core=ppo.RECIPE.core,
     presets={},
     examples=(
         "rlx train recurrent_ppo --env gymnax:MemoryChain-bsuite --seeds 4",

@@ -95,13 +95,6 @@ def make_learner(
     return off_policy.normalized(config, learner)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import sac
-
-    return sac.learner
-
-
 RECIPE = Recipe(
     name="sac",
     title="SAC",
@@ -110,7 +103,7 @@ RECIPE = Recipe(
     make_learner=make_learner,
     make_source=off_policy.make_source,
     make_evaluator=acting.make_evaluator,
-    core=core,
+    core="rlx.algorithms.sac:learner",
     presets=SAC,
     examples=("rlx train sac --env rlx:pendulum", "rlx train sac --env brax:hopper --seeds 4 --total-steps 2e5"),
 )

@@ -80,11 +80,4 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-def core():
-    """The function whose keywords are slots: SAC-N is SAC with more critics."""
-    from rlx.algorithms import sac
-
-    return sac.learner
-
-
-RECIPE = offline.recipe("sac_n", "SAC-N", Config, make_learner, core)
+RECIPE = offline.recipe("sac_n", "SAC-N", Config, make_learner, "rlx.algorithms.sac:learner")

@@ -88,13 +88,6 @@ def make_learner(
     return off_policy.normalized(config, learner)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import td3
-
-    return td3.learner
-
-
 RECIPE = Recipe(
     name="td3",
     title="TD3",
@@ -103,7 +96,7 @@ RECIPE = Recipe(
     make_learner=make_learner,
     make_source=off_policy.make_source,
     make_evaluator=acting.make_evaluator,
-    core=core,
+    core="rlx.algorithms.td3:learner",
     presets=TD3,
     examples=("rlx train td3 --env rlx:pendulum", "rlx train td3 --env brax:hopper --seeds 4 --total-steps 2e5"),
 )

@@ -64,11 +64,4 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-def core():
-    """The function whose keywords are slots."""
-    from rlx.algorithms import td3_bc
-
-    return td3_bc.learner
-
-
-RECIPE = offline.recipe("td3_bc", "TD3+BC", Config, make_learner, core)
+RECIPE = offline.recipe("td3_bc", "TD3+BC", Config, make_learner, "rlx.algorithms.td3_bc:learner")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import pkgutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -69,7 +70,7 @@ class Recipe(NamedTuple):
         make_source: `(config, environment, learner, data) -> Source`.
         make_evaluator: `(config, environment, learner, data) -> (learner_state, key) -> metrics`.
         load: `(config) -> data`: arrays read from files, which become arguments of the compiled program.
-        core: `() -> function` of `rlx.algorithms` whose keywords are slots beside those of `make_learner`.
+        core: the function, "MODULE:FUNCTION", whose keywords are slots beside those of `make_learner`.
         presets: environment, or suite, -> values that suit it, with their source.
         examples: command lines for the help.
         about: further sentences for the help.
@@ -90,7 +91,7 @@ class Recipe(NamedTuple):
     make_source: Callable[..., Source]
     make_evaluator: Callable[..., Callable]
     load: Callable[[Any], Any] = lambda config: None
-    core: Callable[[], Callable] | None = None
+    core: str | None = None
     presets: Mapping[str, Preset] = {}
     examples: tuple[str, ...] = ()
     about: str = ""
@@ -123,7 +124,7 @@ class Recipe(NamedTuple):
 
     def slots(self) -> tuple[str, ...]:
         """Names of what may be put in place of a part of the algorithm."""
-        functions = [self.make_learner] + ([] if self.core is None else [self.core()])
+        functions = [self.make_learner] + ([] if self.core is None else [pkgutil.resolve_name(self.core)])
         named = {
             parameter.name
             for function in functions
