@@ -380,6 +380,21 @@ def test_images_are_seen_as_they_are():
     assert_close(unscaled.apply(params, image / 255), q, rtol=1e-4, atol=1e-5)
 
 
+def test_a_convolution_is_that_of_the_library():
+    """The product of patches that stands for it on a CPU, against a sum over the kernel's places in float64."""
+    network = policies.q_network(DISCRETE, (), channels=(5,), activation="tanh")
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(3, 7, 6, 4)).astype(np.float32)
+    params = jax.tree.map(lambda x: x + 0.1, network.init(jax.random.key(1), jnp.asarray(image[0])))
+    kernel, bias = (np.float64(params["params"]["Conv_0"][name]) for name in ("kernel", "bias"))
+    convolved = np.zeros((3, 5, 4, 5)) + bias
+    for n, row, column, i, j in np.ndindex(3, 5, 4, 3, 3):
+        convolved[n, row, column] += np.float64(image[n, row + i, column + j]) @ kernel[i, j]
+    dense = {name: np.float64(x) for name, x in params["params"]["MLP_0"]["Dense_0"].items()}
+    expected = np.tanh(convolved).reshape(3, -1) @ dense["kernel"] + dense["bias"]
+    assert_close(network.apply(params, jnp.asarray(image)), expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["dqn", "n-step dueling dqn", "pqn"])
 def test_the_chain_is_walked_to_its_end(kind):
     """The near end gives a little, the far one much; uniform actions seldom get there."""
