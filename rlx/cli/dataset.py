@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from rlx.cli.errors import CommandError
+from rlx.cli.errors import CommandError, flag
 from rlx.cli.options import Switch
 from rlx.cli.parsing import parse
 from rlx.envs.registry import nearest
@@ -57,6 +58,12 @@ examples:
 """
 
 PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
+
+MAX_COUNT = 10_000
+"""The most policies and episodes; they are evaluated side by side."""
+
+LEAST_BYTES = 18
+"""What a transition takes at least: a number of either observation, of the action and of the reward, two flags."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,10 +144,10 @@ def convert(arguments: Sequence[str]) -> int:
     if not (options.source and options.target):
         raise CommandError("rlx dataset convert needs two paths: rlx dataset convert FROM TO")
     from rlx import data
+    from rlx.data import files
 
     target = Path(options.target).expanduser()
-    if target.exists():
-        raise CommandError(f"{target} exists already: choose another name, or remove it")
+    files.check_target(target)
     found = data.read_dataset(Path(options.source).expanduser())
     data.write_dataset(target, found.dataset, found.metadata)
     print(f"{target}: {found.dataset.num_rows:,} transitions in {found.dataset.num_episodes:,} episodes")
@@ -211,21 +218,28 @@ def make(arguments: Sequence[str]) -> int:
 
 
 def check(options: MakeOptions, levels: Mapping[str, str]) -> None:
-    """Raises `CommandError` where a dataset could not be made as asked."""
+    """Raises `CommandError` or `DatasetError` where a dataset could not be made as asked."""
     if options.level not in levels:
         if not options.level:
             raise CommandError(f"rlx dataset make needs --level, one of {', '.join(levels)}")
         raise CommandError(f"no level {options.level!r}; {nearest(options.level, levels)}")
     if not options.out:
         raise CommandError("rlx dataset make needs --out, where to write")
-    if Path(options.out).exists():
-        raise CommandError(f"{options.out} exists already: choose another name, or remove it")
     if options.env is None and options.policy is None:
         raise CommandError("rlx dataset make needs --env, or --policy with a run folder")
     for name in ("steps", "checkpoints", "eval_episodes", "train_steps", "max_episode_steps"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise CommandError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+            raise CommandError(f"{flag(name)} must be at least 1, got {value}")
+        if name in ("checkpoints", "eval_episodes") and value > MAX_COUNT:
+            raise CommandError(f"{flag(name)} must be at most {MAX_COUNT}, got {value}")
+    if not 0 <= options.seed < 2**32:
+        raise CommandError(f"--seed must be from 0 to 2^32 - 1, got {options.seed}")
+    from rlx.data import files
+
+    # So that nothing is trained for a log that no memory or no file can hold.
+    files.check_memory(LEAST_BYTES * options.steps, f"--steps {options.steps:,}: so many transitions")
+    files.check_target(options.out)
 
 
 def describe(path: str | Path, found: Any, reference: Any | None = None) -> list[str]:
@@ -239,18 +253,22 @@ def describe(path: str | Path, found: Any, reference: Any | None = None) -> list
     from rlx import data
 
     dataset, metadata = found.dataset, found.metadata
-    returns, lengths = np.asarray(dataset.episode_return, float), np.asarray(dataset.episode_length)
+    # In double precision, where sums of the largest rewards are finite as well.
+    returns = np.add.reduceat(np.asarray(dataset.reward, float), np.asarray(dataset.episode_start))
+    lengths = np.asarray(dataset.episode_length)
     terminated, truncated = int(dataset.terminated.sum()), int(dataset.truncated.sum())
-    known = [f"{name} {metadata[name]}" for name in ("env", "level", "seed", "algorithm") if name in metadata]
+    known = [
+        f"{name} {_printable(metadata[name])}" for name in ("env", "level", "seed", "algorithm") if name in metadata
+    ]
     scores = data.reference_scores(metadata)
     lines = [
-        ("dataset", f"{metadata.get('dataset_id', '–')} ({found.format})"),
+        ("dataset", f"{_printable(metadata.get('dataset_id', '–'))} ({found.format})"),
         ("made by", " · ".join(known)) if known else None,
         ("transitions", f"{dataset.num_rows:,} in {dataset.num_episodes:,} episodes"),
         ("ends", f"{terminated:,} terminated, {truncated:,} truncated"),
         ("observation", _array(dataset.observation)),
         ("action", _array(dataset.action)),
-        ("reward", f"{_range(dataset.reward)}, mean {float(dataset.reward.mean()):.4g}"),
+        ("reward", f"{_range(dataset.reward)}, mean {np.mean(dataset.reward, dtype=float):.4g}"),
         ("length", _quantiles(lengths)),
         ("return", _quantiles(returns)),
         ("score", _score(returns, scores)),
@@ -274,6 +292,11 @@ def histogram(values: np.ndarray, *, num_bins: int = 12, width: int = 48) -> lis
         bar = "█" * (eighths // 8) + blocks[eighths % 8].strip()
         lines.append(f"  {edge:>10.4g}  {bar} {count:,}" if count else f"  {edge:>10.4g}")
     return [*lines, f"  {high:>10.4g}"]
+
+
+def _printable(value: Any) -> str:
+    """What a file says of itself, without what would move the cursor of a terminal, and not at any length."""
+    return "".join(letter if letter.isprintable() else "�" for letter in str(value))[:200]
 
 
 def _array(x: Any) -> str:
@@ -330,13 +353,30 @@ def _coverage(dataset: Any, metadata: Mapping[str, Any], reference: Any | None) 
         dataset, reference = (_subset(x, rows) for x in (dataset, reference))
         measure, against = datasets.coverage_reference(reference), f"the reference, {rows:,} rows of each"
     elif "saco_unique" in metadata:
-        measure, against = metadata, f"the replay of the training run, {metadata['saco_rows']:,} rows"
+        measure = _noted_coverage(dataset, metadata)
+        against = f"the replay of the training run, {measure['saco_rows']:,} rows"
     else:
         own = datasets.coverage_reference(dataset)
         return f"– (--reference names what to compare with); {own['saco_unique']:,} distinct state-action pairs"
     count = datasets.count_pairs(dataset, measure["saco_low"], measure["saco_high"])
     covered = float(state_action_coverage(count, reference=measure["saco_unique"]))
     return f"{covered:.3f} ({count:,} distinct state-action pairs, {measure['saco_unique']:,} in {against})"
+
+
+def _noted_coverage(dataset: Any, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file notes for the coverage, as `rlx.recipes.datasets.coverage_reference` made it."""
+    from rlx.data import DatasetError
+
+    features = int(np.prod(dataset.observation.shape[1:]) + np.prod(dataset.action.shape[1:]))
+    shapes = {"saco_unique": (), "saco_rows": (), "saco_low": (features,), "saco_high": (features,)}
+    for name, shape in shapes.items():
+        with contextlib.suppress(TypeError, ValueError):
+            found = np.asarray(metadata.get(name), float)
+            if found.shape == shape and np.isfinite(found).all() and (shape or found >= 1):
+                continue
+        what = f"{features} finite numbers" if shape else "a number from 1 on"
+        raise DatasetError(f"{name} of the metadata must be {what}, got {metadata.get(name)!r:.60}")
+    return {name: metadata[name] for name in shapes}
 
 
 def _subset(dataset: Any, num_rows: int) -> Any:

@@ -115,9 +115,11 @@ def scored(
     path = Path(run_dir) / "scores.json"
     known_by = {"seed": seed, "num_episodes": num_episodes, "updates": list(found.updates)}
     if keep and path.exists():
-        saved = runs.read_json(path)
-        if saved["of"] == known_by:
-            return PolicyScores(**saved["scores"] | {"returns": np.array(saved["scores"]["returns"])})
+        # What is damaged is measured again.
+        with contextlib.suppress(runs.RunError, KeyError, TypeError, ValueError, RecursionError):
+            saved = runs.read_json(path)
+            if saved["of"] == known_by:
+                return PolicyScores(**saved["scores"] | {"returns": np.array(saved["scores"]["returns"], float)})
     scores = score_policies(
         environment,
         found,

@@ -2,6 +2,7 @@
 
 from rlx.data.best_worst import best_worst_pair
 from rlx.data.dataset import (
+    ActionRange,
     Dataset,
     DatasetError,
     Normalized,

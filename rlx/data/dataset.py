@@ -3,8 +3,10 @@
 `rlx.data.sampling` draws minibatches from it inside a compiled program.
 """
 
+import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,13 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from rlx.data.offline import normalize_states
 from rlx.returns.to_go import return_to_go
 from rlx.types import Scalar
+
+if TYPE_CHECKING:
+    import gymnasium
+
+ROUNDING, GROSS = 1e-3, 2.0
+"""How far an action may lie outside of its bounds, as shares of their distance: what counts as rounding, and what
+cannot be of the same environment. Twice the distance is five times a bound that lies symmetrically."""
 
 
 class DatasetError(ValueError):
@@ -79,6 +88,61 @@ class Dataset(NamedTuple):
     def episode(self, number: int) -> "Dataset":
         """One episode, as a dataset of its own."""
         return select_episodes(self, [number])
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class ActionRange:
+    """The least and the largest action of a dataset. To JAX it is static, so it is known while a program is traced.
+
+    Attributes:
+        low: the least value of each component.
+        high: the largest.
+        whole: whether all are whole numbers.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    whole: bool
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "ActionRange":
+        """That of a dataset."""
+        action = np.asarray(dataset.action).reshape(dataset.num_rows, -1)
+        low, high = (tuple(map(float, x)) for x in (action.min(0), action.max(0)))
+        return cls(low, high, np.issubdtype(action.dtype, np.integer))
+
+    def check(self, space: "gymnasium.Space") -> None:
+        """Whether an environment's actions can be these; what lies a little outside of the bounds is a warning.
+
+        Args:
+            space: of the environment's actions, a Box, Discrete or MultiDiscrete of as many components.
+
+        Raises:
+            DatasetError: it is not so.
+        """
+        counts = getattr(space, "n", getattr(space, "nvec", None))
+        if counts is None:
+            low, high = (np.ravel(x).astype(float) for x in (space.low, space.high))
+        else:
+            low = np.ravel(space.start).astype(float)
+            high = low + np.ravel(counts) - 1
+            if not self.whole:
+                raise DatasetError("actions must be whole numbers, as those of the environment are, got fractions")
+        bounded = np.isfinite(low) & np.isfinite(high) & (high >= low)
+        width = np.where(bounded, high - low, np.inf)
+        outside = np.maximum(np.where(bounded, low, -np.inf) - self.low, self.high - np.where(bounded, high, np.inf))
+        # A component that has a single value is measured by that value.
+        share = np.maximum(outside, 0) / np.where(width > 0, width, np.maximum(np.abs(high), 1.0))
+        worst = int(share.argmax())
+        found = (
+            f"actions reach from {self.low[worst]:.4g} to {self.high[worst]:.4g} in component {worst}, those of the "
+            f"environment from {low[worst]:.4g} to {high[worst]:.4g}"
+        )
+        if share[worst] > (GROSS if counts is None else 0):
+            raise DatasetError(found)
+        if share[worst] > ROUNDING:
+            warnings.warn(f"{found}: a policy that stays within them cannot do the same", stacklevel=2)
 
 
 def make_dataset(
@@ -233,10 +297,15 @@ def _check_shapes(rows: Mapping[str, tuple[str, np.ndarray]]) -> None:
         raise DatasetError(f"arrays must have the same number of rows, got {listed}")
     if not len(rows["reward"][1]):
         raise DatasetError("there are no transitions")
+    if len(rows["reward"][1]) > np.iinfo(np.int32).max:
+        raise DatasetError(f"a dataset holds at most {np.iinfo(np.int32).max:,} transitions")
     for field in ("reward", "terminated", "truncated"):
         name, x = rows[field]
         if x.ndim != 1:
             raise DatasetError(f"{name} must have one number per row, got the shape {x.shape}")
+    for name, x in (rows["observation"], rows["action"]):
+        if not x.size:
+            raise DatasetError(f"{name} must have at least one number per row, got the shape {x.shape}")
     (name, x), (next_name, following) = rows["observation"], rows["next_observation"]
     if x.shape != following.shape:
         raise DatasetError(f"{next_name} must have the shape of {name}, got {following.shape} and {x.shape}")
@@ -244,19 +313,21 @@ def _check_shapes(rows: Mapping[str, tuple[str, np.ndarray]]) -> None:
 
 def _numbers(name: str, x: np.ndarray) -> np.ndarray:
     """Numbers in JAX's default precision, all of them finite."""
-    if not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer)):
+    if x.dtype.kind not in "iuf" or x.dtype.itemsize > 8:
         raise DatasetError(f"{name} must hold integers or floating-point numbers, got dtype {x.dtype}")
+    given = x
     with np.errstate(over="ignore"):  # what overflows is reported below
         x = x.astype(jax.dtypes.canonicalize_dtype(x.dtype))
-    bad = ~np.isfinite(x).reshape(len(x), -1).all(-1)
+    is_whole = x.dtype.kind in "iu"
+    bad = (x != given) if is_whole else ~np.isfinite(x)
+    bad = bad.any(tuple(range(1, x.ndim)))
     if bad.any():
-        raise DatasetError(
-            f"{name} holds NaN or infinity in {bad.sum()} of {len(x)} rows, first in row {int(bad.argmax())}"
-        )
+        what = f"whole numbers that {x.dtype} cannot hold" if is_whole else "NaN or infinity"
+        raise DatasetError(f"{name} holds {what} in {bad.sum()} of {len(x)} rows, first in row {int(bad.argmax())}")
     return x
 
 
 def _flags(name: str, x: np.ndarray) -> np.ndarray:
     if not (x.dtype == bool or (np.issubdtype(x.dtype, np.number) and np.isin(x, (0, 1)).all())):
-        raise DatasetError(f"{name} must hold booleans or only 0 and 1, got dtype {x.dtype}")
+        raise DatasetError(f"{name} must hold booleans or only 0 and 1, got others of dtype {x.dtype}")
     return x.astype(bool)

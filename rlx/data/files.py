@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +21,7 @@ import numpy as np
 
 from rlx.data import minari
 from rlx.data.dataset import Dataset, DatasetError, make_dataset
+from rlx.data.hdf5 import COPIES, Group
 from rlx.data.offline import transitions
 
 if TYPE_CHECKING:
@@ -32,6 +36,9 @@ D4RL_NAMES = {
     "truncated": "timeouts",
 }
 """Field of a `Dataset` -> key of D4RL's files."""
+
+MAX_JSON = 256 * 2**20
+"""Bytes of the largest JSON file that is read."""
 
 
 class DatasetFile(NamedTuple):
@@ -59,11 +66,13 @@ def read_dataset(path: str | os.PathLike) -> DatasetFile:
         DatasetError: it is missing, damaged, empty or inconsistent.
     """
     path = Path(path)
-    if not path.exists():
-        raise DatasetError(f"there is no dataset {str(path)!r}")
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"there is no dataset {str(path)!r} ({_reason(error)})") from None
     if path.name == minari.DATA:
-        path = path.parent
-    return read_minari(path) if path.is_dir() else read_d4rl(path)
+        path, is_folder = path.parent, True
+    return read_minari(path) if is_folder else read_d4rl(path)
 
 
 def write_dataset(path: str | os.PathLike, dataset: Dataset, metadata: Mapping[str, Any] | None = None) -> None:
@@ -75,7 +84,7 @@ def write_dataset(path: str | os.PathLike, dataset: Dataset, metadata: Mapping[s
         metadata: strings, numbers and lists of numbers by name.
 
     Raises:
-        DatasetError: something is there already, or the format cannot hold the dataset.
+        DatasetError: something is there already, it cannot be written, or the format cannot hold the dataset.
     """
     write = write_d4rl if Path(path).suffix.lower() in (".hdf5", ".h5") else write_minari
     write(path, dataset, metadata)
@@ -95,12 +104,14 @@ def read_d4rl(path: str | os.PathLike) -> DatasetFile:
         DatasetError: it is missing, damaged, empty or inconsistent.
     """
     path = Path(path)
-    with _naming(path), _open(path) as file:
-        arrays = {field: _array(file, key) for field, key in D4RL_NAMES.items() if key in file}
-        for field, key in D4RL_NAMES.items():
-            if field not in arrays and field != "next_observation":
-                raise DatasetError(f"it has no {key!r}; it holds {', '.join(sorted(file)) or 'nothing'}")
-        metadata = {"dataset_id": path.stem} | {name: _plain(value) for name, value in file.attrs.items()}
+    with _naming(path):
+        _check_regular(path)
+        with Group.open(path, memory=available_memory()) as file:
+            held = {field: key for field, key in D4RL_NAMES.items() if key in file or field != "next_observation"}
+            # Next observations take as much as observations, whether or not they are in the file.
+            file.check_memory([held.get(field, D4RL_NAMES["observation"]) for field in D4RL_NAMES])
+            arrays = {field: file.array(key) for field, key in held.items()}
+            metadata = {"dataset_id": path.stem} | file.attributes
         if "next_observation" not in arrays:
             # So checked once as logged: what is wrong is to be found by its row in the file.
             make_dataset(**arrays, next_observation=arrays["observation"], names=D4RL_NAMES)
@@ -114,17 +125,17 @@ def write_d4rl(path: str | os.PathLike, dataset: Dataset, metadata: Mapping[str,
     Args:
         path: the HDF5 file; it may not exist yet.
         dataset: the transitions.
-        metadata: strings, numbers and lists of numbers by name; None is left out.
+        metadata: strings, numbers and lists of numbers by name; None is left out, and anything else becomes JSON.
 
     Raises:
-        DatasetError: there is such a file already.
+        DatasetError: there is such a file already, or it cannot be written.
     """
     with _new(Path(path)) as temporary, _create(temporary) as file:
         for field, key in D4RL_NAMES.items():
             file.create_dataset(key, data=np.asarray(getattr(dataset, field)), compression="gzip", compression_opts=1)
         for name, value in (metadata or {}).items():
             if value is not None:
-                file.attrs[name] = value
+                _write_attribute(file, name, value)
 
 
 def read_minari(path: str | os.PathLike) -> DatasetFile:
@@ -144,10 +155,11 @@ def read_minari(path: str | os.PathLike) -> DatasetFile:
     path = Path(path)
     folder = path / "data" if (path / "data").is_dir() else path
     with _naming(path):
-        metadata = minari.read_metadata(folder)
-        with _open(folder / minari.DATA) as file:
-            rows = minari.read_episodes(file, metadata, _array)
-    with _naming(path):
+        metadata = minari.check_metadata(read_json(folder / minari.METADATA))
+        spaces = {name: minari.check_space(name, parse_json(metadata.get(name, "{}"), name)) for name in minari.SPACES}
+        _check_regular(folder / minari.DATA)
+        with Group.open(folder / minari.DATA, memory=available_memory()) as file:
+            rows = minari.read_episodes(file, metadata.get("total_episodes"), spaces)
         return DatasetFile(make_dataset(**rows, names=minari.NAMES), metadata, "Minari")
 
 
@@ -161,8 +173,8 @@ def write_minari(path: str | os.PathLike, dataset: Dataset, metadata: Mapping[st
             spaces as `rlx.data.minari.describe_space` writes them; otherwise they are unbounded.
 
     Raises:
-        DatasetError: there is such a folder already; or the next observation of a step and the observation of the
-            following one differ inside an episode, which this format cannot hold.
+        DatasetError: there is such a folder already, or it cannot be written; or the next observation of a step and
+            the observation of the following one differ inside an episode, which this format cannot hold.
     """
     with _new(Path(path)) as temporary:
         folder = temporary / "data"
@@ -171,7 +183,79 @@ def write_minari(path: str | os.PathLike, dataset: Dataset, metadata: Mapping[st
             minari.write_episodes(file, dataset)
         complete = minari.complete_metadata(dataset, dict(metadata or {}), default_id=Path(path).name)
         complete["dataset_size"] = round((folder / minari.DATA).stat().st_size / 1e6, 1)
-        (folder / minari.METADATA).write_text(json.dumps(complete, indent=2))
+        try:
+            text = json.dumps(complete, indent=2)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DatasetError(f"metadata must be texts, numbers and lists of them ({error})") from None
+        (folder / minari.METADATA).write_text(text, encoding="utf-8")
+
+
+def check_target(path: str | os.PathLike) -> None:
+    """Whether a dataset may be written there, before the work of making it is done; nothing is left behind.
+
+    Raises:
+        DatasetError: something is there already, or nothing can be written there.
+    """
+    with _beside(Path(path)) as temporary:
+        temporary.touch()
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Reads a JSON file that may be damaged.
+
+    Raises:
+        DatasetError: it is missing, no regular file, too large, or no JSON; the message has the name of the file
+            without its folder.
+    """
+    path = Path(path)
+    _check_regular(path)
+    try:
+        if (size := path.stat().st_size) > MAX_JSON:
+            raise DatasetError(f"{path.name} has {size:,} bytes; at most {MAX_JSON:,} are read")
+        return parse_json(path.read_bytes(), path.name)
+    except OSError as error:
+        raise DatasetError(f"{path.name} cannot be read ({_reason(error)})") from None
+
+
+def parse_json(text: str | bytes, what: str) -> Any:
+    """The value that a JSON text says.
+
+    Args:
+        text: of any origin.
+        what: what it is called in a message.
+
+    Raises:
+        DatasetError: it is no text, no JSON, or nested too deeply.
+    """
+    if not isinstance(text, (str, bytes)):
+        raise DatasetError(f"{what} must be a text in JSON, got {type(text).__name__}")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise DatasetError(f"{what} is not valid JSON (it is nested too deeply)") from None
+    except ValueError as error:
+        raise DatasetError(f"{what} is not valid JSON ({error})") from None
+
+
+def check_memory(size: int, what: str) -> None:
+    """Raises `DatasetError` where arrays of so many bytes, called `what`, and their copies take more than is free."""
+    if COPIES * size > (available := available_memory()):
+        raise DatasetError(
+            f"{what} take about {COPIES * size / 1e9:,.3g} GB of memory, by their shapes; {available / 1e9:,.3g} GB "
+            "are free"
+        )
+
+
+def available_memory() -> float:
+    """Bytes of memory that are free, within the limit of a container; infinite where the system does not tell."""
+    sizes = [math.inf]
+    with contextlib.suppress(OSError, ValueError):
+        free = re.search(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
+        sizes += [float(free[1]) * 1024] if free else []
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # without a limit it says "max"
+            sizes.append(float(Path(limit).read_text()))
+    return min(sizes)
 
 
 def _with_next_observations(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -207,55 +291,70 @@ def _naming(path: Path) -> Iterator[None]:
         raise DatasetError(f"{path}: {error}") from None
 
 
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file for reading, anything wrong with it a `DatasetError`."""
-    import h5py
-
-    if not path.exists():
-        raise DatasetError(f"there is no file {path.name}")
+def _check_regular(path: Path) -> None:
+    """Raises `DatasetError` unless there is a regular file: opening a pipe or a device may wait for ever."""
     try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise DatasetError(f"it cannot be read as HDF5, it is damaged or of another format ({reason})") from None
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        hint = ": it is not a dataset of Minari" if path.name == minari.METADATA else ""
+        raise DatasetError(f"there is no file {path.name}{hint} ({_reason(error)})") from None
+    if not stat.S_ISREG(mode):
+        raise DatasetError(f"{path.name} is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or device'}, not a file")
 
 
-def _create(path: Path) -> h5py.File:
+def _reason(error: Exception) -> str:
+    """What the system says, without the path."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+@contextlib.contextmanager
+def _create(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file for writing, which is made in memory: on a full disk h5py prints a traceback for every array."""
     import h5py
 
-    return h5py.File(path, "w")
+    with h5py.File(path, "w", driver="core", backing_store=False, block_size=2**20) as file:
+        yield file
+        file.flush()
+        path.write_bytes(file.id.get_file_image())
 
 
-def _array(group: h5py.Group, key: str) -> np.ndarray:
-    import h5py
-
-    if key not in group:
-        raise DatasetError(f"it has no {key!r}; it holds {', '.join(sorted(group)) or 'nothing'}")
-    if not isinstance(group[key], h5py.Dataset):
-        raise DatasetError(f"{key} must be an array, it is a group of {', '.join(sorted(group[key]))}")
-    return np.asarray(group[key][()])
+def _write_attribute(file: h5py.File, name: str, value: Any) -> None:
+    try:
+        try:
+            file.attrs[name] = value
+        except (TypeError, ValueError):  # mappings and mixed lists
+            file.attrs[name] = json.dumps(value)
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
+        raise DatasetError(f"{name!r} of the metadata cannot be an attribute of an HDF5 file ({error})") from None
 
 
 @contextlib.contextmanager
 def _new(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which takes its place once all is written."""
-    if path.exists():
-        raise DatasetError(f"{path} exists already: choose another name, or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with _beside(path) as temporary:
         yield temporary
         temporary.rename(path)
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A path beside `path`, in folders that are made; what of it is not in its place in the end is removed."""
+    if os.path.lexists(path):
+        raise DatasetError(f"{path} exists already: choose another name, or remove it")
+    made = [folder for folder in path.parents if not os.path.exists(folder)]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(f"{path} cannot be written ({_reason(error)})") from None
     finally:
-        remove: Callable = shutil.rmtree if temporary.is_dir() else os.remove
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
+            remove: Callable = shutil.rmtree if os.path.isdir(temporary) else os.remove
             remove(temporary)
-
-
-def _plain(value: Any) -> Any:
-    """An attribute of a file in types of Python."""
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+        with contextlib.suppress(OSError):
+            # Those that are not empty stay, with all above them.
+            for folder in made:
+                folder.rmdir()

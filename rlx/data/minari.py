@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from rlx.data.dataset import Dataset, DatasetError
+from rlx.data.hdf5 import Group
 
 if TYPE_CHECKING:
     import gymnasium
     import h5py
 
 DATA, METADATA = "main_data.hdf5", "metadata.json"
+
+SPACES = ("observation_space", "action_space")
+"""The metadata that hold a space, as a text in JSON."""
+
+MAX_DEPTH, MAX_COUNT = 32, 2**31 - 1
+"""How deep spaces may be nested, and the largest number that one may count to."""
 
 VERSION = "0.5.3"
 """The version of Minari whose format is written; it refuses files that name none that it knows."""
@@ -31,71 +38,122 @@ NAMES = {
 }
 
 
-def read_metadata(folder: Path) -> dict[str, Any]:
-    """`metadata.json` of a dataset in HDF5.
+def check_metadata(metadata: Any) -> dict[str, Any]:
+    """What `metadata.json` of a dataset in HDF5 holds, if what is used of it is of the right kind.
 
     Raises:
-        DatasetError: it is missing, no JSON, or of a dataset in another format.
+        DatasetError: it is of another kind, or of a dataset in another format.
     """
-    path = folder / METADATA
-    if not path.exists():
-        raise DatasetError(f"there is no file {path.name}: it is not a dataset of Minari")
-    try:
-        metadata = json.loads(path.read_text())
-    except ValueError as error:
-        raise DatasetError(f"{path.name} is not valid JSON ({error})") from None
     if not isinstance(metadata, dict):
-        raise DatasetError(f"{path.name} must hold names and values, got {type(metadata).__name__}")
+        raise DatasetError(f"{METADATA} must hold names and values, got {type(metadata).__name__}")
+    for name, kind in (("dataset_id", str), ("total_episodes", int), *((space, str) for space in SPACES)):
+        value = metadata.get(name)
+        if name in metadata and (not isinstance(value, kind) or isinstance(value, bool)):
+            what = "a whole number" if kind is int else "a text"
+            raise DatasetError(f"{METADATA}: {name} must be {what}, got {value!r:.80}")
     if metadata.get("data_format", "hdf5") != "hdf5":
-        raise DatasetError(f"it is stored as {metadata['data_format']!r}; only 'hdf5' is read")
+        raise DatasetError(f"it is stored as {metadata['data_format']!r:.80}; only 'hdf5' is read")
     return metadata
 
 
+def check_space(name: str, space: Any, depth: int = 0) -> dict[str, Any]:
+    """A space as Minari writes it, if what is used of it is of the right kind.
+
+    Args:
+        name: what it is called in a message.
+        space: what its JSON says; nothing is known of an empty one.
+        depth: how many spaces it is part of.
+
+    Raises:
+        DatasetError: it is of another kind.
+    """
+
+    def refuse(what: str) -> NoReturn:
+        raise DatasetError(f"{METADATA}: {name} {what}")
+
+    def check_integers(key: str, least: int) -> None:
+        values = np.asarray(space.get(key, 1), object).ravel()
+        if not all(type(x) is int and least <= x <= MAX_COUNT for x in values):
+            refuse(f"must have whole numbers from {least} to {MAX_COUNT} as {key}, got {space[key]!r:.80}")
+
+    if not isinstance(space, dict):
+        refuse(f"must be a space with a type, got {space!r:.80}")
+    if depth > MAX_DEPTH:
+        refuse(f"is nested more than {MAX_DEPTH} deep")
+    kind = space.get("type")
+    if not isinstance(kind, str | None):
+        refuse(f"must have a text as type, got {kind!r:.80}")
+    if not isinstance(space.get("shape", []), list):
+        refuse(f"must have a list as shape, got {space['shape']!r:.80}")
+    required = {"Discrete": "n", "MultiDiscrete": "nvec"}.get(kind)
+    if required is not None and required not in space:
+        refuse(f"is a {kind} without {required}")
+    for key, least in (("shape", 0), ("n", 1), ("nvec", 1), ("start", -MAX_COUNT)):
+        check_integers(key, least)
+    if kind == "Discrete" and not all(isinstance(space.get(key, 0), int) for key in ("n", "start")):
+        refuse("is a Discrete, whose n and start are one number each")
+    if kind == "MultiDiscrete" and np.size(space.get("start", 0)) not in (1, np.size(space["nvec"])):
+        refuse("is a MultiDiscrete, whose start must have a number for each of nvec")
+    parts = space.get("subspaces", {})
+    if not isinstance(parts, (dict, list)):
+        refuse(f"must have spaces as subspaces, got {parts!r:.80}")
+    for key, part in parts.items() if isinstance(parts, dict) else enumerate(parts):
+        check_space(f"{name}/{key}", part, depth + 1)
+    return space
+
+
 def read_episodes(
-    file: h5py.File, metadata: Mapping[str, Any], read: Callable[[h5py.Group, str], np.ndarray]
+    file: Group, total_episodes: int | None, spaces: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, np.ndarray]:
     """Rows of all episodes, in the order of their numbers.
 
     Args:
         file: the opened `main_data.hdf5`.
-        metadata: of the dataset.
-        read: how an array of a group is read.
+        total_episodes: how many there are, if that is known.
+        spaces: observation_space and action_space, as `check_space` returns them.
 
     Raises:
         DatasetError: an episode lacks an array, or its arrays differ in length.
     """
-    numbers = sorted(int(name.removeprefix("episode_")) for name in file if re.fullmatch(r"episode_\d+", name))
-    expected = metadata.get("total_episodes", len(numbers))
-    if len(numbers) != expected:
-        raise DatasetError(f"{METADATA} tells of {expected} episodes, {DATA} holds {len(numbers)}")
-    spaces = {name: _space(metadata, name) for name in ("observation_space", "action_space")}
+    names = [name for name in file.names if re.fullmatch(r"episode_[0-9]{1,18}", name)]
+    names.sort(key=lambda name: int(name.removeprefix("episode_")))
+    if total_episodes not in (None, len(names)):
+        raise DatasetError(f"{METADATA} tells of {total_episodes} episodes, {DATA} holds {len(names)}")
+    if not names:
+        raise DatasetError("there are no episodes")
     if spaces["action_space"].get("type") in ("Dict", "Tuple"):
         raise DatasetError("actions must be of one part, got a space of the type " + spaces["action_space"]["type"])
     parts: dict[str, list[np.ndarray]] = {field: [] for field in NAMES}
-    for number in numbers:
-        group = file[f"episode_{number}"]
+    for name in names:
         try:
-            episode = {field: read(group, key) for field, key in NAMES.items() if not field.endswith("observation")}
-            steps = len(episode["reward"])
-            observations = _observations(group, spaces["observation_space"], read)
-            lengths = {NAMES[field]: len(x) for field, x in episode.items()} | {"observations": len(observations)}
-            if lengths != {name: steps + (name == "observations") for name in lengths}:
-                listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-                raise DatasetError(f"observations must be one more than steps, and the rest as many, got {listed}")
+            episode = _episode(file.group(name), spaces["observation_space"])
         except DatasetError as error:
-            raise DatasetError(f"episode_{number}: {error}") from None
-        episode |= {"observation": observations[:-1], "next_observation": observations[1:]}
-        if steps and not episode["terminated"][-1]:
-            # The following row is another episode, whether or not its end was logged.
-            episode["truncated"] = np.append(episode["truncated"][:-1], True)
+            raise DatasetError(f"{name}: {error}") from None
         for field, x in episode.items():
             parts[field].append(x)
-    if not numbers:
-        raise DatasetError("there are no episodes")
     try:
         return {field: np.concatenate(arrays) for field, arrays in parts.items()}
     except ValueError as error:
         raise DatasetError(f"arrays of different episodes do not fit together ({error})") from None
+
+
+def _episode(group: Group, observation_space: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Rows of one episode."""
+    episode = {field: _rows(group, key) for field, key in NAMES.items() if not field.endswith("observation")}
+    for field in ("reward", "terminated", "truncated"):
+        if episode[field].ndim != 1:
+            raise DatasetError(f"{NAMES[field]} must have one number per step, got the shape {episode[field].shape}")
+    steps = len(episode["reward"])
+    observations = _observations(group, observation_space)
+    group.memory.take(observations.nbytes)  # once more, as next observations
+    lengths = {NAMES[field]: len(x) for field, x in episode.items()} | {"observations": len(observations)}
+    if lengths != {name: steps + (name == "observations") for name in lengths}:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DatasetError(f"observations must be one more than steps, and the rest as many, got {listed}")
+    if steps and not episode["terminated"][-1]:
+        # The following row is another episode, whether or not its end was logged.
+        episode["truncated"] = np.append(episode["truncated"][:-1], True)
+    return episode | {"observation": observations[:-1], "next_observation": observations[1:]}
 
 
 def write_episodes(file: h5py.File, dataset: Dataset) -> None:
@@ -124,6 +182,8 @@ def write_episodes(file: h5py.File, dataset: Dataset) -> None:
 def complete_metadata(dataset: Dataset, metadata: Mapping[str, Any], *, default_id: str) -> dict[str, Any]:
     """The metadata with all that Minari needs to load the dataset."""
     name = metadata.get("dataset_id", default_id)
+    if not isinstance(name, str):
+        raise DatasetError(f"dataset_id must be a text, got {name!r:.80}")
     defaults = {
         "observation_space": _unbounded(dataset.observation),
         "action_space": _unbounded(dataset.action),
@@ -166,51 +226,60 @@ def _unbounded(x: Any) -> str:
     return json.dumps({"type": "Box", "dtype": str(dtype), "shape": shape, **bounds})
 
 
-def _space(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A space of the metadata; empty where they do not tell."""
-    try:
-        space = json.loads(metadata.get(name) or "{}")
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"{METADATA}: {name} is not valid JSON ({error})") from None
-    return space if isinstance(space, dict) else {}
+def _rows(group: Group, key: str) -> np.ndarray:
+    x = group.array(key)
+    if not x.ndim:
+        raise DatasetError(f"{key} must have a row per step, it is a scalar")
+    return x
 
 
-def _observations(group: h5py.Group, space: Mapping[str, Any], read: Callable) -> np.ndarray:
+def _observations(group: Group, space: Mapping[str, Any]) -> np.ndarray:
     """Observations [step, *observation] of an episode."""
-    if space.get("type") in (None, "Box", "MultiBinary") and not hasattr(group.get("observations"), "keys"):
-        x = read(group, "observations")
-        shape = space.get("shape")
-        if shape is not None and list(x.shape[1:]) != shape:
-            compressed = len(shape) > 1 and x.dtype.kind in "uO"
-            what = "images compressed as JPEG are not read" if compressed else f"their space has {shape}"
-            raise DatasetError(f"observations have the shape {list(x.shape[1:])}; {what}")
-        return x
-    return _flatten(group, "observations", space, read)
+    if space.get("type") not in (None, "Box", "MultiBinary") or group.is_group("observations"):
+        return _flatten(group, "observations", space)
+    shape = space.get("shape")
+    try:
+        x = _rows(group, "observations")
+    except DatasetError as error:
+        hint = "; images compressed as JPEG are not read" if shape and len(shape) > 1 else ""
+        raise DatasetError(f"{error}{hint}") from None
+    if shape is not None and list(x.shape[1:]) != shape:
+        compressed = len(shape) > 1 and x.dtype.kind == "u"
+        what = "images compressed as JPEG are not read" if compressed else f"their space has {shape}"
+        raise DatasetError(f"observations have the shape {list(x.shape[1:])}; {what}")
+    return x
 
 
-def _flatten(group: h5py.Group, key: str, space: Mapping[str, Any], read: Callable) -> np.ndarray:
+def _flatten(group: Group, key: str, space: Mapping[str, Any], depth: int = 0) -> np.ndarray:
     """Parts of observations end to end [step, feature]."""
     kind = space.get("type")
-    child = group.get(key)
-    if kind in ("Dict", "Tuple") or hasattr(child, "keys"):
-        if not hasattr(child, "keys"):
-            raise DatasetError(f"{key} must be a group, as their space is a {kind}")
-        spaces = space.get("subspaces", {name: {} for name in sorted(child)})
+    if kind in ("Dict", "Tuple") or group.is_group(key):
+        if depth > MAX_DEPTH:
+            raise DatasetError(f"{key} is nested more than {MAX_DEPTH} deep")
+        child = group.group(key)
+        spaces = space.get("subspaces", {name: {} for name in child.names})
         named = spaces if isinstance(spaces, dict) else {f"_index_{i}": part for i, part in enumerate(spaces)}
-        return np.concatenate([_flatten(child, name, part, read) for name, part in named.items()], axis=1)
-    x = read(group, key)
-    if x.dtype.kind not in "biuf":
-        raise DatasetError(f"{key} must hold numbers, got dtype {x.dtype}")
+        parts = {name: _flatten(child, name, part, depth + 1) for name, part in named.items()}
+        if len({len(x) for x in parts.values()}) != 1:
+            listed = ", ".join(f"{name} {len(x)}" for name, x in parts.items())
+            raise DatasetError(f"the parts of {key} must have the same number of rows, got {listed or 'no parts'}")
+        return np.concatenate(list(parts.values()), axis=1)
+    x = _rows(group, key)
     if kind == "Discrete":
-        return _one_hot(x - space.get("start", 0), int(space["n"]), key)
+        return _one_hot(group, x - space.get("start", 0), space["n"], key)
     if kind == "MultiDiscrete":
-        digits = (x - np.asarray(space.get("start", 0))).reshape(len(x), -1)
         sizes = np.ravel(space["nvec"])
-        return np.concatenate([_one_hot(digit, int(n), key) for digit, n in zip(digits.T, sizes, strict=True)], axis=1)
-    return x.reshape(len(x), -1).astype(np.float32)
+        if x.shape[1:] != np.shape(space["nvec"]):
+            raise DatasetError(f"{key} must have the shape {np.shape(space['nvec'])} in a row, got {x.shape[1:]}")
+        digits = x.reshape(len(x), -1) - np.ravel(space.get("start", 0))
+        return np.concatenate([_one_hot(group, digit, n, key) for digit, n in zip(digits.T, sizes)], axis=1)
+    return x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float32)
 
 
-def _one_hot(x: np.ndarray, n: int, key: str) -> np.ndarray:
-    if x.ndim != 1 or ((x < 0) | (x >= n)).any():
+def _one_hot(group: Group, x: np.ndarray, n: int, key: str) -> np.ndarray:
+    if x.ndim != 1 or x.dtype.kind not in "iu" or ((x < 0) | (x >= n)).any():
         raise DatasetError(f"{key} must be numbers of {n} things")
-    return np.eye(n, dtype=np.float32)[x]
+    group.memory.take(4 * n * len(x))
+    encoded = np.zeros((len(x), n), np.float32)
+    encoded[np.arange(len(x)), x] = 1
+    return encoded

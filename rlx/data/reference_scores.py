@@ -1,8 +1,11 @@
 """Returns of a random and of an expert policy, between which scores are normalized."""
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from rlx.data.dataset import DatasetError
 
 MINIMUM, MAXIMUM = "ref_min_score", "ref_max_score"
 """The names under which a file's metadata hold them, those that Minari gave them."""
@@ -54,9 +57,21 @@ def reference_scores(metadata: Mapping[str, Any]) -> ReferenceScores | None:
 
     Returns:
         The scores, or None where none are known.
+
+    Raises:
+        DatasetError: the metadata's own are not two finite numbers, the first the smaller one.
     """
-    if MINIMUM in metadata and MAXIMUM in metadata:
-        return ReferenceScores(float(metadata[MINIMUM]), float(metadata[MAXIMUM]), "the file's own")
+    own = metadata.get(MINIMUM), metadata.get(MAXIMUM)
+    if None not in own:
+        numbers = all(
+            isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) <= sys.float_info.max for x in own
+        )
+        if not numbers or not own[0] < own[1]:
+            raise DatasetError(
+                f"{MINIMUM} and {MAXIMUM} of the metadata must be finite numbers, the first the smaller one, got "
+                f"{own[0]!r:.40} and {own[1]!r:.40}"
+            )
+        return ReferenceScores(float(own[0]), float(own[1]), "the file's own")
     # A task of another simulator may have D4RL's name for it, but not its returns.
     name = re.sub(r"[_/]", "-", str(metadata.get("dataset_id", "")).lower().removeprefix("d4rl/"))
     tasks = [task for task in D4RL if "env" not in metadata and f"{name}-".startswith(f"{task}-")]

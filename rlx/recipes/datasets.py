@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Key, PyTree
 import rlx
 from rlx import data, diagnostics, envs
 from rlx.algorithms.learner import Learner
+from rlx.data.files import check_memory
 from rlx.data.minari import describe_space
 from rlx.data.reference_scores import MAXIMUM, MINIMUM
 from rlx.envs.history import WithHistory
@@ -103,13 +104,16 @@ def collect(
 
     Raises:
         ValueError: a count below one.
-        DatasetError: the simulator gave NaN or infinity.
+        DatasetError: the log is larger than the memory that is free; the simulator gave NaN or infinity.
     """
     for name, count in (("num_steps", num_steps), ("num_envs", num_envs)):
         if count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}")
     act_fn = act_fn if isinstance(act_fn, Partial) else Partial(act_fn)
-    log = _log(environment, act_fn, key, -(-num_steps // num_envs), num_envs)
+    arguments = environment, act_fn, key, -(-num_steps // num_envs), num_envs
+    expected = jax.tree.leaves(_log.eval_shape(*arguments))
+    check_memory(sum(x.size * x.dtype.itemsize for x in expected), f"{num_steps:,} transitions")
+    log = _log(*arguments)
     rows = {name: np.asarray(x).reshape(-1, *x.shape[2:])[:num_steps] for name, x in log.items()}
     return data.make_dataset(**rows)
 

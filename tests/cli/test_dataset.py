@@ -31,6 +31,10 @@ def environment_cache(tmp_path_factory):
         yield path
 
 
+RANDOM = ["make", "--level", "random", "--env", "rlx:bandit"]
+UNWRITABLE = ["/dev/null/a.hdf5", "/proc/a.hdf5", "/proc/set", "/dev/null/a/b"]
+
+
 def constant(action, observation, key):
     return jnp.broadcast_to(action, (len(observation), 1))
 
@@ -178,6 +182,15 @@ def files(tmp_path_factory, environment_cache):
     return folder
 
 
+SACO = {"saco_unique": 3, "saco_rows": 4, "saco_low": [0.0, 0.0], "saco_high": [1.0, 1.0]}
+
+
+def write(path, reward=(0.0, 1.0, 2.0, 3.0), metadata=None):
+    """A dataset of one episode of four steps."""
+    row = np.arange(4.0)[:, None]
+    data.write_dataset(path, data.make_dataset(row, row, reward, row + 1, np.zeros(4), np.zeros(4)), metadata or {})
+
+
 class TestCommand:
     def test_a_policy_is_trained_once_and_makes_better_data_than_chance(self, files, environment_cache):
         (run_dir,) = (environment_cache / "rlx" / "policies").iterdir()
@@ -240,6 +253,13 @@ class TestCommand:
             (["make", "--level", "medium", "--out", "a.hdf5", "--env", "rlx:bandit", "--steps", "0"], ["--steps"]),
             (["make", "--level", "expert", "--out", "a.hdf5", "--policy", "nothing"], ["'nothing'"]),
             (["make", "--level", "expert", "--out", "a.hdf5", "--env", "rlx:chain", "--algorithm", "pppo"], ["ppo"]),
+            *(([*RANDOM, "--out", out], [out, "cannot be written"]) for out in UNWRITABLE),
+            ([*RANDOM, "--out", "/tmp"], ["/tmp exists already"]),
+            ([*RANDOM, "--out", "a.hdf5", "--steps", "1e12"], ["--steps 1,000,000,000,000", "GB of memory"]),
+            ([*RANDOM, "--out", "a.hdf5", "--seed", "-1"], ["--seed must be from 0 to 2^32 - 1, got -1"]),
+            ([*RANDOM, "--out", "a.hdf5", "--seed", "4294967296"], ["--seed must be"]),
+            ([*RANDOM, "--out", "a.hdf5", "--checkpoints", "1e9"], ["--checkpoints must be at most 10000"]),
+            ([*RANDOM, "--out", "a.hdf5", "--eval-episodes", "1e9"], ["--eval-episodes must be at most 10000"]),
         ],
     )
     def test_wrong_requests_are_one_line(self, arguments, parts, capsys):
@@ -253,6 +273,35 @@ class TestCommand:
         assert cli.main([*MAKE, "--level", "random", "--out", str(path)]) == 2
         assert cli.main(["dataset", "convert", str(files / "expert.hdf5"), str(path)]) == 2
         assert capsys.readouterr().err.count("exists already") == 2 and path.read_bytes() == before
+
+    @pytest.mark.parametrize("out", UNWRITABLE)
+    def test_a_copy_that_cannot_be_written_is_one_line(self, tmp_path, out, capsys):
+        write(tmp_path / "a.hdf5")
+        assert cli.main(["dataset", "convert", str(tmp_path / "a.hdf5"), out]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{out} cannot be written" in line
+
+    @pytest.mark.parametrize(
+        ("metadata", "parts"),
+        [
+            ({"ref_min_score": "a", "ref_max_score": 1}, ["ref_min_score", "finite numbers", "'a'"]),
+            ({"saco_unique": 3}, ["saco_rows of the metadata must be a number from 1 on, got None"]),
+            ({"saco_unique": "a"}, ["saco_unique", "'a'"]),
+            (SACO | {"saco_low": [0.0]}, ["saco_low of the metadata must be 2 finite numbers", "[0.0]"]),
+            (SACO | {"saco_high": [0.0, float("nan")]}, ["saco_high"]),
+        ],
+    )
+    def test_metadata_of_the_wrong_kind_are_one_line(self, tmp_path, metadata, parts, capsys):
+        write(tmp_path / "a.hdf5", metadata=metadata)
+        assert cli.main(["dataset", "info", str(tmp_path / "a.hdf5")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert all(part in line for part in parts), line
+
+    def test_the_largest_rewards_and_the_oddest_names_are_told(self, tmp_path, capsys):
+        write(tmp_path / "a.hdf5", reward=np.full(4, 3e38), metadata={"dataset_id": "a\x1b[2J\nb", "env": [1]})
+        assert cli.main(["dataset", "info", str(tmp_path / "a.hdf5")]) == 0
+        shown = capsys.readouterr().out
+        assert "1.2e+39" in shown and "\x1b" not in shown and "a�[2J�b" in shown
 
     def test_a_broken_file_is_one_line(self, files, tmp_path, capsys):
         content = (files / "expert.hdf5").read_bytes()

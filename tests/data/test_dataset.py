@@ -1,13 +1,17 @@
 """Datasets against loops in NumPy: views by episode, returns, statistics, and draws against their frequencies."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from rlx import weighting
 from rlx.algorithms.learner import Transition
 from rlx.data import (
+    ActionRange,
     Batch,
     DatasetError,
     alias_table,
@@ -109,6 +113,59 @@ class TestDataset:
     def test_what_is_wrong_is_named(self, changes, message):
         with pytest.raises(DatasetError, match=message):
             make_dataset(**arrays() | changes)
+
+
+class TestActionRange:
+    """Where a dataset meets an environment."""
+
+    BOX = spaces.Box(-2, 2, (1,), np.float32)
+
+    def of(self, low, high):
+        action = np.linspace(low, high, 14, dtype=type(low))
+        return ActionRange.of(make_dataset(**arrays() | {"action": action[:, None]}))
+
+    @pytest.mark.parametrize(
+        ("low", "high", "space"),
+        [
+            (-2.0, 2.0, BOX),
+            (-2.001, 2.001, BOX),
+            (-1e6, 1e6, spaces.Box(-np.inf, np.inf, (1,), np.float32)),
+            (0, 3, spaces.Discrete(4)),
+            (1, 4, spaces.Discrete(4, start=1)),
+        ],
+    )
+    def test_bounds_and_rounding_are_fine(self, low, high, space):
+        with warnings.catch_warnings(action="error"):
+            self.of(low, high).check(space)
+
+    def test_a_little_outside_is_named(self):
+        with pytest.warns(UserWarning, match="actions reach from -3 to 2 in component 0, .* from -2 to 2: a policy"):
+            self.of(-3.0, 2.0).check(self.BOX)
+
+    @pytest.mark.parametrize(
+        ("low", "high", "space", "message"),
+        [
+            (-100.0, 2.0, BOX, "actions reach from -100 to 2 in component 0, those of the environment from -2 to 2"),
+            (0.0, 100.0, BOX, "actions reach from 0 to 100"),
+            (0, 4, spaces.Discrete(4), "from 0 to 4 in component 0, those of the environment from 0 to 3"),
+            (-1, 3, spaces.Discrete(4), "from -1 to 3"),
+            (0, 3, spaces.MultiDiscrete([3]), "from 0 to 3"),
+            (0.0, 3.0, spaces.Discrete(4), "actions must be whole numbers"),
+        ],
+    )
+    def test_another_environments_are_refused(self, low, high, space, message):
+        with pytest.raises(DatasetError, match=message):
+            self.of(low, high).check(space)
+
+    def test_it_is_known_while_a_program_is_traced(self):
+        @jax.jit
+        def double(given):
+            given[1].check(self.BOX)
+            return 2 * given[0]
+
+        assert double((1.0, self.of(-1.0, 1.0))) == 2
+        with pytest.raises(DatasetError, match="reach"):
+            double((1.0, self.of(-100.0, 1.0)))
 
 
 class TestSample:

@@ -1,6 +1,9 @@
 """Files of D4RL and Minari, written here as those projects write them, and the ways in which one may be broken."""
 
 import json
+import os
+import resource
+import zlib
 
 import h5py
 import jax
@@ -10,6 +13,7 @@ import pytest
 
 from rlx.data import (
     DatasetError,
+    files,
     make_dataset,
     minari,
     read_d4rl,
@@ -190,6 +194,174 @@ class TestD4RL:
             read_dataset(tmp_path / "group.hdf5")
 
 
+def put(name, value):
+    def change(file):
+        del file[name]
+        file[name] = value
+
+    return change
+
+
+def create(name, shape, **options):
+    def change(file):
+        del file[name]
+        file.create_dataset(name, shape, **options)
+
+    return change
+
+
+def bomb(file):
+    """A packed chunk of nine numbers that unpacks to ten megabytes."""
+    create("rewards", (NUM,), dtype="f4", chunks=(NUM,), compression="gzip")(file)
+    file["rewards"].id.write_direct_chunk((0,), zlib.compress(bytes(10**7)))
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((NUM,), "f4")
+    layout[:] = h5py.VirtualSource("other.hdf5", "x", (NUM,))
+    del file["rewards"]
+    file.create_virtual_dataset("rewards", layout)
+
+
+class TestHostileFiles:
+    """Nothing outside of the file is read, nothing is read that does not fit, and the error names the array."""
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (put("rewards", h5py.ExternalLink("other.hdf5", "/x")), "rewards is a link to another file, 'other.hdf5'"),
+            (put("rewards", h5py.SoftLink("/actions")), "rewards is a link to '/actions', which is not followed"),
+            (put("rewards", h5py.SoftLink("/nothing")), "rewards is a link to '/nothing'"),
+            (put("rewards", h5py.SoftLink("rewards")), "rewards is a link to 'rewards'"),
+            (virtual, "rewards is stored in other files"),
+            (create("rewards", (NUM,), dtype="f8", external=[("other.raw", 0, 72)]), "rewards is stored in other"),
+            (create("rewards", (10**12,), dtype="f8", chunks=(9,)), "rewards was never written"),
+            (bomb, "rewards is damaged: a packed chunk of .* bytes is larger than the chunk itself"),
+            (put("rewards", np.dtype("f4")), "rewards must be an array, it is a datatype"),
+            (put("rewards", h5py.Empty("f4")), "rewards is empty"),
+            (put("rewards", np.zeros(NUM, complex)), "rewards must hold integers or floating-point numbers"),
+            (
+                put("actions", np.full(NUM, 2**40)),
+                "actions holds whole numbers that int32 cannot hold in 7 of 7|9 of 9",
+            ),
+            (put("actions", np.zeros((NUM, 0))), "actions must have at least one number per row"),
+        ],
+    )
+    def test_arrays(self, tmp_path, change, message):
+        path = write_log(tmp_path / "log.hdf5", log())
+        write_log(tmp_path / "other.hdf5", {"x": np.zeros(NUM)})
+        np.zeros(NUM).tofile(tmp_path / "other.raw")
+        with h5py.File(path, "a") as file:
+            change(file)
+        with pytest.raises(DatasetError, match=f"log.hdf5: {message}") as error:
+            read_dataset(path)
+        assert "\n" not in str(error.value)
+
+    def test_what_is_larger_than_memory_is_not_read(self, tmp_path, monkeypatch):
+        path = tmp_path / "zeros.hdf5"
+        with h5py.File(path, "w") as file:
+            for name, shape in {"observations": (10**9, 500), "actions": (10**9, 9)}.items():
+                x = file.create_dataset(name, shape, "f4", chunks=(1000, shape[1]), compression="gzip")
+                x[:1] = 0
+            for name in ("rewards", "terminals", "timeouts"):
+                file[name] = np.zeros(NUM)
+        assert path.stat().st_size < 10**6
+        with pytest.raises(DatasetError, match="zeros.hdf5: reading it takes about .* GB of memory, .* are free"):
+            read_dataset(path)
+        log_path, episodes = write_log(tmp_path / "log.hdf5", log()), write_folder(tmp_path / "set", [episode(9)])
+        monkeypatch.setattr(files, "available_memory", lambda: 500.0)
+        for path in (log_path, episodes):
+            with pytest.raises(DatasetError, match="reading it takes about"):
+                read_dataset(path)
+
+    def test_every_member_may_be_damaged(self, tmp_path):
+        """Errors of HDF5 that come after a file is opened."""
+        path = write_log(tmp_path / "log.hdf5", log(observations=np.zeros((NUM, 500))))
+        content = path.read_bytes()
+        found = set()
+        for place in range(len(content) // 2, len(content), 97):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
+            try:
+                read_dataset(path)
+            except DatasetError as error:
+                found.add(str(error).partition("(")[0])
+        assert all("log.hdf5: " in message for message in found)
+
+    def test_attributes_are_plain(self, tmp_path):
+        path = write_log(tmp_path / "log.hdf5", log())
+        with h5py.File(path, "a") as file:
+            file.attrs.update({"empty": h5py.Empty("f4"), "texts": ["a", "b"], "bytes": np.bytes_(b"\xff")})
+        metadata = read_dataset(path).metadata
+        assert metadata == {"dataset_id": "log", "empty": None, "texts": ["a", "b"], "bytes": "\ufffd"}
+        with h5py.File(path, "a") as file:
+            file.attrs["pointer"] = file["rewards"].ref
+        with pytest.raises(DatasetError, match="the attribute 'pointer' must be a text, a number or a list"):
+            read_dataset(path)
+
+    @pytest.mark.parametrize("name", ["log.hdf5", "set/data/main_data.hdf5", "set/data/metadata.json"])
+    def test_pipes_are_not_opened(self, tmp_path, name):
+        write_log(tmp_path / "log.hdf5", log())
+        write_folder(tmp_path / "set", [episode(2)])
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(DatasetError, match="is a pipe or device, not a file"):
+            read_dataset(tmp_path / name.partition("/")[0])
+
+    def test_what_is_no_path_is_one_error(self, tmp_path):
+        for path in ("a" * 5000, "a\0b"):
+            with pytest.raises(DatasetError, match="there is no dataset"):
+                read_dataset(path)
+
+    def test_spaces_and_groups_that_never_end(self, tmp_path):
+        path = write_folder(tmp_path / "set", [{k: v for k, v in episode(2).items() if k != "observations"}])
+        with h5py.File(path / "data" / "main_data.hdf5", "a") as file:
+            inner = file["episode_0"].create_group("observations")
+            inner["again"] = inner
+        with pytest.raises(DatasetError, match="again is nested more than 32 deep"):
+            read_dataset(path)
+
+
+class TestTargets:
+    """Where nothing can be written nothing is left, and the error names the target."""
+
+    @pytest.mark.parametrize("name", ["a_file/out.hdf5", "a_file/x/out", "x" * 300, "/dev/null/out.h5", "/proc/x/out"])
+    def test_nothing_can_be_written_there(self, tmp_path, name):
+        dataset = read_dataset(write_log(tmp_path / "a_file", log())).dataset
+        before = sorted(tmp_path.rglob("*"))
+        for attempt in (files.check_target, lambda path: write_dataset(path, dataset)):
+            with pytest.raises(DatasetError, match="cannot be written"):
+                attempt(tmp_path / name)
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_checking_leaves_nothing(self, tmp_path):
+        files.check_target(tmp_path / "a" / "b" / "out.hdf5")
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("name", ["a/b/out.hdf5", "a/b/out"])
+    def test_a_full_disk_leaves_nothing(self, tmp_path, name):
+        row = np.sin(np.arange(4001.0))[:, None]
+        dataset = make_dataset(row[:-1], row[:-1], row[:-1, 0], row[1:], np.zeros(4000), np.zeros(4000))
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            with pytest.raises(DatasetError, match="out.* cannot be written"):
+                write_dataset(tmp_path / name, dataset)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert not list(tmp_path.iterdir())
+
+    def test_metadata_of_other_kinds_are_json_in_hdf5(self, tmp_path):
+        dataset = read_dataset(write_log(tmp_path / "log.hdf5", log())).dataset
+        write_d4rl(tmp_path / "out.hdf5", dataset, {"nested": {"a": 1}, "mixed": [1, "a"]})
+        metadata = read_dataset(tmp_path / "out.hdf5").metadata
+        assert json.loads(metadata["nested"]) == {"a": 1} and json.loads(metadata["mixed"]) == [1, "a"]
+        with pytest.raises(DatasetError, match="'long' of the metadata cannot be an attribute"):
+            write_d4rl(tmp_path / "long.hdf5", dataset, {"long": list(range(10**5))})
+        with pytest.raises(DatasetError, match="metadata must be texts, numbers"):
+            write_minari(tmp_path / "set", dataset, {"odd": object()})
+        assert not (tmp_path / "long.hdf5").exists() and not (tmp_path / "set").exists()
+
+
 class TestMinari:
     def test_every_step_has_its_next_observation(self, tmp_path):
         episodes = [
@@ -269,11 +441,44 @@ class TestMinari:
             ({"action_space": json.dumps({"type": "Dict"})}, "actions must be of one part"),
             ({"observation_space": json.dumps({"type": "Box", "shape": [64, 64, 3]})}, "space has"),
             ({"observation_space": "{"}, "observation_space is not valid JSON"),
+            ({"observation_space": "[" * 100_000}, "observation_space is not valid JSON .it is nested too deeply"),
+            ({"observation_space": {}}, "observation_space must be a text, got {}"),
+            ({"observation_space": "[1]"}, r"observation_space must be a space with a type, got \[1\]"),
+            ({"observation_space": '{"type": ["Box"]}'}, "must have a text as type"),
+            ({"observation_space": '{"type": "Box", "shape": "2"}'}, "must have a list as shape, got '2'"),
+            ({"observation_space": '{"type": "Box", "shape": ["2"]}'}, "must have whole numbers from 0 .* as shape"),
+            ({"observation_space": '{"type": "Discrete"}'}, "observation_space is a Discrete without n"),
+            ({"observation_space": '{"type": "Discrete", "n": 1000000000000}'}, "must have whole numbers from 1 to"),
+            ({"observation_space": '{"type": "Discrete", "n": [3]}'}, "whose n and start are one number each"),
+            ({"observation_space": '{"type": "Discrete", "n": 3}'}, "observations must be numbers of 3 things"),
+            ({"observation_space": '{"type": "MultiDiscrete", "nvec": [3]}'}, r"must have the shape \(1,\) in a row"),
+            ({"observation_space": '{"type": "Dict", "subspaces": 3}'}, "must have spaces as subspaces, got 3"),
+            ({"observation_space": '{"type": "Dict", "subspaces": {"a": 1}}'}, "observation_space/a must be a space"),
+            ({"observation_space": '{"type": "Dict", "subspaces": {"a": {}}}'}, "observations must be a group"),
+            ({"total_episodes": "1"}, "total_episodes must be a whole number, got '1'"),
+            ({"dataset_id": 3}, "dataset_id must be a text, got 3"),
+            ({"data_format": []}, r"it is stored as \[\]; only 'hdf5' is read"),
         ],
     )
     def test_unreadable_metadata_are_one_error(self, tmp_path, metadata, message):
         with pytest.raises(DatasetError, match=f"set: .*{message}"):
             read_dataset(write_folder(tmp_path / "set", [episode(2)], **metadata))
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("[" * 100_000, "is not valid JSON .it is nested too deeply"),
+            ('{"a": ' * 100_000, "is not valid JSON .it is nested too deeply"),
+            ("[]", "must hold names and values, got list"),
+            ("1" * 5000, "is not valid JSON"),
+            (b"\xff\xfe\xfa", "is not valid JSON"),
+        ],
+    )
+    def test_metadata_that_are_no_metadata_are_one_error(self, tmp_path, text, message):
+        path = write_folder(tmp_path / "set", [episode(2)])
+        (path / "data" / "metadata.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(DatasetError, match=f"set: metadata.json {message}"):
+            read_dataset(path)
 
     def test_missing_and_damaged_parts_are_one_error(self, tmp_path):
         path = write_folder(tmp_path / "set", [episode(2)])
@@ -317,6 +522,12 @@ class TestReferenceScores:
         own = {"dataset_id": "hopper-v0", "ref_min_score": 1, "ref_max_score": 2.0}
         assert reference_scores(own) == (1.0, 2.0, "the file's own")
         assert reference_scores({"dataset_id": "hopper-v0", "env": "brax:hopper"}) is None
+
+    @pytest.mark.parametrize("scores", [("a", 1), ([], 1), (float("nan"), 1), (1, 1), (2, 1), (0, True), (0, 10**400)])
+    def test_two_numbers_in_order(self, scores):
+        with pytest.raises(DatasetError, match="ref_min_score and ref_max_score of the metadata must be finite"):
+            reference_scores(dict(zip(("ref_min_score", "ref_max_score"), scores)))
+        assert reference_scores({"ref_min_score": None, "ref_max_score": 1}) is None
 
     def test_the_oracle_of_d4rl(self):
         minimum, maximum, _ = reference_scores({"dataset_id": "halfcheetah-medium-v2"})

@@ -145,6 +145,17 @@ def test_the_dataset_names_the_environment_and_another_one_is_refused(dataset):
         recipes.make_train("bc")
 
 
+def test_actions_of_another_scale_are_refused(dataset, tmp_path):
+    found = data.read_dataset(dataset)
+    for scale, name in ((50.0, "gross.hdf5"), (1.5, "small.hdf5")):
+        scaled = found.dataset._replace(action=scale * found.dataset.action)
+        data.write_dataset(tmp_path / name, scaled, found.metadata)
+    with pytest.raises(data.DatasetError, match="gross.hdf5 is not of rlx:pendulum: actions reach from -.* by --env"):
+        recipes.make_train("bc", dataset=str(tmp_path / "gross.hdf5"))
+    with pytest.warns(UserWarning, match="a policy that stays within them cannot do the same"):
+        recipes.make_train("bc", dataset=str(tmp_path / "small.hdf5"))
+
+
 def test_parts_of_ones_own_take_the_place_of_the_configs(dataset):
     """A constant policy under an optimizer that moves it by one; no critic of the config's is left."""
     policy = policies.Network(
