@@ -48,13 +48,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
     """Most tests run a program once, on a few numbers: optimizing it would take longer than it saves."""
-    quick = request.node.get_closest_marker("optimized") is None
-    jax.config.update("jax_disable_most_optimizations", quick)
-    with pytest.MonkeyPatch.context() as patch:
-        # For the processes that a test starts.
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quick)))
+    with compilation(quick=request.node.get_closest_marker("optimized") is None):
         yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True)
+def full_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Of a test that is marked `optimized` in a file that is not."""
+    if request.node.get_closest_marker("optimized") is None or request.node.parent.get_closest_marker("optimized"):
+        yield
+        return
+    with compilation(quick=False):
+        yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@contextmanager
+def compilation(*, quick: bool) -> Iterator[None]:
+    """How programs are compiled, those of processes that a test starts included."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quick)))
+        jax.config.update("jax_disable_most_optimizations", quick)
+        yield
 
 
 @pytest.fixture(autouse=True)

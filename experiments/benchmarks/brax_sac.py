@@ -86,7 +86,7 @@ def ours(config: off_policy.ActorCritic, seeds: Sequence[int]) -> dict[str, list
         state, _ = make_train(program, config.num_updates)(jax.random.key(seed))
         return program.evaluate(state, evaluation_key(seed))
 
-    together = over_runs(run, num_envs=config.num_envs)
+    together = over_runs(run)
     return {key: values.tolist() for key, values in jax.device_get(jax.jit(together)(np.asarray(seeds))).items()}
 
 

@@ -177,7 +177,7 @@ def cost_of_program(size: Size, dataset: data.Dataset, repetitions: int) -> dict
     one = jax.tree.map(lambda x: x[0], states)
     mesh = make_mesh(size.seeds, 0)
     spread = jax.device_put((dataset, states), (NamedSharding(mesh, P()), NamedSharding(mesh, P("seed"))))
-    as_trained = over_runs(step, num_envs=0, num_shared=1, mesh=mesh)
+    as_trained = over_runs(step, num_shared=1, mesh=mesh)
 
     init, steps = bare_gradients(size)
     batch = data.sample(dataset, jax.random.key(2), (DELAY, size.batch_size))

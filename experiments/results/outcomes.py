@@ -6,7 +6,7 @@ import statistics
 
 import numpy as np
 
-from experiments.results.markdown import Content, Table, listed, number
+from experiments.results.markdown import Content, Table, listed, number, value
 from experiments.results.tables import Record, percent, span
 from rlx.training.statistics import aggregate, probability_of_improvement
 
@@ -135,12 +135,18 @@ MEASURES = {
     "entropy": "entropy, nats",
     "length": "length, tokens",
     "kl_to_start": "KL to start, nats",
+    "pair_accuracy": "pairs told apart",
+    "margin": "margin, nats",
+    "chosen_log_prob": "log π(chosen)",
+    "rejected_log_prob": "log π(rejected)",
 }
+"""Measure of a record -> column; what a record does not hold is left out."""
 
 
 def language_methods(record: Record) -> Content:
     """What methods reach that go on from the same warmed-up language models."""
     start, methods, k = record["warm_up"], record["methods"], record["k"]
+    first, unit = next(iter(methods)), record.get("steps_name", "responses")
     measured = {"warm-up": start} | {name: of["measures"] for name, of in methods.items()}
     reached = lambda name, measure="accuracy": measured[name][measure]["interquartile_mean"]
     count = len(start["accuracy"]["per_seed"])
@@ -152,43 +158,100 @@ def language_methods(record: Record) -> Content:
     for name in measured:
         low, high = measured[name]["accuracy"]["interval"]
         figures[f"interval_{name.replace('-', '_')}"] = f"{percent(low)} to {percent(high)}"
-    near = [name for name in methods if abs(reached(name) - reached("grpo")) <= 0.02]
+    near = [name for name in methods if abs(reached(name) - reached(first)) <= 0.02]
     narrower = [name for name in methods if reached(name, "pass_at_k") < reached("warm-up", "pass_at_k")]
-    seconds = [record["responses"] * count / of["responses_per_second"] for of in methods.values()]
+    seconds = [record[unit] * count / of[f"{unit}_per_second"] for of in methods.values()]
     figures |= {
         "count": str(len(methods)),
         "seeds": str(count),
         "k": str(k),
-        "responses": f"{record['responses']:,}",
+        unit: f"{record[unit]:,}",
         "far": str(len(methods) - len(near)),
         "narrower": str(len(narrower)),
         "minutes": number(statistics.median(seconds) / 60, 1),
     }
-    first = measured["grpo"]["accuracy"]["per_seed"]
-    rows = []
+    shown = [measure for measure in MEASURES if measure in methods[first]["measures"]]
+    compared, rows = measured[first]["accuracy"]["per_seed"], []
     for name, of in measured.items():
-        cells = [number(of[measure]["interquartile_mean"]) for measure in MEASURES]
-        better = "–" if name == "grpo" else f"{probability_of_improvement(of['accuracy']['per_seed'], first):.2f}"
+        cells = [number(of[measure]["interquartile_mean"]) if measure in of else "–" for measure in shown]
+        better = "–" if name == first else f"{probability_of_improvement(of['accuracy']['per_seed'], compared):.2f}"
         low, high = of["accuracy"]["interval"]
         rows.append((name, cells[0], f"{low:.3f} to {high:.3f}", *cells[1:], better))
-    greedy, *others = (title.format(k=k) for title in MEASURES.values())
-    columns = ("method", greedy, "95 % interval", *others, "P(beats GRPO)")
+    greedy, *others = (MEASURES[measure].format(k=k) for measure in shown)
+    columns = ("method", greedy, "95 % interval", *others, f"P(beats {first})")
     each = [(name, *(f"{x:.3f}" for x in of["accuracy"]["per_seed"])) for name, of in measured.items()]
-    papers = [(name, of["paper"], number(of["responses_per_second"])) for name, of in methods.items()]
+    papers = [(name, of["paper"], number(of[f"{unit}_per_second"])) for name, of in methods.items()]
     return Content(
         figures,
         [
             Table("Interquartile means over seeds", columns, rows),
             Table("Greedy accuracy of each seed", ("method", *map(str, range(count))), each),
-            Table("Papers and speed", ("method", "paper", "responses/s, of all seeds"), papers),
+            Table("Papers and speed", ("method", "paper", f"{unit}/s, of all seeds"), papers),
         ],
         {
             "task": record["task"],
             "seeds": count,
-            "responses of each seed": record["responses"],
+            f"{unit} of each seed": record[unit],
             "samples of a problem (k)": k,
         },
     )
+
+
+def reliability(record: Record) -> Content:
+    """Kills, wrong commands, damaged files and full disks, and how they are answered."""
+    of, figures, tables = record["results"], {}, []
+    tried = {name: run["tried_and_survived"] for name, run in of["kills"].items()}
+    total = lambda counts, index: sum(count[index] for count in counts.values())
+    kills = [
+        (
+            name,
+            *(f"{survived} of {count}" for count, survived in counts.values()),
+            f"{total(counts, 1)} of {total(counts, 0)}",
+        )
+        for name, counts in tried.items()
+    ]
+    moments = next(iter(tried.values()))
+    tables.append(Table("Kills that the run survived bit for bit", ("run", *moments, "in all"), kills))
+    figures |= {
+        "kills": str(sum(total(counts, 0) for counts in tried.values())),
+        "survived": str(sum(total(counts, 1) for counts in tried.values())),
+    }
+    answered = {"wrong commands": of["commands"]} | {f"damaged {name}": one for name, one in of["files"].items()}
+    rows = [(name, str(one["tried"]), str(one["answered_well"])) for name, one in answered.items()]
+    tables.append(Table("Answered in one line", ("what", "tried", "answered well"), rows))
+    figures |= {
+        "commands": str(of["commands"]["tried"]),
+        "commands_well": str(of["commands"]["answered_well"]),
+        "files": str(sum(one["tried"] for one in of["files"].values())),
+        "files_well": str(sum(one["answered_well"] for one in of["files"].values())),
+    }
+    rows = [
+        (
+            name,
+            *(number(f(one["seconds"]), 1) for f in (statistics.median, max)),
+            f"{one['same_end']} of {len(one['seconds'])}",
+        )
+        for name, one in of["signals"].items()
+    ]
+    tables.append(
+        Table("From a signal to the end of the process", ("signal", "seconds, median", "most", "same end"), rows)
+    )
+    seconds = [x for one in of["signals"].values() for x in one["seconds"]]
+    figures |= {"signal_median": number(statistics.median(seconds), 1), "signal_most": number(max(seconds), 1)}
+    rows = [
+        (name, str(one["code"]), str(one["lines"]), one["errors"][-1] if one["errors"] else "", value(one["same_end"]))
+        for name, one in of["disks"].items()
+    ]
+    columns = ("disk", "exit code", "lines said", "the last of them", "same end when mended")
+    tables.append(Table("Disks that fail in the middle of a run", columns, rows))
+    rows = [
+        (name, number(one["memory_bytes"] / 2**30, 2), number(one["disk_bytes"] / 2**20, 1), f"`{one['command']}`")
+        for name, one in of["sizes"].items()
+    ]
+    tables.append(Table("Memory and disk", ("run", "memory, GiB", "disk, MiB", "command"), rows))
+    second = of["company"]
+    figures |= {"second_code": str(second["second_code"]), "first": value(second["first_unharmed"])}
+    return Content(figures, tables, {name: f"rlx train {words}" for name, words in record["jobs"].items()})
 
 
 def policy_losses(record: Record) -> Content:

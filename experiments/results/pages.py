@@ -110,6 +110,23 @@ From a cold start the first update is done after {inverted_pendulum_cold} s on t
 Each number is the median of two starts only."""
         },
     ),
+    "reliability": benchmark(
+        "reliability",
+        outcomes.reliability,
+        title="Kills, wrong commands, damaged files and full disks",
+        asked="What does a run survive, and is everything that is wrong said in one line?",
+        headline="{survived} of {kills} runs that were killed at a random moment ended bit for bit as if left alone; "
+        "{commands_well} of {commands} wrong commands and {files_well} of {files} damaged files were answered well.",
+        readings={
+            CPU: """\
+{survived} of {kills} kills (`kill -9`) left nothing behind that the resumed run did not make good: it ended with the
+same parameters and the same metrics, bit for bit. {commands_well} of {commands} wrong commands ended with exit code 2
+and one line, and had written nothing. {files_well} of {files} damaged files were read or refused in one line. From
+Ctrl-C or SIGTERM to the end of the process it takes {signal_median} s (median) and {signal_most} s at most.
+
+A second process on the same folder ends with exit code {second_code}; the first one unharmed: {first}."""
+        },
+    ),
     "brax_sac": benchmark(
         "brax_sac",
         outcomes.brax_sac,

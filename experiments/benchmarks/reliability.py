@@ -1,0 +1,380 @@
+"""Kills, wrong commands, damaged files, full disks: what of it a run survives, and how it is answered.
+
+Each part starts the command `rlx` as a user does, in a folder of its own, and compares what is left with the same run
+left alone: the parameters' digests of every seed, and every number of the metrics but times.
+
+- `kills`: `kill -9` at a random moment while a run starts, compiles, trains and writes a checkpoint, four in a row
+  before it may end. They count as survived where the run then ends as the one that was left alone.
+- `signals`: seconds from Ctrl-C and SIGTERM to the end of the process, and whether the run goes on to the same end.
+- `commands`: wrong commands, one after the other in one process. Answered well is exit code 2, one line, and a folder
+  in which nothing has changed.
+- `files`: damaged run folders, datasets, models and task files. Answered well is either reading them or an error that
+  the command line shows as one line.
+- `disks`: a disk that fills up, and one that becomes read-only, in the middle of a run. Needs the right to mount.
+- `company`: two processes on one folder.
+- `sizes`: memory and disk of 64 seeds and of 16,384 environments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rlx.training.metrics import MetricsTable
+from rlx.training.runs import read_json
+
+TIMES = ("wall_time", "steps_per_second", "sps")
+"""Columns of the metrics that tell time, and so differ between equal runs."""
+DEADLINE = 600.0
+"""Seconds after which a process counts as hanging."""
+MOMENTS = ("start", "compilation", "training", "checkpoint")
+
+SMALL = (
+    "--num-envs 8 --hidden-sizes 32 --eval-episodes 2 --seeds 2 --reports 40 --checkpoints 20 --evaluations 4 "
+    "--no-report --no-rollout"
+)
+JOBS = {
+    "ppo": f"ppo --env rlx:pendulum --unroll-length 32 --num-minibatches 2 --total-steps 400000 {SMALL}",
+    "sac": f"sac --env rlx:pendulum --buffer-size 20000 --warmup-steps 400 --batch-size 32 --total-steps 20000 {SMALL}",
+    "td3_bc": "td3_bc --dataset {dataset} --total-steps 20000 --batch-size 64 --hidden-sizes 32 --eval-episodes 2 "
+    "--seeds 2 --reports 40 --checkpoints 20 --evaluations 4 --no-report --no-rollout",
+    "grpo": "grpo --task addition@digits=1 --warmup-steps 20 --warmup-batch-size 8 --width 16 --depth 1 "
+    "--num-prompts 4 --group-size 4 --total-steps 3200 --seeds 2 --reports 20 --checkpoints 10 --evaluations 2 "
+    "--eval-prompts 8 --no-report",
+}
+"""One small run of each kind, as words of `rlx train`."""
+
+
+class Outcome(NamedTuple):
+    """What a process came to.
+
+    Attributes:
+        code: its exit code; negative for a signal that killed it.
+        errors: its lines on standard error.
+        seconds: that it took.
+        bytes: the most memory that it held.
+    """
+
+    code: int
+    errors: list[str]
+    seconds: float
+    bytes: int
+
+
+class Process:
+    """`rlx train …` at work, with what it says in files beside the run folder."""
+
+    def __init__(self, words: str, folder: Path, *, resume: bool = False):
+        self.folder, self._log = folder, folder.with_name(f"{folder.name}.{time.monotonic_ns()}.log")
+        command = [sys.executable, "-m", "rlx.cli", "train", *words.split(), "--run-dir", str(folder)]
+        self.began = time.time()
+        self._process = subprocess.Popen(
+            command + ["--resume"] * resume,
+            stdout=self._log.open("wb"),
+            stderr=self._log.with_suffix(".err").open("wb"),
+            # A signal reaches it alone, as it would from another terminal.
+            start_new_session=True,
+        )
+        self._ended: tuple[int, Any] | None = None
+
+    def poll(self) -> bool:
+        """Whether it has ended."""
+        if self._ended is None:
+            pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
+            if pid:
+                self._ended = os.waitstatus_to_exitcode(status), usage
+                self._process.returncode = self._ended[0]
+        return self._ended is not None
+
+    def wait(self) -> Outcome:
+        """Its end; a process that hangs is killed, which its exit code then says."""
+        while not self.poll():
+            if time.time() - self.began > DEADLINE:
+                self.send(signal.SIGKILL)
+            time.sleep(0.02)
+        code, usage = self._ended
+        errors = self._log.with_suffix(".err").read_text(errors="replace").splitlines()
+        return Outcome(code, errors, time.time() - self.began, usage.ru_maxrss * 1024)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        if not self.poll():
+            os.kill(self._process.pid, number)
+
+    def reach(self, moment: str, rng: np.random.Generator) -> bool:
+        """Wait for a random moment of one kind; False where the process ended before."""
+        if moment != "start":
+            has_come = {
+                "compilation": lambda: "→" in self._log.read_text(errors="replace"),
+                "training": lambda: self._newer(self.folder / "metrics.parquet"),
+                "checkpoint": lambda: any(map(self._newer, self.folder.glob("checkpoints/*tmp*"))),
+            }[moment]
+            while not has_come():
+                if self.poll():
+                    return False
+                time.sleep(0.002)
+        most = {"start": 4.0, "compilation": 3.0, "training": 1.0, "checkpoint": 0.03}[moment]
+        time.sleep(rng.uniform(0.0, most))
+        return not self.poll()
+
+    def _newer(self, path: Path) -> bool:
+        try:
+            return path.stat().st_mtime > self.began
+        except OSError:
+            return False
+
+
+def result(folder: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """What two equal runs have in common: digests of all seeds' parameters, and the metrics but times."""
+    digests = [run["params_sha256"] for run in read_json(folder / "summary.json")["runs"]]
+    table = MetricsTable.read(folder / "metrics.parquet")
+    numbers = {name: np.ma.filled(x.astype(float), np.nan) for name, x in table.columns.items() if name not in TIMES}
+    return digests, numbers
+
+
+def equal(a: tuple, b: tuple) -> bool:
+    """Whether two results are the same bit for bit."""
+    (digests, numbers), (other_digests, other_numbers) = a, b
+    return (
+        digests == other_digests
+        and numbers.keys() == other_numbers.keys()
+        and all(np.array_equal(numbers[name], other_numbers[name], equal_nan=True) for name in numbers)
+    )
+
+
+def ends_as(reference: tuple, words: str, folder: Path) -> bool:
+    """Whether a run that was interrupted goes on to the same end."""
+    return Process(words, folder, resume=True).wait().code == 0 and equal(reference, result(folder))
+
+
+def undisturbed(words: str, folder: Path) -> tuple[tuple, Outcome]:
+    """The same run left alone: its result, and what it took."""
+    outcome = Process(words, folder).wait()
+    if outcome.code:
+        raise RuntimeError(f"rlx train {words} ended with {outcome.code}: {' '.join(outcome.errors[-3:])}")
+    return result(folder), outcome
+
+
+def kills(jobs: dict[str, str], scratch: Path, *, chains: int) -> dict[str, Any]:
+    """`kill -9` at random moments, one of each kind in a row, before the run may end."""
+
+    def chain(name: str, words: str, index: int, reference: tuple) -> tuple[list[str], bool]:
+        rng = np.random.default_rng([index, *name.encode()])
+        folder, hit = scratch / f"{name}-{index}", []
+        for moment in rng.permutation(MOMENTS).tolist():
+            process = Process(words, folder, resume=folder.exists())
+            if process.reach(moment, rng):
+                process.send(signal.SIGKILL)
+                hit.append(moment)
+            process.wait()
+        return hit, ends_as(reference, words, folder)
+
+    found = {}
+    for name, words in jobs.items():
+        reference, outcome = undisturbed(words, scratch / name)
+        with ThreadPoolExecutor(2) as pool:
+            ended = list(pool.map(lambda index: chain(name, words, index, reference), range(chains)))
+        counted = {moment: [0, 0] for moment in MOMENTS}
+        for hit, same in ended:
+            for moment in hit:
+                counted[moment][0] += 1
+                counted[moment][1] += same
+        found[name] = {"seconds_undisturbed": outcome.seconds, "tried_and_survived": counted}
+        print(f"kills of {name}: {counted}", flush=True)
+    return found
+
+
+def signals(words: str, scratch: Path, *, repetitions: int) -> dict[str, Any]:
+    """Seconds from a signal to the end of the process, and whether the run goes on from there to the same end."""
+    reference, _ = undisturbed(words, scratch / "signals")
+    rng, found = np.random.default_rng(0), {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        for moment in MOMENTS:
+            seconds, same, codes = [], 0, []
+            for index in range(repetitions):
+                folder = scratch / f"{number.name}-{moment}-{index}"
+                process = Process(words, folder)
+                if not process.reach(moment, rng):
+                    continue
+                tick = time.perf_counter()
+                process.send(number)
+                codes.append(process.wait().code)
+                seconds.append(time.perf_counter() - tick)
+                same += ends_as(reference, words, folder)
+            found[f"{number.name} at {moment}"] = {"seconds": seconds, "codes": codes, "same_end": same}
+    return found
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own, in memory."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def disks(words: str, scratch: Path) -> dict[str, Any]:
+    """A disk that fills up and one that becomes read-only in the middle of a run, and is then mended."""
+    reference, _ = undisturbed(words, scratch / "disks")
+    remount = lambda folder, how: subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
+    found = {}
+    try:
+        for name, size, harm, cure in (("full", "600k", None, "size=64m"), ("read-only", "64m", "ro", "rw")):
+            with small_disk(scratch / f"disk-{name}", size) as disk:
+                process = Process(words, disk / "run")
+                if harm and process.reach("training", np.random.default_rng(0)):
+                    remount(disk, harm)
+                outcome = process.wait()
+                remount(disk, cure)
+                same = ends_as(reference, words, disk / "run")
+                found[name] = {"code": outcome.code, "errors": outcome.errors[-3:], "lines": len(outcome.errors)}
+                found[name]["same_end"] = same
+    except (OSError, subprocess.CalledProcessError) as error:
+        found["not_tried"] = f"mounting failed: {error}"
+    return found
+
+
+def company(words: str, scratch: Path) -> dict[str, Any]:
+    """Two processes on one folder: the second is refused, and the first does not notice."""
+    reference, _ = undisturbed(words, scratch / "company")
+    first = Process(words, scratch / "shared")
+    first.reach("training", np.random.default_rng(0))
+    second = Process(words, scratch / "shared", resume=True).wait()
+    alone = first.wait().code == 0 and equal(reference, result(scratch / "shared"))
+    return {"second_code": second.code, "second_said": second.errors, "first_unharmed": alone}
+
+
+def sizes(scratch: Path, *, quick: bool) -> dict[str, Any]:
+    """Memory and disk of many seeds and of many environments."""
+    common = "ppo --env rlx:pendulum --no-report --no-rollout --eval-episodes 4 --reports 4"
+    of = {
+        "64 seeds": f"{common} --seeds 64 --num-envs 16 --total-steps 20000",
+        "16,384 environments": f"{common} --seeds 1 --num-envs 16384 --unroll-length 16 --total-steps 1000000",
+    }
+    if quick:
+        of = {"2 seeds": f"{common} --seeds 2 --num-envs 4 --unroll-length 8 --hidden-sizes 8 --total-steps 128"}
+    found = {}
+    for name, words in of.items():
+        folder = scratch / name.replace(" ", "-").replace(",", "")
+        _, outcome = undisturbed(words, folder)
+        disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        found[name] = {"command": f"rlx train {words}", "memory_bytes": outcome.bytes, "disk_bytes": disk}
+    return found
+
+
+def commands(limit: int | None) -> dict[str, Any]:
+    """Wrong commands, answered by one line and exit code 2, with nothing written."""
+    from tests.fuzz import commands as cases
+
+    tried = cases.all_commands()[:limit]
+    wrong = [f"{' '.join(words)}: {reason}" for words in tried if (reason := cases.complaint(words)) is not None]
+    return {"tried": len(tried), "answered_well": len(tried) - len(wrong), "not": wrong}
+
+
+def files(limit: int | None) -> dict[str, Any]:
+    """Damaged files, read or named in one line."""
+    from tests.fuzz import data_files, language_files, run_folders
+
+    found = {}
+    for name, module in (("run folders", run_folders), ("data", data_files), ("language models", language_files)):
+        outcomes = [outcome for _, outcome in zip(range(limit or sys.maxsize), module.outcomes())]
+        wrong = [f"{case}: {reason}" for case, reason in outcomes if reason is not None]
+        found[name] = {"tried": len(outcomes), "answered_well": len(outcomes) - len(wrong), "not": wrong}
+    return found
+
+
+def make_dataset(scratch: Path) -> Path:
+    """A small dataset of uniform actions, for the run that learns from data."""
+    path = scratch / "pendulum.hdf5"
+    words = f"dataset make --env rlx:pendulum --policy uniform --transitions 2000 --out {path}"
+    subprocess.run([sys.executable, "-m", "rlx.cli", *words.split()], check=True, capture_output=True)
+    return path
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure, print and save; returns the record."""
+    from experiments.benchmarks import timing
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", help="which to do, by commas; the record keeps what it has of others")
+    parser.add_argument("--chains", type=int, default=5, help="rows of four kills for each algorithm")
+    parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")
+    options = parser.parse_args(argv)
+    quick, chains = options.quick, 1 if options.quick else options.chains
+    record: dict[str, Any] = {} if quick else timing.load("reliability").get("results", {})
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        jobs = {algorithm: words.format(dataset=scratch / "pendulum.hdf5") for algorithm, words in JOBS.items()}
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "commands": lambda: commands(3 if quick else None),
+            "files": lambda: files(3 if quick else None),
+            "kills": lambda: kills({"ppo": jobs["ppo"]} if quick else jobs, scratch, chains=chains),
+            "signals": lambda: signals(jobs["ppo"], scratch, repetitions=1 if quick else 3),
+            "disks": lambda: disks(jobs["ppo"], scratch),
+            "company": lambda: company(jobs["ppo"], scratch),
+            "sizes": lambda: sizes(scratch, quick=quick),
+        }
+        wanted = list(parts) if options.parts is None else options.parts.split(",")
+        if unknown := set(wanted) - parts.keys():
+            parser.error(f"--parts knows {', '.join(parts)}; got {', '.join(sorted(unknown))}")
+        if "kills" in wanted and not quick:
+            make_dataset(scratch)
+        for part in wanted:
+            start = time.perf_counter()
+            record[part] = parts[part]()
+            print(f"{part}: {time.perf_counter() - start:.0f} s", flush=True)
+            # What is measured is kept at once.
+            if not quick:
+                timing.save("reliability", {"results": record, "jobs": JOBS})
+    show(record)
+    return {"results": record, "jobs": JOBS}
+
+
+def show(record: dict[str, Any]) -> None:
+    """Print a record as tables."""
+    from experiments.benchmarks import timing
+
+    if "kills" in record:
+        rows = [
+            (name, *(f"{survived} of {tried}" for tried, survived in of["tried_and_survived"].values()))
+            for name, of in record["kills"].items()
+        ]
+        timing.show("Kills survived bit for bit", ("run", *MOMENTS), rows)
+    if "signals" in record:
+        rows = [
+            (name, f"{statistics.median(of['seconds']):.1f}", f"{max(of['seconds']):.1f}", str(set(of["codes"])))
+            for name, of in record["signals"].items()
+            if of["seconds"]
+        ]
+        timing.show("From a signal to the end", ("signal", "seconds, median", "most", "exit codes"), rows)
+    answered = {"commands": record["commands"]} if "commands" in record else {}
+    answered |= record.get("files", {})
+    if answered:
+        rows = [(name, str(of["tried"]), str(of["answered_well"])) for name, of in answered.items()]
+        timing.show("Wrong commands and damaged files", ("what", "tried", "answered well"), rows)
+    if "sizes" in record:
+        rows = [
+            (name, f"{of['memory_bytes'] / 2**30:.2f}", f"{of['disk_bytes'] / 2**20:.1f}")
+            for name, of in record["sizes"].items()
+        ]
+        timing.show("Memory and disk", ("run", "memory, GiB", "disk, MiB"), rows)
+
+
+if __name__ == "__main__":
+    main()
