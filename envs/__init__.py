@@ -8,13 +8,26 @@ neither JAX nor any simulator; `make` imports the one suite that it needs.
 from typing import Any
 
 from rlx.envs.protocol import Environment, RenderingUnavailable, Step
-from rlx.envs.registry import UnknownEnvironment, from_spec, is_spec, is_trusted, make, names, suites, trust
+from rlx.envs.registry import (
+    UnknownEnvironment,
+    UntrustedCode,
+    check_trusted,
+    from_spec,
+    is_spec,
+    is_trusted,
+    make,
+    names,
+    suites,
+    trust,
+)
 
 __all__ = [
     "Environment",
     "RenderingUnavailable",
     "Step",
     "UnknownEnvironment",
+    "UntrustedCode",
+    "check_trusted",
     "flatten_observations",
     "from_spec",
     "is_spec",

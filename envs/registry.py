@@ -26,12 +26,20 @@ _INSTALL = {
     "gym": 'pip install "gymnasium[mujoco]"',
 }
 _SUITE_DEFAULT = object()
-_TRUSTED: set[str] = set()
 _SPEC = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_TRUSTED: set[str] = set()
+"""Code of the user's own that may be imported. A name is imported only after `trust` was given it, by whoever runs the
+program: a command trusts what its own command line names. What a file names is never enough."""
+_MANY = 40
+"""More choices than these are no help in a message of one line."""
 
 
 class UnknownEnvironment(ValueError):
     """No environment has this name; the message is one line, with the nearest names where some are near."""
+
+
+class UntrustedCode(ValueError):
+    """A file names code, and whoever runs the program does not; the message says how to."""
 
 
 def suites() -> list[str]:
@@ -58,7 +66,8 @@ def make(
 ) -> Environment:
     """Makes the environment called `name`.
 
-    A name is looked up in tables and never imported, so that one out of a saved configuration runs no foreign code.
+    A name is looked up in tables. A function of the user's own, `"module:function"`, is imported only where `trust`
+    was given it, so that a name out of a saved configuration runs no foreign code.
 
     Args:
         name: `"suite:task"`, one of `names()`. The suite `gym` also takes any other id registered with
@@ -72,7 +81,7 @@ def make(
         ValueError: If an option does not exist or has an impossible value.
         ImportError: If the suite's simulator is not installed; the message says how to install it.
     """
-    if name in _TRUSTED:
+    if is_trusted(name):
         return from_spec(name, max_episode_steps=max_episode_steps, action_repeat=action_repeat, **options)
     suite, task = _split(name)
     try:
@@ -128,26 +137,51 @@ def from_spec(
     return made
 
 
-def trust(text: str) -> None:
-    """Lets `make` run the function of the user's own that `text` names, in this process.
+def is_spec(text: str) -> bool:
+    """Tells whether `text` reads `"module:function"` with a module that is not the name of a suite."""
+    return _SPEC.fullmatch(text) is not None and text.partition(":")[0] not in TASKS
 
-    Whoever calls it says that the text comes from the person who runs the program, not out of a file.
+
+def specs(text: str) -> list[str]:
+    """Lists the functions that `text` names: itself, or a value as in `"tasks.jsonl@reward=module:function"`."""
+    values = (option.partition("=")[2].strip("'\" ") for option in text.split("@")[1:])
+    return [part for part in (text, *values) if is_spec(part)]
+
+
+def trust(*texts: str) -> None:
+    """Lets the functions of the user's own that texts name be imported, in this process.
+
+    Whoever calls it says that the texts come from the person who runs the program, not out of a file.
 
     Args:
-        text: `"module:function"`; a name that is not of this form changes nothing.
+        *texts: `"module:function"`, or options that name one; a text that names none changes nothing.
     """
-    if is_spec(text):
-        _TRUSTED.add(text)
+    for text in texts:
+        _TRUSTED.update(specs(text))
 
 
 def is_trusted(text: str) -> bool:
-    """Tells whether `make` would run the function of the user's own that `text` names."""
+    """Tells whether the function of the user's own that `text` names may be imported."""
     return text in _TRUSTED
 
 
-def is_spec(text: str) -> bool:
-    """Tells whether `text` reads `"module:function"` with a module that is not one of `suites()`."""
-    return _SPEC.fullmatch(text) is not None and text.partition(":")[0] not in _LOADERS
+def check_trusted(text: str, flags: str) -> None:
+    """Checks that a function may be imported, before it is.
+
+    Args:
+        text: What names it.
+        flags: The words of a command line that would name it, for the message.
+
+    Raises:
+        UntrustedCode: `text` was not given to `trust`, or is not of the form `"module:function"`.
+    """
+    if not is_spec(text):
+        raise UntrustedCode(f"code of your own is named as module:function, got {text[:80]!r}")
+    if not is_trusted(text):
+        raise UntrustedCode(
+            f"{text} is code of your own, which runs only where the command line names it: add {flags}, or "
+            f"--trust-config (in Python trust_config=True, or rlx.envs.trust({text!r}) before)"
+        )
 
 
 def check_options(name: str, options: Iterable[str], allowed: Iterable[str] | Callable) -> None:
@@ -177,9 +211,13 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     """Returns the clause of an error message that says which of `choices` was meant by `word`."""
     choices = list(choices)
     by_lower = {choice.lower(): choice for choice in choices}
-    close = [by_lower[match] for match in difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.5)]
+    word = word.lower()[:100]
+    close = [by_lower[match] for match in difflib.get_close_matches(word, by_lower, n=3, cutoff=0.5)]
     if close:
         return f"did you mean {' or '.join(close)}?"
+    if len(choices) > _MANY:
+        found = difflib.get_close_matches(word, by_lower, n=1, cutoff=0.0)
+        return f"the nearest of {len(choices)} is {by_lower[found[0]]}"
     return f"choose from {', '.join(choices)}" if choices else "it takes none"
 
 
@@ -247,5 +285,10 @@ def nearest_name(name: str, suite: str | None = None) -> str:
 def _check_suite(suite: str, name: str | None = None) -> None:
     if suite not in _LOADERS:
         in_name = f" in {name!r}" if name else ""
-        own = f" (a function of your own goes on a command line: --env {name})" if name and is_spec(name) else ""
+        own = (
+            f" (a function of your own goes on a command line: --env {name}; or --trust-config, where a saved config "
+            "names it)"
+            if name and is_spec(name)
+            else ""
+        )
         raise UnknownEnvironment(f"no suite {suite!r}{in_name}; {nearest(suite, _LOADERS)}{own}")

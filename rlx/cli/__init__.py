@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from rlx.cli.errors import CommandError, is_for_the_user, one_line
+from rlx.cli.errors import CommandError, is_for_the_user, one_line, unforeseen
 from rlx.envs.registry import nearest
+from rlx.training.stopping import Stopped, early_stops, stopped_at_once
 
 COMMANDS = {
     "train": ("rlx.cli.train", "train an algorithm in an environment, many seeds in one program"),
@@ -49,9 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: words after `rlx`; those of this process if None.
 
     Returns:
-        The exit code: 0 done, 1 training failed, 2 the request was wrong, 128 + n stopped by signal n.
+        The exit code: 0 done, 1 training failed, 2 the request was wrong or the disk is full, 128 + n stopped by
+        signal n.
     """
-    return run(_dispatch, list(sys.argv[1:] if argv is None else argv))
+    code = run(_dispatch, list(sys.argv[1:] if argv is None else argv))
+    if argv is None and stopped_at_once():
+        # The interpreter would wait for the threads of a compiler, which nobody waits for any more.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 def run(command: Callable[[list[str]], int], arguments: Sequence[str]) -> int:
@@ -64,7 +73,7 @@ def run(command: Callable[[list[str]], int], arguments: Sequence[str]) -> int:
     Returns:
         The exit code, as of `main`.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), early_stops(), _quiet_threads():
         # What other libraries deprecate is no news to whoever trains.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.showwarning = _show_warning
@@ -76,13 +85,12 @@ def run(command: Callable[[list[str]], int], arguments: Sequence[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except Exception as error:
-            if not is_for_the_user(error):
-                raise
-            print(f"rlx: error: {one_line(error)}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
+            known = is_for_the_user(error)
+            print(f"rlx: error: {one_line(error) if known else unforeseen(error)}", file=sys.stderr)
+            return 2 if known else 1
+        except KeyboardInterrupt as interrupt:
             print("rlx: interrupted", file=sys.stderr)
-            return 130
+            return 128 + (interrupt.number if isinstance(interrupt, Stopped) else 2)
         except SystemExit as exit:  # tyro's way to end a --help
             return int(exit.code or 0)
 
@@ -104,6 +112,16 @@ def _dispatch(arguments: list[str]) -> int:
         raise CommandError(f"no {kind} {command!r}; {nearest(command, COMMANDS)}")
     module, _ = COMMANDS[command]
     return importlib.import_module(module).main(rest)
+
+
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Keep the tracebacks of threads off the terminal: what ends the command is told by the main thread, once."""
+    before, threading.excepthook = threading.excepthook, lambda arguments: None
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str], name: str = "ppo") -> int:
         raise CommandError(f"--methods must name two or more different ones, got {config.methods!r}")
     # The method varies slowest, so that tables list one method after the other; a resumed run has it already.
     sweep = [f"method={','.join(map(str, range(len(config.labels))))}"]
+    if resumed is None and any(word.partition("=")[0].strip() == "method" for word in options.sweep):
+        raise CommandError("--sweep cannot name method: --methods says which are compared")
     sweep += [word for word in options.sweep if not word.startswith("method=")]
     return train(found, config, dataclasses.replace(options, sweep=tuple(sweep)), resumed, finish=write_table)
 

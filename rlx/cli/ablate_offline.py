@@ -15,8 +15,9 @@ from rlx.cli.options import Switch
 from rlx.cli.parsing import parse
 from rlx.cli.side_by_side import by_seed, labels_of, plain, speed, train_all
 from rlx.cli.train import read_arguments
+from rlx.envs.registry import nearest
 from rlx.recipes import RECIPES, recipe
-from rlx.recipes.settings import settings
+from rlx.recipes.settings import COUNT, Setting, checked, settings
 from rlx.training import runs
 
 NUM_LAST = 10
@@ -87,8 +88,8 @@ def main(arguments: Sequence[str], name: str = "offline") -> int:
     description = DESCRIPTION.replace("{learners}", ", ".join(offline_learners()))
     options = parse(Options, arguments, prog="rlx ablate offline", description=description)
     labels = labels_of(options.learners, "--learners")
-    if options.evaluations < 1:
-        raise CommandError(f"--evaluations must be at least 1, got {options.evaluations}")
+    for count in ("updates", "updates_per_step", "seeds", "evaluations", "eval_episodes"):
+        checked(count, getattr(options, count), int, Setting("", "", COUNT, swept=False))
     if options.resume and options.run_dir is None:
         raise CommandError("--resume needs --run-dir")
     parent = Path(options.run_dir or f"runs/offline-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -203,8 +204,16 @@ def _job(label: str, options: Options, parent: Path) -> tuple:
         key, equals, value = setting.partition("=")
         if not equals:
             raise CommandError(f"--learners takes LEARNER@NAME=VALUE, got {label!r}")
+        if (option := key.strip().replace("-", "_")) not in (own := known_settings(name)):
+            raise CommandError(f"{name} has no setting {option!r} of its own; {nearest(option, own)}")
         words += [f"--{key.strip().strip('_').replace('_', '-')}", value.strip()]
     return read_arguments(recipe(name), words)
+
+
+def known_settings(name: str) -> list[str]:
+    """Settings of a learner that do not belong to the whole comparison."""
+    ours = {field.name for field in dataclasses.fields(Options)} | {"total_steps"}
+    return [setting for setting in settings(recipe(name).config) if setting not in ours]
 
 
 def offline_learners() -> list[str]:

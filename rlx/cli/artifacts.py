@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from rlx.cli.errors import one_line
 from rlx.cli.options import Options
 from rlx.recipes.wiring import Config, Recipe
-from rlx.training import runs
+from rlx.training import lock, runs
+from rlx.training.disk import writing
+from rlx.training.stopping import undo
 
 # A GIF that report.html can carry: ten seconds, or what the simulator makes of that many steps.
 ROLLOUT_FRAMES = 250
@@ -27,12 +30,64 @@ def opening(recipe: Recipe, config: Config, plan: dict[str, Any], num_settings: 
     steps = engineering(config.initial_steps + plan["num_updates"] * config.steps_per_update)
     unit = config.steps_name.replace("env_steps", "steps").replace("_", " ")
     head = f"{recipe.title} on {config.env_name}: {seeds}{settings} × {steps} {unit} → {folder.path}"
-    return "\n".join([head, *(f"  {note}" for note in recipe.notes(config))])
+    return "\n".join([head, *(f"  {note}" for note in [*_rounding(config, plan), *recipe.notes(config)])])
 
 
-def discard(folder: runs.RunFolder) -> None:
+def _rounding(config: Config, plan: dict[str, Any]) -> list[str]:
+    """A line where rounding up to whole updates and reports makes a run more than a hundredth longer."""
+    steps, asked = config.initial_steps + plan["num_updates"] * config.steps_per_update, config.total_steps
+    if steps <= 1.01 * asked:
+        return []
+    why = f"one update takes {config.steps_per_update:,}"
+    if (each := plan["updates_per_report"]) > 1:
+        why += f", a report {each:,} updates"
+    if config.initial_steps:
+        why += f", and {config.initial_steps:,} come before the first"
+    return [f"total_steps {asked:,} is rounded up to {steps:,}: {why}"]
+
+
+@contextlib.contextmanager
+def claimed(folder: runs.RunFolder, *, restart: bool) -> Iterator[Path | None]:
+    """Hold a run's folder; an error or a signal before anything was trained takes back what was begun there.
+
+    Args:
+        folder: the run's.
+        restart: whether to move the run that it holds aside.
+
+    Yields:
+        Where that run is now.
+    """
+    aside = None
+    if restart and folder.path.exists():
+        with lock.held(folder.path), writing(folder.path):
+            aside = runs.move_aside(folder)
+    is_new = not folder.config.exists()
+
+    def discard() -> None:
+        if is_new and not folder.metrics.exists():
+            _discard(folder)
+
+    def move_back() -> None:
+        if aside is not None and not folder.path.exists():
+            aside.rename(folder.path)
+
+    with undo(lambda: (discard(), lock.let_go(), move_back())):
+        try:
+            with lock.held(folder.path):
+                try:
+                    yield aside
+                except BaseException:
+                    discard()
+                    raise
+        except BaseException:
+            move_back()
+            raise
+
+
+def _discard(folder: runs.RunFolder) -> None:
     """Take back a folder in which nothing was trained, so that the corrected command can use it."""
-    folder.config.unlink(missing_ok=True)
+    for path in (folder.config, folder.path / lock.NAME):
+        path.unlink(missing_ok=True)
     for path in (folder.checkpoints, folder.tensorboard, folder.path):
         with contextlib.suppress(OSError):  # what holds a file stays
             path.rmdir()

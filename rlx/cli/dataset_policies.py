@@ -20,7 +20,6 @@ from rlx.recipes import trained
 from rlx.recipes.datasets import Policies, PolicyScores, score_policies
 from rlx.recipes.wiring import make_build
 from rlx.training import checkpoints, runs
-from rlx.training.metrics import MetricsTable
 
 
 def train_policies(
@@ -79,11 +78,10 @@ def restored(run_dir: str | Path) -> tuple[trained.Record, Any, Policies]:
     import jax.numpy as jnp
 
     record = trained.read(run_dir)
-    member = trained.choose_member(MetricsTable.read(record.folder.metrics))
+    member = trained.choose_member(trained.read_metrics(record))
     environment = record.recipe.make_environment(record.config)
     learner = trained.make_learner(record, environment)
-    manager = checkpoints.open_manager(record.folder.checkpoints, read_only=True)
-    updates = sorted(manager.all_steps())
+    updates = checkpoints.updates(record.folder.checkpoints)
     if not updates:
         raise CommandError(f"{run_dir} has no checkpoint yet")
 
@@ -93,7 +91,7 @@ def restored(run_dir: str | Path) -> tuple[trained.Record, Any, Policies]:
     kept = trained.kept_parts(record, layout)
     states = [untrained]
     for update in updates:
-        state, _ = checkpoints.restore(manager, template, update=update, kept=kept)
+        state, _ = checkpoints.restore(record.folder.checkpoints, template, update=update, kept=kept)
         states.append(jax.tree.map(lambda x: x[member.index], state.learner))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     return record, environment, Policies(learner, stacked, (0, *updates))

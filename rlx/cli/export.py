@@ -12,7 +12,7 @@ from rlx.cli import play
 from rlx.cli.errors import CommandError
 from rlx.cli.parsing import parse
 from rlx.recipes import trained
-from rlx.training.metrics import MetricsTable
+from rlx.training.disk import writing
 
 DESCRIPTION = """\
 Write the policy of a run of a language model in Hugging Face's format (config.json and safetensors), with the tokenizer
@@ -35,10 +35,10 @@ class Options(play.Choice):
 def main(arguments: Sequence[str]) -> int:
     """`rlx export RUN FOLDER …`."""
     options = parse(Options, arguments, prog="rlx export", description=DESCRIPTION)
-    record = trained.read(options.run)
+    record = play.read(options)
     if record.recipe.watch != "responses":
         raise CommandError(f"rlx export writes language models; {options.run} is a run of {record.algorithm}")
-    table = MetricsTable.read(record.folder.metrics)
+    table = trained.read_metrics(record)
     member = trained.choose_member(table, seed=options.seed, setting=play.read_setting(options.setting))
     learner_state, update = trained.restore(record, table, member, options.checkpoint)
 
@@ -48,7 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     task = record.recipe.make_environment(record.config)
     structure, params = language.merged_policy(record.config, task, learner_state)
     try:
-        transformer.save_pretrained(options.out, structure, params, source=record.config.pretrained or None)
+        with writing(options.out):
+            transformer.save_pretrained(options.out, structure, params, source=record.config.pretrained or None)
     except FileExistsError as error:
         raise CommandError(str(error)) from error
     print(f"wrote {options.out}: the policy of seed {member.seed} at checkpoint {update}")

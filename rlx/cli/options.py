@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -25,6 +28,9 @@ from rlx.recipes.settings import (
     type_hints,
 )
 
+MOST_RUNS = 100_000
+"""Most runs of one program, seeds times settings."""
+
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag that is off unless it is given."""
 
@@ -33,10 +39,10 @@ Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 class Options:
     """How a run is done, apart from its algorithm's config."""
 
-    seeds: int = setting(8, "How many seeds; they train side by side in one program.", group="scale", within=COUNT)
+    seeds: int = setting(8, "How many seeds; they train side by side in one program.", group="scale", within="[1, 1e5]")
     first_seed: int = setting(
         0,
-        "The first seed; the others follow. A seed trains alike in whatever company.",
+        "The first seed; the others follow. On a CPU a seed's numbers do not depend on its company; see --batching.",
         group="scale",
         within="[0, 2147483647]",
     )
@@ -53,6 +59,17 @@ class Options:
     )
     allow_changes: Switch = setting(
         False, "Resume although flags differ from those the run was started with.", group="folder"
+    )
+    restart: Switch = setting(
+        False,
+        "Move the run in --run-dir aside, to a free name beside it, and begin it anew; flags need not be repeated.",
+        group="folder",
+    )
+    trust_config: Switch = setting(
+        False,
+        "Import whatever code of a user's own the config of the resumed run names. It runs with your rights: only for "
+        "a run that you trust.",
+        group="folder",
     )
     checkpoints: int = setting(5, "Checkpoints in a run.", group="folder", within=COUNT)
     keep_checkpoints: int = setting(2, "Newest checkpoints to keep, besides the best.", group="folder", within=COUNT)
@@ -81,6 +98,15 @@ class Options:
         "Layout of several devices, such as seed=4,env=2; None spreads seeds first, on a CPU over its cores.",
         group="device",
     )
+    batching: Literal["auto", "map", "vmap"] = setting(
+        "auto",
+        "How the seeds and settings of one device go through the program. map: one after the other, so that the "
+        "numbers of each are, bit for bit, those it gives alone, whatever trains beside it. vmap: all at once, as an "
+        "axis of every array, which can be faster for small runs, but rounding, and with it the whole course of a run, "
+        "then depends on how many there are. auto: map on a CPU, vmap on an accelerator. Environments that run on the "
+        "host (gym:…) and those of one run on several devices (env of --mesh) are always batched as by vmap.",
+        group="device",
+    )
     distributed: Switch = setting(
         False, "One process of several that train together; start them all alike.", group="device"
     )
@@ -99,6 +125,18 @@ class Options:
 
     def __post_init__(self):
         check(self)
+        if self.first_seed + self.seeds > 2**31:
+            raise SettingError("first_seed", f"must leave the last of {self.seeds} seeds below 2147483648")
+        if self.run_dir == "":
+            raise SettingError("run_dir", "must name a folder, got an empty name")
+        num_runs = self.seeds * math.prod(len(word.split(",")) for word in self.sweep)
+        if num_runs > MOST_RUNS:
+            raise SettingError("sweep", f"and --seeds {self.seeds} must make at most {MOST_RUNS} runs, not {num_runs}")
+        for name in ("evaluations", "checkpoints"):
+            # Who only asks for few reports leaves it to them how often the others come.
+            asked = getattr(self, name)
+            if asked > self.reports and asked != type(self).__dataclass_fields__[name].default:
+                raise SettingError(name, f"must be at most --reports {self.reports}, since each is at one, got {asked}")
         if self.distributed and self.run_dir is None:
             raise CommandError("--distributed needs --run-dir, the same for every process")
         if not self.distributed and (self.coordinator, self.num_processes, self.process_id) != (None,) * 3:
@@ -107,6 +145,9 @@ class Options:
 
 PLAN_OPTIONS = ("seeds", "first_seed", "sweep", "reports", "evaluations", "replay_in_checkpoints")
 """Options that decide which numbers a run gives, and so belong to its config."""
+
+REMEMBERED = ("checkpoints", "keep_checkpoints")
+"""Options that a resumed run keeps, though other ones give the same numbers."""
 
 
 def read_sweep(words: Sequence[str], config: type) -> dict[str, list[float]]:
@@ -140,7 +181,8 @@ def read_sweep(words: Sequence[str], config: type) -> dict[str, list[float]]:
             raise
         except ValueError as error:
             raise CommandError(f"--sweep {name}: {error}") from None
-        if len(set(sweep[name])) < len(sweep[name]):
+        # Programs compute in single precision, in which numbers that are written differently may be the same.
+        if len({struct.pack("f", value) for value in sweep[name]}) < len(sweep[name]):
             raise CommandError(f"--sweep {name} names a value twice, got {word!r}")
     return sweep
 
@@ -152,11 +194,11 @@ def read_mesh(text: str | None) -> dict[str, int]:
         CommandError: not of that form.
     """
     mesh = {}
-    for word in (text or "").split(",") if text else ():
-        axis, _, count = word.partition("=")
-        if axis.strip() not in ("seed", "env") or not count.strip().isdigit() or int(count) < 1:
-            raise CommandError(f"--mesh takes seed=N,env=M with whole numbers, got {text!r}")
-        mesh[axis.strip()] = int(count)
+    for word in () if text is None else text.split(","):
+        axis, count = (part.strip() for part in (*word.split("=", 1), "")[:2])
+        if axis not in ("seed", "env") or axis in mesh or not re.fullmatch("[0-9]{1,6}", count) or int(count) < 1:
+            raise CommandError(f"--mesh takes seed=N,env=M with numbers of devices, each axis once, got {text!r:.80}")
+        mesh[axis] = int(count)
     return mesh
 
 
@@ -175,4 +217,6 @@ def user_cache() -> Path:
 
 def plan_options(options: Options) -> dict[str, Any]:
     """The options that belong to a run's config."""
-    return {name: getattr(options, name) for name in PLAN_OPTIONS}
+    # What is chosen by the device is not of the plan: a default adds nothing that an older run lacks.
+    batching = {} if options.batching == "auto" else {"batching": options.batching}
+    return {name: getattr(options, name) for name in PLAN_OPTIONS} | batching

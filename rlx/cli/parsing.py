@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -163,7 +164,7 @@ def whole_number(word: str) -> int:
     with contextlib.suppress(ValueError, OverflowError):
         if float(word) == int(float(word)):
             return int(float(word))
-    raise ValueError(f"expected a whole number such as 4096 or 1e7, got {word!r}")
+    raise ValueError(f"expected a whole number such as 4096 or 1e7, got {word!r:.60}")
 
 
 def number(word: str) -> float:
@@ -171,7 +172,7 @@ def number(word: str) -> float:
     try:
         return float(word)
     except ValueError:
-        raise ValueError(f"expected a number such as 0.001 or 3e-4, got {word!r}") from None
+        raise ValueError(f"expected a number such as 0.001 or 3e-4, got {word!r:.60}") from None
 
 
 def _is_annotated(hint: Any) -> bool:
@@ -179,13 +180,11 @@ def _is_annotated(hint: Any) -> bool:
 
 
 def _first_paragraph(box: str) -> str:
-    """The message inside the box that tyro draws around an error."""
+    """The message inside the box that tyro draws around an error, with hyphens where there is no Unicode."""
     lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()]
-    message = []
-    for line in lines[1:]:
-        if not line or not line.strip("─"):
-            break
-        message.append(line)
+    is_rule = lambda line: not line.strip("─-")
+    inside = itertools.dropwhile(is_rule, lines[1:])
+    message = list(itertools.takewhile(lambda line: not is_rule(line), inside))
     return " ".join(message).removeprefix("Error parsing ").rstrip(".") or " ".join(" ".join(lines).split())
 
 
@@ -207,7 +206,10 @@ def _plain_values(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     def from_words(words: list[str]) -> Any:
         if not is_sequence:
             return read(words[0])
-        return read([part for word in words for part in word.split(",") if part])
+        parts = [part for word in words for part in word.split(",") if part]
+        if not parts:
+            raise ValueError("expected at least one value, got none")
+        return read(parts)
 
     return PrimitiveConstructorSpec(
         nargs="*" if is_sequence else 1,

@@ -11,9 +11,12 @@ import tyro
 
 from rlx import envs
 from rlx.cli.errors import CommandError
+from rlx.cli.outputs import check_out
 from rlx.cli.parsing import number, parse
 from rlx.recipes import trained
+from rlx.recipes.settings import contains
 from rlx.training.metrics import MetricsTable, setting_label
+from rlx.training.progress import bytes_in_words
 
 DESCRIPTION = """\
 Let a trained policy act, print return and length of its episodes, and write a video. A language model shows its
@@ -27,9 +30,21 @@ examples:
 """
 
 
+VIDEOS = (".gif", ".mp4")
+RANGES = {
+    "episodes": "[1, 1000000]",
+    "width": "[1, 16384]",
+    "height": "[1, 16384]",
+    "fps": "[0.01, 1000]",
+    "max_steps": "[1, 100000000]",
+    "random_seed": "[0, 4294967295]",
+}
+"""What numbers of the command line may be."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which of a run's policies."""
+    """Which of a run's policies, and which code of one's own it may import."""
 
     seed: Annotated[int | None, tyro.conf.arg(help="Which seed; None takes the best.")] = None
     setting: Annotated[
@@ -39,6 +54,19 @@ class Choice:
     checkpoint: Annotated[
         str, tyro.conf.arg(help="best (of this seed, among those kept), latest, or the number of an update.")
     ] = "best"
+    env: Annotated[
+        str | None, tyro.conf.arg(help="module:function of a run in an environment of your own, to import it.")
+    ] = None
+    reward: Annotated[
+        str | None, tyro.conf.arg(help="module:function of a run with a reward of your own, to import it.")
+    ] = None
+    trust_config: Annotated[
+        bool,
+        tyro.conf.FlagCreatePairsOff,
+        tyro.conf.arg(
+            help="Import whatever code the run's config names. It runs with your rights: only for a run that you trust."
+        ),
+    ] = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +85,6 @@ class Options(Choice):
     width: Annotated[int, tyro.conf.arg(help="Pixels.")] = 320
     height: Annotated[int, tyro.conf.arg(help="Pixels.")] = 240
     fps: Annotated[float, tyro.conf.arg(help="Frames per second at most; shown in the simulator's own time.")] = 25.0
-    env: Annotated[
-        str | None, tyro.conf.arg(help="module:function of a run in an environment of your own, to import it.")
-    ] = None
     max_steps: Annotated[
         int | None, tyro.conf.arg(help="Cut episodes here; None takes the environment's time limit.")
     ] = None
@@ -70,24 +95,32 @@ def main(arguments: Sequence[str]) -> int:
     """`rlx play RUN …`."""
     options = parse(Options, arguments, prog="rlx play", description=DESCRIPTION)
     _check(options)
-    envs.trust(options.env or "")
-    record = trained.read(options.run)
-    table = MetricsTable.read(record.folder.metrics)
+    record = read(options)
+    shows = {"episodes": _episodes, "responses": _responses}
+    if record.recipe.watch not in shows:
+        raise CommandError(f"a run of {record.algorithm} has nothing to play")
+    if record.recipe.watch == "episodes":
+        check_out(_video(record, options), VIDEOS)
+    table = trained.read_metrics(record)
     member = trained.choose_member(table, seed=options.seed, setting=read_setting(options.setting))
 
     learner_state, update = trained.restore(record, table, member, options.checkpoint)
     print(heading(record, table, member, update, options))
-    shows = {"episodes": _episodes, "responses": _responses}
-    if record.recipe.watch not in shows:
-        raise CommandError(f"a run of {record.algorithm} has nothing to play")
     shows[record.recipe.watch](record, learner_state, options)
     return 0
+
+
+def read(options: Choice) -> trained.Record:
+    """The record of a run, whose code of one's own may be imported where the command line names it."""
+    envs.trust(options.env or "", options.reward or "")
+    return trained.read(options.run, trust_config=options.trust_config)
 
 
 def _episodes(record: trained.Record, learner_state: Any, options: Options) -> None:
     """Episodes in the environment: returns, lengths and a video."""
     import jax
 
+    from rlx.policies.transformer import memory
     from rlx.recipes import watching
 
     environment = watching.drawable(record.recipe.make_environment(record.config))
@@ -105,15 +138,22 @@ def _episodes(record: trained.Record, learner_state: Any, options: Options) -> N
         num_episodes=options.episodes,
         stochastic=options.stochastic,
     )
-    played = jax.jit(play)(learner_state, jax.random.key(options.random_seed))
+    key = jax.random.key(options.random_seed)
+    size = dict(width=options.width, height=options.height, fps=options.fps)
+    needed = watching.memory_needed(environment, jax.eval_shape(play, learner_state, key), **size)
+    if needed > (there_is := memory.of_devices(jax.devices())):
+        raise CommandError(
+            f"episodes of up to {limit} steps, {options.episodes} of them, and pictures of {options.width}×"
+            f"{options.height} need {bytes_in_words(needed)}, this machine has {bytes_in_words(there_is)}: lower "
+            "--episodes, --max-steps, --width or --height"
+        )
+    played = jax.jit(play)(learner_state, key)
     for episode, (total, length) in enumerate(zip(watching.returns(played), watching.lengths(played.done))):
         print(f"  episode {episode}: return {total:,.4g}, {length} steps", flush=True)
 
-    out = Path(options.out) if options.out is not None else record.folder.path / "play.gif"
+    out = _video(record, options)
     try:
-        frames, seconds = watching.pictures(
-            environment, played, width=options.width, height=options.height, fps=options.fps
-        )
+        frames, seconds = watching.pictures(environment, played, **size)
     except envs.RenderingUnavailable as error:
         raise CommandError(str(error)) from error
     watching.write_video(out, frames, seconds)
@@ -166,10 +206,14 @@ def _check(options: Options) -> None:
     if not options.run:
         newest = trained.newest_runs()
         raise CommandError("rlx play needs a run folder" + (f": the newest is {newest[0]}" if newest else ""))
-    for name in ("episodes", "width", "height", "fps"):
-        if not getattr(options, name) > 0:
-            raise CommandError(f"--{name} must be positive, got {getattr(options, name)}")
-    if options.max_steps is not None and options.max_steps < 1:
-        raise CommandError(f"--max-steps must be at least 1, got {options.max_steps}")
-    if options.out is not None and Path(options.out).suffix.lower() not in (".gif", ".mp4"):
-        raise CommandError(f"--out must end in .gif or .mp4, got {options.out!r}")
+    for name, within in RANGES.items():
+        value = getattr(options, name)
+        if value is not None and not contains(within, value):
+            raise CommandError(f"--{name.replace('_', '-')} must be in {within}, got {value}")
+    if options.out is not None:
+        check_out(options.out, VIDEOS)
+
+
+def _video(record: trained.Record, options: Options) -> Path:
+    """Where the video goes."""
+    return Path(options.out) if options.out is not None else record.folder.path / "play.gif"

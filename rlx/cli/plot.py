@@ -10,15 +10,19 @@ from typing import Annotated, Literal
 import tyro
 
 from rlx.cli.errors import CommandError
+from rlx.cli.outputs import check_out
 from rlx.cli.parsing import parse
 from rlx.recipes import trained
+from rlx.training.metrics import MetricsTable
 
 DESCRIPTION = """\
-Draw learning curves: the interquartile mean over seeds, with its 95 % bootstrap interval.
+Draw learning curves: the interquartile mean over seeds, with its 95 % bootstrap interval. Each environment gets axes of
+its own, on which a label keeps its color.
 
 examples:
   rlx plot runs/NAME                                        a sweep gives one curve for each setting
   rlx plot runs/A runs/B --labels mine theirs --out ab.png
+  rlx plot runs/A1 runs/A2 runs/B1 runs/B2 --labels sac td3 sac td3
   rlx plot runs/NAME --y approximate_kl --x wall_time
 """
 
@@ -39,27 +43,23 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     """`rlx plot RUN …`."""
     options = parse(Options, arguments, prog="rlx plot", description=DESCRIPTION)
-    folders = [trained.read(run).folder for run in options.runs]
-    if not folders:
+    if not options.runs:
         raise CommandError("rlx plot needs a run folder")
-    labels = options.labels or _labels([folder.path for folder in folders])
-    if len(labels) != len(folders):
-        raise CommandError(f"--labels must name each of the {len(folders)} runs, got {len(labels)}")
-    if len(set(labels)) < len(labels):
-        raise CommandError(f"--labels must differ, got {', '.join(labels)}")
-    if Path(options.out).suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise CommandError(f"--out must end in .png, .svg or .pdf, got {options.out!r}")
+    check_out(options.out, (".png", ".svg", ".pdf"))
+    records = [trained.read(run) for run in options.runs]
+    labels = options.labels or _labels([record.folder.path for record in records])
+    if len(labels) != len(records):
+        raise CommandError(f"--labels must name each of the {len(records)} runs, got {len(labels)}")
+    groups: dict[str, dict[str, MetricsTable]] = {}
+    for label, record in zip(labels, records):
+        group = groups.setdefault(record.config.env_name, {})
+        if label in group:
+            raise CommandError(f"--labels must differ within an environment, got {', '.join(labels)}")
+        group[label] = trained.read_metrics(record)
 
     from rlx.training import plots
 
-    plots.learning_curve(
-        {label: folder.metrics for label, folder in zip(labels, folders)},
-        y=options.y,
-        x=options.x,
-        out=options.out,
-        title=options.title,
-        theme=options.theme,
-    )
+    plots.learning_curves(groups, y=options.y, x=options.x, out=options.out, title=options.title, theme=options.theme)
     print(f"wrote {options.out}")
     return 0
 

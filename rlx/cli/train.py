@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import itertools
@@ -15,15 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from rlx import envs
-from rlx.cli.artifacts import conclusion, discard, opening, write_artifacts, write_pages
-from rlx.cli.errors import CommandError, one_line
-from rlx.cli.options import Options, compilation_cache, plan_options, read_mesh, read_sweep
+from rlx.cli.artifacts import claimed, conclusion, opening, write_artifacts, write_pages
+from rlx.cli.errors import CommandError, one_line, traceback_in
+from rlx.cli.options import REMEMBERED, Options, compilation_cache, plan_options, read_mesh, read_sweep
 from rlx.cli.parsing import grouped, parse, preview, ungrouped
 from rlx.envs.registry import nearest_name
 from rlx.recipes import RECIPES, recipe, trained
 from rlx.recipes.settings import hyperparameters, settings
 from rlx.recipes.wiring import Config, Recipe, make_build
-from rlx.training import runs
+from rlx.training import lock, runs
+from rlx.training.disk import DiskError
+
+SUBJECTS = ("env", "dataset", "task", "pairs")
+"""Fields of configs that say what is trained on."""
 
 HELP = """\
 usage: rlx train ALGORITHM [OPTIONS]
@@ -74,7 +79,13 @@ def read_arguments(
     blank = {"env": ""} if "env" in settings(recipe.config) else {}
     asked = preview(grouped(kinds, recipe.name, blank), arguments, prog=command)
     given = ungrouped(asked)
-    resumed = _resumed(recipe, given) if given["resume"] and resumes else None
+    # What this command line names may be imported; what only the resumed run names may not.
+    envs.trust(*(text for name, text in given.items() if name in settings(recipe.config) and isinstance(text, str)))
+    resumed = None
+    if (given["resume"] or given["restart"]) and resumes:
+        unnamed = {name: "" for name in SUBJECTS if name in settings(recipe.config)}
+        named = ungrouped(preview(grouped(kinds, recipe.name, unnamed), arguments, prog=command))
+        resumed = _resumed(recipe, given, says_what=any(named[name] for name in unnamed))
     saved = {} if resumed is None else _defaults_from(resumed)
     if given["sweep"]:
         saved.pop("sweep", None)  # what is given again replaces the old sweep; tyro would append to it
@@ -82,7 +93,6 @@ def read_arguments(
     if "env" in settings(recipe.config):
         own = recipe.config.__dataclass_fields__["env"].default
         env = given["env"] or saved.get("env") or recipe.env_of(given) or own
-        envs.trust(given["env"])
         check_environment(env)
         preset = recipe.preset(env)
         known = (dict(preset.overrides) if preset else {}) | {"env": env}
@@ -100,7 +110,8 @@ def read_arguments(
     values = ungrouped(parse(grouped(kinds, recipe.name, defaults), arguments, prog=command, description=text))
     # Fields that no group shows are not on the command line.
     config = recipe.config(**{name: values[name] for name in settings(recipe.config) if name in values})
-    return recipe, config, Options(**{name: values[name] for name in settings(Options)}), resumed
+    options = Options(**{name: values[name] for name in settings(Options)})
+    return recipe, config, options, None if options.restart else resumed
 
 
 def check_environment(env: str) -> None:
@@ -126,7 +137,7 @@ def train(
     folder = runs.RunFolder(options.run_dir or _new_folder(recipe.name, config.env_name))
     if resumed is not None and is_finished(resumed, plan, options):
         print(f"{folder.path} is finished: nothing to resume\n")
-        print(conclusion(recipe, folder, runs.read_json(folder.summary)))
+        print(conclusion(recipe, folder, runs.read_summary(folder)))
         return 0
     if options.wandb and importlib.util.find_spec("wandb") is None:
         raise CommandError("--wandb needs its package: pip install 'rlx[wandb]'")
@@ -134,7 +145,11 @@ def train(
     seeds = range(plan["first_seed"], plan["first_seed"] + plan["seeds"])
     recipe.check_seeds(config, seeds)
     # `fit` checks the same; here it costs no import of a simulator.
-    runs.check_folder(folder, plan, resume=options.resume, allow_changes=options.allow_changes)
+    lock.refuse_if_held(folder.path)
+    if options.restart:
+        folder.check()
+    else:
+        runs.check_folder(folder, plan, resume=options.resume, allow_changes=options.allow_changes)
 
     if resumed is not None and config.env_name.startswith("gym:"):
         warnings.warn(
@@ -148,6 +163,7 @@ def train(
     import jax
 
     from rlx.training.fit import fit
+    from rlx.training.processes import by_first_process
     from rlx.training.sharding import make_mesh
 
     settings_swept = [dict(zip(sweep, values)) for values in itertools.product(*sweep.values())]
@@ -157,61 +173,65 @@ def train(
         name: [setting.get(name, base.get(name)) for setting, _ in members] for name in dict.fromkeys([*base, *sweep])
     }
     record = {"format": runs.FORMAT, "algorithm": recipe.name, "env": config.env_name, "config": plan}
+    record["options"] = {name: getattr(options, name) for name in REMEMBERED}
     num_reports = plan["num_updates"] // plan["updates_per_report"]
     first_process = jax.process_index() == 0
-    is_new = not folder.config.exists()
+    resume_command = f"{recipe.command_line} --resume --run-dir {shlex.quote(str(folder.path))}"
     if first_process and not options.quiet:
         print(opening(recipe, config, plan, len(settings_swept), folder), flush=True)
 
-    try:
-        fitted = fit(
-            make_build(recipe, config, plan["num_updates"]),
-            seeds=[seed for _, seed in members],
-            hyperparameters=values,
-            swept=tuple(sweep),
-            choices=getattr(config, "choices", None),
-            num_envs=config.num_envs_per_seed,
-            steps_per_update=config.steps_per_update,
-            initial_steps=config.initial_steps,
-            steps_name=config.steps_name,
-            num_updates=plan["num_updates"],
-            updates_per_report=plan["updates_per_report"],
-            reports_per_evaluation=max(1, num_reports // options.evaluations),
-            reports_per_checkpoint=max(1, num_reports // options.checkpoints),
-            keep_checkpoints=options.keep_checkpoints,
-            replay_in_checkpoints=options.replay_in_checkpoints,
-            run_dir=folder.path,
-            config=record,
-            resume=options.resume,
-            allow_changes=options.allow_changes,
-            mesh=make_mesh(len(members), config.num_envs_per_seed, **mesh_shape),
-            make_writers=lambda resume_step: _wandb(options, folder, record) if options.wandb else (),
-            quiet=options.quiet,
-        )
-    except FloatingPointError as error:
-        if first_process and not options.no_report:
-            write_pages(folder)
-        print(f"rlx: error: {one_line(error)}; {folder.path} holds what was measured", file=sys.stderr)
-        return 1
-    except BaseException:
-        if first_process and is_new and not folder.metrics.exists():
-            discard(folder)
-        raise
-
-    resume_command = f"{recipe.command_line} --resume --run-dir {shlex.quote(str(folder.path))}"
-    if fitted.stopped_by is not None:
-        if first_process:
-            print(
-                f"stopped by {fitted.stopped_by.name}; nothing is lost. Go on with: {resume_command}",
-                flush=True,
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(traceback_in(folder.path))
+        claim = lambda: stack.enter_context(claimed(folder, restart=options.restart))
+        if (aside := by_first_process(claim)) is not None and not options.quiet:
+            print(f"  the run of before is in {aside} now", flush=True)
+        try:
+            fitted = fit(
+                make_build(recipe, config, plan["num_updates"], num_runs=len(members)),
+                seeds=[seed for _, seed in members],
+                hyperparameters=values,
+                swept=tuple(sweep),
+                choices=getattr(config, "choices", None),
+                num_envs=config.num_envs_per_seed,
+                steps_per_update=config.steps_per_update,
+                initial_steps=config.initial_steps,
+                steps_name=config.steps_name,
+                num_updates=plan["num_updates"],
+                updates_per_report=plan["updates_per_report"],
+                reports_per_evaluation=max(1, num_reports // options.evaluations),
+                reports_per_checkpoint=max(1, num_reports // options.checkpoints),
+                keep_checkpoints=options.keep_checkpoints,
+                replay_in_checkpoints=options.replay_in_checkpoints,
+                run_dir=folder.path,
+                config=record,
+                resume=options.resume and not options.restart,
+                allow_changes=options.allow_changes,
+                mesh=make_mesh(len(members), config.num_envs_per_seed, **mesh_shape),
+                batching=options.batching,
+                make_writers=lambda resume_step: _wandb(options, folder, record) if options.wandb else (),
+                quiet=options.quiet,
             )
-        return 128 + fitted.stopped_by
-    write_artifacts(recipe, config, folder, options, fitted)
-    if first_process:
-        if finish is not None:
-            finish(folder, fitted.summary)
-        print(folder.path if options.quiet else conclusion(recipe, folder, fitted.summary), flush=True)
-    return 0
+        except FloatingPointError as error:
+            if first_process and not options.no_report:
+                write_pages(folder)
+            print(f"rlx: error: {one_line(error)}; {folder.path} holds what was measured", file=sys.stderr)
+            return 1
+        except DiskError as error:
+            again = f"go on with: {resume_command}" if folder.metrics.exists() else "repeat the command"
+            raise CommandError(f"{error}, then {again}") from error
+        if fitted.stopped_by is not None:
+            if first_process:
+                print(
+                    f"stopped by {fitted.stopped_by.name}; nothing is lost. Go on with: {resume_command}",
+                    flush=True,
+                )
+            return 128 + fitted.stopped_by
+        write_artifacts(recipe, config, folder, options, fitted)
+        if first_process:
+            if finish is not None:
+                finish(folder, fitted.summary)
+            print(folder.path if options.quiet else conclusion(recipe, folder, fitted.summary), flush=True)
+        return 0
 
 
 def make_plan(
@@ -235,7 +255,7 @@ def make_plan(
 def is_finished(resumed: trained.Record, plan: dict[str, Any], options: Options) -> bool:
     """Whether nothing is left to do: trained to the end with this very plan, and its pages written."""
     return (
-        resumed.folder.summary.exists()
+        runs.read_summary(resumed.folder) is not None
         and not runs.config_changes(resumed.plan, plan)
         and (resumed.folder.report.exists() or options.no_report)
     )
@@ -282,19 +302,31 @@ def prepare_jax(options: Options, num_runs: int = 1) -> None:
         )
 
 
-def _resumed(recipe: Recipe, given: dict[str, Any]) -> trained.Record | None:
-    """The record of the run that is to be resumed; None where there is no run yet."""
-    run_dir = given["run_dir"]
+def _resumed(recipe: Recipe, given: dict[str, Any], *, says_what: bool) -> trained.Record | None:
+    """The record of the run that is to be resumed, or begun anew; None where there is none to go by.
+
+    Args:
+        recipe: that the command names.
+        given: what the command line says.
+        says_what: whether it says what to train on, and so is enough to begin with.
+    """
+    run_dir, flag = given["run_dir"], "--restart" if given["restart"] else "--resume"
     if run_dir is None:
         newest = trained.newest_runs()
-        raise CommandError(
-            "--resume needs --run-dir" + (f"; the newest runs are {', '.join(newest)}" if newest else "")
-        )
+        raise CommandError(f"{flag} needs --run-dir" + (f"; the newest runs are {', '.join(newest)}" if newest else ""))
+    is_run = runs.RunFolder(run_dir).config.exists()
     # A job that is started again after it died early, or for the first time, uses one command for both.
-    if not runs.RunFolder(run_dir).config.exists():
+    if not is_run and says_what:
         warnings.warn(f"{run_dir} holds no run yet: it starts here", stacklevel=2)
         return None
-    record = trained.read(run_dir)
+    try:
+        record = trained.read(run_dir, trust_config=given["trust_config"])
+    except runs.RunError as error:
+        if says_what and given["restart"]:
+            return None
+        if is_run:
+            raise
+        raise CommandError(f"{error}; where the command says what to train on, it starts there") from error
     if record.recipe.name != recipe.name:
         raise CommandError(f"{run_dir} is a run of {record.recipe.name}: {record.recipe.command_line} goes on with it")
     return record
@@ -303,6 +335,9 @@ def _resumed(recipe: Recipe, given: dict[str, Any]) -> trained.Record | None:
 def _defaults_from(record: trained.Record) -> dict[str, Any]:
     known = settings(Options)
     options = {name: value for name, value in record.plan.items() if name in known and name != "sweep"}
+    others = runs.read_json(record.folder.config).get("options")
+    if isinstance(others, dict):
+        options |= {name: others[name] for name in REMEMBERED if isinstance(others.get(name), int)}
     sweep = tuple(f"{name}={','.join(map(repr, values))}" for name, values in record.plan.get("sweep", {}).items())
     return dataclasses.asdict(record.config) | options | {"sweep": sweep}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rlx import envs
-from rlx.recipes.settings import COUNT, setting
+from rlx.recipes.settings import COUNT, SettingError, setting
 from rlx.recipes.wiring import Config
 
 
@@ -34,7 +34,7 @@ class Acting(Config):
         None, "Parts of the observation that the critic sees, where it is a mapping; None takes all.", group="network"
     )
     eval_episodes: int = setting(
-        16, "Episodes of an evaluation, deterministic and stochastic each.", group="reporting", within=COUNT
+        16, "Episodes of an evaluation, deterministic and stochastic each.", group="reporting", within="[1, 1e6]"
     )
     max_eval_steps: int | None = setting(
         None,
@@ -42,6 +42,12 @@ class Acting(Config):
         group="reporting",
         within=COUNT,
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("policy_sees", "critic_sees"):
+            if getattr(self, name) == ():
+                raise SettingError(name, "must name a part of the observation, or be None; got none")
 
 
 def make_environment(config: Acting) -> envs.Environment:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from rlx.recipes import offline
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, setting
 
-SHARE = "[0, 1)"
+DROPPED = "[0, 1)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +45,13 @@ class Config(offline.Offline):
     num_layers: int = setting(3, "Blocks of attention and perceptron.", group="network", within=COUNT)
     num_heads: int = setting(1, "Heads of each attention.", group="network", within=COUNT)
     attention_dropout: float = setting(
-        0.1, "Share of the attention's weights that is dropped.", group="network", within=SHARE
+        0.1, "Share of the attention's weights that is dropped.", group="network", within=DROPPED
     )
-    residual_dropout: float = setting(0.1, "Share of what a block adds that is dropped.", group="network", within=SHARE)
+    residual_dropout: float = setting(
+        0.1, "Share of what a block adds that is dropped.", group="network", within=DROPPED
+    )
     embedding_dropout: float = setting(
-        0.1, "Share of the tokens' features that is dropped.", group="network", within=SHARE
+        0.1, "Share of the tokens' features that is dropped.", group="network", within=DROPPED
     )
 
 

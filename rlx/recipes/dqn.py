@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from rlx.recipes import acting, off_policy
 from rlx.recipes.presets.preset import Preset
-from rlx.recipes.settings import COUNT, FRACTION, POSITIVE, setting
+from rlx.recipes.settings import COUNT, FRACTION, POSITIVE, SHARE, setting
 from rlx.recipes.wiring import Recipe
 
 
@@ -30,7 +30,7 @@ class QLearning(acting.Acting):
     exploration_fraction: float = setting(
         0.1,
         "Part of the run's environment steps within which the share of random actions falls, linearly.",
-        within="(0, 1]",
+        within=SHARE,
         swept=True,
     )
     max_grad_norm: float | None = setting(
@@ -81,7 +81,7 @@ class Config(QLearning, off_policy.OffPolicy):
         1.0,
         "How far the target network moves: 1 copies the Q-network, as in the paper; less, with a target period of 1, "
         "is a Polyak average.",
-        within=FRACTION,
+        within=SHARE,
         swept=True,
     )
     loss: Literal["huber", "squared"] = setting(

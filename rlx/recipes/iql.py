@@ -65,7 +65,7 @@ def make_learner(
     value = offline.state_value(config.critic_sizes) if value is None else value
     critic = policies.action_critic(config.critic_sizes) if critic is None else critic
     # A product, since optax's own schedule would test whether a traced step size is zero.
-    rate, total_steps = config.learning_rate, num_updates * config.steps_per_update
+    rate, total_steps = config.learning_rate, float(num_updates * config.steps_per_update)
     cosine = lambda step: rate * (1 + jnp.cos(jnp.pi * jnp.minimum(step / total_steps, 1))) / 2
     arguments = dict(
         expectile=config.expectile,

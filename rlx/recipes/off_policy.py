@@ -7,7 +7,7 @@ import math
 from typing import Any, Literal
 
 from rlx.recipes import acting
-from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, setting
+from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SHARE, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class ActorCritic(OffPolicy):
         None, "Adam's step size for the critics; None takes the actor's.", within=POSITIVE, swept=True
     )
     tau: float = setting(
-        0.005, "How far target networks move towards the networks in an update.", within=FRACTION, swept=True
+        0.005, "How far target networks move towards the networks in an update.", within=SHARE, swept=True
     )
     critic_hidden_sizes: tuple[int, ...] | None = setting(
         None, "Hidden layers of the critics; None takes the policy's.", group="network", within=COUNT

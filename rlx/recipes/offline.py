@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from rlx import envs
 from rlx.recipes import acting
-from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, setting
+from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SHARE, STEPS, setting
 from rlx.recipes.wiring import Config, Recipe
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Offline(Config):
         0.1, "Temperature of weighting by return and by advantage.", group="data", within=POSITIVE
     )
     top_fraction: float = setting(
-        0.1, "Share of the trajectories that the weighting top keeps.", group="data", within="(0, 1]"
+        0.1, "Share of the trajectories that the weighting top keeps.", group="data", within=SHARE
     )
     normalize_observation: bool = setting(
         True, "Normalize observations by their mean and standard deviation over the dataset.", group="data"
@@ -62,7 +62,7 @@ class Offline(Config):
     max_episode_steps: int | None = other_default(acting.Acting, "max_episode_steps", None)
     action_repeat: int = other_default(acting.Acting, "action_repeat", 1)
     total_steps: int = setting(
-        1_000_000, "Gradient steps of each seed, rounded up to whole updates.", group="scale", within=COUNT
+        1_000_000, "Gradient steps of each seed, rounded up to whole updates.", group="scale", within=STEPS
     )
     updates_per_step: int = setting(
         1000, "Gradient steps of one update, as metrics count updates.", group="scale", within=COUNT
@@ -107,7 +107,7 @@ class Valued(Feedforward):
     critic_learning_rate: float = setting(3e-4, "Adam's step size for critics and values.", within=POSITIVE, swept=True)
     discount: float = setting(0.99, "Discount γ.", within=FRACTION, swept=True)
     tau: float = setting(
-        0.005, "How far target networks move towards the networks in an update.", within=FRACTION, swept=True
+        0.005, "How far target networks move towards the networks in an update.", within=SHARE, swept=True
     )
     critic_hidden_sizes: tuple[int, ...] | None = setting(
         None, "Hidden layers of critics and values; None takes the policy's.", group="network", within=COUNT
@@ -172,6 +172,7 @@ class Loaded(NamedTuple):
         rows: what is known of each row beside, by the name that it has in a batch's extras.
         normalization: mean of the observations and what they are divided by; None where they are as they were.
         reference: returns of the scores 0 and 100; None where none are known.
+        actions: which actions there are, known while a program is traced.
     """
 
     dataset: data.Dataset
@@ -179,6 +180,7 @@ class Loaded(NamedTuple):
     rows: dict[str, Any]
     normalization: tuple[Any, Any] | None
     reference: tuple[Any, Any] | None
+    actions: data.ActionRange
 
 
 def load(config: Offline) -> Loaded:
@@ -227,7 +229,7 @@ def _load(path, weighting, temperature, fraction, eps, scaling, scale, shift, di
         normalization = mean, deviation
     scores = data.reference_scores(metadata)
     reference = None if scores is None else (jnp.float32(scores.minimum), jnp.float32(scores.maximum))
-    return Loaded(dataset, table, rows, normalization, reference)
+    return Loaded(dataset, table, rows, normalization, reference, data.ActionRange.of(dataset))
 
 
 def env_of(values: Mapping[str, Any]) -> str | None:
@@ -261,11 +263,12 @@ def make_source(config: Offline, environment: Any, learner: Learner, data: Loade
     """Minibatches of the dataset.
 
     Raises:
-        DatasetError: the environment's observations or actions have other shapes than the dataset's.
+        DatasetError: the environment's observations or actions have other shapes than the dataset's, or its actions
+            other bounds by far.
     """
     from rlx.training import sources
 
-    _check_shapes(config, environment, data.dataset)
+    _check_fit(config, environment, data)
     return sources.dataset(
         data,
         learner,
@@ -304,10 +307,10 @@ def make_evaluator(config: Offline, environment: Any, learner: Learner, data: Lo
     return with_score
 
 
-def _check_shapes(config: Offline, environment: Any, dataset: data.Dataset) -> None:
+def _check_fit(config: Offline, environment: Any, loaded: Loaded) -> None:
     from rlx.data import DatasetError
 
-    environment = _as_seen(config, environment)
+    environment, dataset = _as_seen(config, environment), loaded.dataset
     observed = environment if config.sequence_length is None else environment.environment
     for what, space, array in (
         ("observations", observed.observation_space, dataset.observation),
@@ -318,6 +321,12 @@ def _check_shapes(config: Offline, environment: Any, dataset: data.Dataset) -> N
                 f"{config.dataset} has {what} of the shape {array.shape[1:]}, {config.env} of {space.shape}: name the "
                 "environment of the dataset by --env"
             )
+    try:
+        loaded.actions.check(environment.action_space)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{config.dataset} is not of {config.env}: {error}; name its environment by --env, or scale its actions"
+        ) from None
 
 
 def recipe(name: str, title: str, config: type[Offline], make_learner: Callable, core: str, **others: Any) -> Recipe:

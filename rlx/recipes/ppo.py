@@ -185,7 +185,7 @@ def head_options(config: Config, shared: bool) -> dict[str, Any]:
 
 def scheduled(value: Any, schedule: str, total: int) -> Any:
     """A number, or a schedule that takes it linearly to zero over so many gradient steps."""
-    return value if schedule == "constant" else lambda step: value * (1.0 - step / total)
+    return value if schedule == "constant" else lambda step: value * (1.0 - step / float(total))
 
 
 def make_optimizer(config: Config, num_updates: int):

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from rlx.recipes import ppo
-from rlx.recipes.settings import FRACTION, setting
+from rlx.recipes.settings import FRACTION, NOT_NEGATIVE, contains, setting
 
 
 def _kl_penalty(log_prob, behavior_log_prob, advantage, *, coefficient=1.0):
@@ -82,7 +82,7 @@ class Config(ppo.Config):
         0.9, "Decay of the anchor policy's moving average, which decoupled_clip uses.", within=FRACTION
     )
     # The command line compares them all, so nobody chooses one there.
-    method: int = setting(0, "Which of the policy losses, by its number.", group="", swept=True)
+    method: int = setting(0, "Which of the policy losses, by its number.", group="", within=NOT_NEGATIVE, swept=True)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -93,6 +93,10 @@ class Config(ppo.Config):
     def choices(self) -> dict[str, tuple[str, ...]]:
         """What the values of swept hyperparameters stand for."""
         return {"method": self.labels}
+
+
+RANGES = {"fraction": FRACTION, "lower": "[-inf, inf]", "upper": "[-inf, inf]", "coefficient": NOT_NEGATIVE}
+"""Where a loss's numbers lie, by their name, unless it is from 0 to infinity, as of a bound that is not in use."""
 
 
 def loss_of(label: str) -> Callable[[Any], Any]:
@@ -107,7 +111,7 @@ def loss_of(label: str) -> Callable[[Any], Any]:
     method = LOSSES[name]
     loss = _library(method.loss) if isinstance(method.loss, str) else method.loss
     # A default that is text or a flag is a choice of another kind.
-    known = {p.name for p in inspect.signature(loss).parameters.values() if type(p.default) in (int, float)}
+    known = {p.name for p in inspect.signature(loss).parameters.values() if type(p.default) is float}
     options = dict(method.options)
     for word in numbers:
         key, _, value = word.partition("=")
@@ -117,6 +121,8 @@ def loss_of(label: str) -> Callable[[Any], Any]:
             options[key] = float(value)
         except ValueError:
             raise ValueError(f"methods take numbers as LOSS@NAME=VALUE, got {label!r}") from None
+        if not contains(within := RANGES.get(key, "[0, inf]"), options[key]):
+            raise ValueError(f"{key} of {name} must be in {within}, got {value}")
     return lambda batch: loss(*(getattr(batch, argument) for argument in method.arguments), **options)
 
 

@@ -7,6 +7,7 @@ From that follow `--help`, the checks of values, sweeps and the record of a run.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import functools
 import math
@@ -19,9 +20,15 @@ from typing import Any, Literal, NamedTuple
 GROUPS = ("environment", "data", "scale", "algorithm", "network", "folder", "reporting", "device")
 """Groups of the command line, in the order of the help."""
 
+LARGEST_COUNT = 2**31 - 1
+"""Largest whole number that a program can count to: JAX counts in 32 bits."""
+
 POSITIVE = "(0, inf)"
 COUNT = "[1, inf)"
+STEPS = "[1, 1e15]"
+"""Steps of a whole run, which no program counts: it counts updates."""
 FRACTION = "[0, 1]"
+SHARE = "(0, 1]"
 NOT_NEGATIVE = "[0, inf)"
 
 
@@ -31,7 +38,8 @@ class Setting(NamedTuple):
     Attributes:
         help: a sentence or two that stand on their own.
         group: one of `GROUPS`.
-        within: interval that its numbers lie in, such as `"(0, 1]"`; None for any finite number.
+        within: interval that its numbers lie in, such as `"(0, 1]"`; None for any finite number. Where it has no end,
+            whole numbers end with 32 bits, and others with single precision, which programs compute in.
         swept: whether it may be swept; its value may then be a traced array.
     """
 
@@ -137,21 +145,46 @@ def _checked_number(name: str, value: Any, hint: type, known: Setting) -> Any:
         return value  # an array, perhaps traced, of a sweep
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise SettingError(name, f"must be a number, got {value!r}")
-    if hint is int and not isinstance(value, numbers.Integral):
+    try:
+        float(value)
+    except OverflowError:
+        raise SettingError(name, "must be below 1e308, got a number of more digits") from None
+    if hint is float:
+        value = float(value)
+    elif not isinstance(value, numbers.Integral):
         if not (math.isfinite(value) and value == int(value)):
             raise SettingError(name, f"must be a whole number, got {value!r}")
         value = int(value)
-    if not math.isfinite(value) or not contains(known.within, value):
-        right = "finite" if known.within is None else f"in {known.within}"
-        raise SettingError(name, f"must be {right}, got {value!r}")
+    # What a program computes with has 32 bits: a number that they do not hold would be another one there.
+    computed = value if hint is int else ctypes.c_float(value).value
+    for interval in (known.within, range_of(hint, known)):
+        right = "finite" if interval is None else f"in {interval}"
+        if not contains(interval, value) or not math.isfinite(value):
+            raise SettingError(name, f"must be {right}, got {value!r:.40}")
+    if not contains(interval, computed) or not math.isfinite(computed):
+        raise SettingError(name, f"must be {right}, got {value!r:.40}, which is {computed} in 32 bits")
     return value
+
+
+def range_of(hint: type, known: Setting) -> str | None:
+    """The interval of a field's numbers, None for all finite ones; whole numbers have 32 bits unless it says more."""
+    if hint is not int:
+        return known.within
+    interval = known.within or "(-inf, inf)"
+    return interval.replace("(-inf", f"[{-LARGEST_COUNT}").replace("inf)", f"{LARGEST_COUNT}]")
 
 
 def contains(interval: str | None, value: float) -> bool:
     """Whether a number lies in an interval such as `"(0, 1]"`; None contains all."""
     if interval is None:
         return True
-    low, high = (float(bound) for bound in interval[1:-1].split(","))
+    low, high = bounds(interval)
     above = value > low if interval[0] == "(" else value >= low
     below = value < high if interval[-1] == ")" else value <= high
     return above and below
+
+
+def bounds(interval: str) -> tuple[float, float]:
+    """The ends of an interval such as `"(0, 1]"`."""
+    low, high = interval[1:-1].split(",")
+    return float(low), float(high)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlx import envs
 from rlx.envs.registry import nearest
-from rlx.recipes.settings import SettingError, hyperparameters
+from rlx.recipes.plan import check_plan
+from rlx.recipes.settings import hyperparameters
 from rlx.recipes.wiring import Config, Recipe, make_build
+from rlx.training import reading
 from rlx.training.metrics import MetricsTable, hyperparameter_names, setting_label
-from rlx.training.runs import FORMAT, RunError, RunFolder, read_json
+from rlx.training.runs import FORMAT, RunError, RunFolder
 
 
 class Record(NamedTuple):
@@ -37,30 +41,72 @@ class Record(NamedTuple):
         return self.recipe.name
 
 
-def read(run_dir: str | Path) -> Record:
-    """Read a run folder's record.
+def read(run_dir: str | Path, *, trust_config: bool = False) -> Record:
+    """Read a run folder's record. Nothing that it names is imported, now or when its environment is made.
+
+    Args:
+        run_dir: the folder.
+        trust_config: whether the code of your own that the config names, `module:function`, may be imported. It runs
+            with your rights: only for a run that you trust.
 
     Raises:
         RunError: it is not a run folder, or its `config.json` is unreadable or of a run that this release cannot read.
     """
-    from rlx.recipes import UnknownAlgorithm, recipe
+    from rlx.recipes import recipe
 
     folder = RunFolder(run_dir)
     if not folder.path.is_dir():
         raise RunError(f"no run folder {str(run_dir)!r}; {_nearby(folder.path)}")
-    saved = read_json(folder.config)
-    if not isinstance(saved, dict) or not isinstance(saved.get("config"), dict) or "algorithm" not in saved:
+    if not folder.config.exists():
+        raise RunError(f"{folder.path} is not a run folder: it has no {folder.config.name}")
+    saved = reading.json_object(folder.config)
+    plan = saved.get("config")
+    if not isinstance(plan, dict) or not isinstance(saved.get("algorithm"), str):
         raise RunError(f"{folder.config} is not the config of a run of rlx train")
-    if saved.get("format") != FORMAT:
+    if (format_ := saved.get("format")) != FORMAT:
+        when = "a later" if isinstance(format_, int) and format_ > FORMAT else "an earlier"
         raise RunError(
-            f"{folder.path} is a run of an earlier rlx, whose run folders this release cannot read: "
+            f"{folder.path} is a run of {when} rlx, whose run folders this release cannot read: "
             "train anew, or use the release that made it"
         )
     try:
         found = recipe(saved["algorithm"])
-        return Record(folder, found, config_from(found, saved["config"]), saved["config"])
-    except (UnknownAlgorithm, SettingError) as error:
-        raise RunError(f"{folder.config}: {error}") from None
+        check_plan(plan, found.config)
+        record = Record(folder, found, config_from(found, plan), plan)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:  # values that no config can have
+        raise RunError(f"{folder.config}: {' '.join(str(error).split())[:300]}") from None
+    if trust_config:
+        envs.trust(*(value for value in plan.values() if isinstance(value, str)))
+    return record
+
+
+def read_metrics(record: Record) -> MetricsTable:
+    """The metrics of a run, with a row of each of its runs at every report.
+
+    Raises:
+        RunError: there are none yet, or they are unreadable or of another run.
+    """
+    path, sweep = record.folder.metrics, record.plan["sweep"]
+    table = reading.metrics(path)
+    if not len(table):
+        raise RunError(f"{path} has no rows yet: the run has not come to its first report")
+    names = ["seed", *sweep, "update"]
+    if list(table.columns)[: len(names)] != names:
+        raise RunError(f"{path} must begin with the columns {', '.join(names)}; is it the metrics of another run?")
+    for name in names:
+        if (
+            table[name].dtype.kind not in "iuf"
+            or not np.isfinite(np.ma.filled(table[name].astype(float), np.nan)).all()
+        ):
+            raise RunError(f"{path}: column {name!r} must hold a number in every row")
+    if (count := len(members(table))) != num_runs(record):
+        raise RunError(f"{path} holds {count} runs, {record.folder.config.name} says {num_runs(record)}")
+    return table
+
+
+def num_runs(record: Record) -> int:
+    """How many runs lie side by side: seeds times settings."""
+    return record.plan["seeds"] * math.prod(len(values) for values in record.plan["sweep"].values())
 
 
 def config_from(recipe: Recipe, values: Mapping[str, Any]) -> Config:
@@ -80,10 +126,9 @@ def state_template(record: Record) -> Any:
     import jax
     import jax.numpy as jnp
 
-    plan, sweep = record.plan, record.plan["sweep"]
-    count = plan["seeds"] * int(np.prod([len(values) for values in sweep.values()]))
-    build = make_build(record.recipe, record.config, plan["num_updates"])
-    names = dict.fromkeys([*hyperparameters(record.config), *sweep])
+    count = num_runs(record)
+    build = make_build(record.recipe, record.config, record.plan["num_updates"])
+    names = dict.fromkeys([*hyperparameters(record.config), *record.plan["sweep"]])
     layouts = []
 
     def init(values, seed):
@@ -91,7 +136,8 @@ def state_template(record: Record) -> Any:
         layouts.append(program.layout)
         return program.init(jax.random.key(seed))
 
-    shapes = jax.eval_shape(jax.vmap(init), {name: jnp.zeros(count) for name in names}, jnp.zeros(count, jnp.int32))
+    values = {name: jax.ShapeDtypeStruct((count,), jnp.float32) for name in names}
+    shapes = jax.eval_shape(jax.vmap(init), values, jax.ShapeDtypeStruct((count,), jnp.int32))
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes), layouts[-1]
 
@@ -128,7 +174,8 @@ def choose_member(table: MetricsTable, *, seed: int | None = None, setting: Mapp
     matching = [
         member
         for member in found
-        if seed in (None, member.seed) and all(np.isclose(member.setting[name], setting[name]) for name in setting)
+        if seed in (None, member.seed)
+        and all(np.isclose(member.setting[name], setting[name], rtol=1e-6, atol=0) for name in setting)
     ]
     if not matching:
         seeds = sorted({member.seed for member in found})
@@ -159,20 +206,18 @@ def choose_checkpoint(steps: Sequence[int], table: MetricsTable, member: Member,
         RunError: there is no such checkpoint.
     """
     steps = sorted(steps)
-    if not steps:
-        raise RunError("this run has no checkpoint yet")
     if wanted == "latest":
         return steps[-1]
     if wanted == "best":
         scores = [_return_at(table, member, step) for step in steps]
         # The newest of equals: argmax takes the first.
         return steps[::-1][int(np.argmax(scores[::-1]))]
-    known = f"there are best, latest, {', '.join(map(str, steps))}"
-    if not str(wanted).isdigit():
-        raise RunError(f"no checkpoint {wanted!r}; {known}")
-    if int(wanted) not in steps:
-        raise RunError(f"no checkpoint {wanted}; {known}")
-    return int(wanted)
+    by_name = {str(step): step for step in steps}
+    if str(wanted) not in by_name:
+        word = str(wanted)[:40]
+        shown = word if word.isascii() and word.isdigit() else repr(word)
+        raise RunError(f"no checkpoint {shown}; there are best, latest, {', '.join(by_name)}")
+    return by_name[str(wanted)]
 
 
 def restore(record: Record, table: MetricsTable, member: Member, checkpoint: str | int) -> tuple[Any, int]:
@@ -184,13 +229,24 @@ def restore(record: Record, table: MetricsTable, member: Member, checkpoint: str
 
 
 def restore_all(record: Record, table: MetricsTable, member: Member, checkpoint: str | int) -> tuple[Any, int]:
-    """The state of all members, `[run, ...]`, as the checkpoint that is chosen for one of them has it."""
+    """The state of all members, `[run, ...]`, as the checkpoint that is chosen for one of them has it.
+
+    Where the best or the latest checkpoint cannot be read, the newest that can be takes its place, with a warning.
+
+    Raises:
+        RunError: there is no such checkpoint.
+        CheckpointError: it cannot be read, nor could another take its place.
+    """
     from rlx.training import checkpoints
 
-    manager = checkpoints.open_manager(record.folder.checkpoints, read_only=True)
-    update = choose_checkpoint(manager.all_steps(), table, member, checkpoint)
+    folder = record.folder.checkpoints
+    steps = checkpoints.updates(folder)
+    if not steps:
+        raise RunError(f"{record.folder.path} has no checkpoint yet")
+    wanted = choose_checkpoint(steps, table, member, checkpoint)
+    others = [step for step in reversed(steps) if step != wanted] if checkpoint in ("best", "latest") else []
     template, layout = state_template(record)
-    return checkpoints.restore(manager, template, update=update, kept=kept_parts(record, layout))
+    return checkpoints.restore(folder, template, update=[wanted, *others], kept=kept_parts(record, layout))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,6 +337,7 @@ def load(
     checkpoint: str | int = "best",
     seed: int | str | None = None,
     setting: Mapping[str, float] = {},
+    trust_config: bool = False,
 ) -> TrainedPolicy:
     """A trained policy out of a run folder.
 
@@ -289,6 +346,8 @@ def load(
         checkpoint: `"best"` (of the seed, among those kept), `"latest"`, or the number of an update.
         seed: which seed; None takes the best, `"all"` all of them side by side.
         setting: which setting of a sweep, such as `{"learning_rate": 1e-3}`; of those left, the best.
+        trust_config: whether the code of your own that the run's config names, such as an environment
+            `module:function`, may be imported. It runs with your rights: only for a run that you trust.
 
     Returns:
         A `TrainedPolicy`: `policy(observation)` is an action, `policy.params` are the parameters.
@@ -298,10 +357,10 @@ def load(
     """
     import jax
 
-    record = read(run_dir)
+    record = read(run_dir, trust_config=trust_config)
     if record.recipe.watch != "episodes":
         raise RunError(f"{run_dir} is a run of {record.algorithm}, which acts in no environment")
-    table = MetricsTable.read(record.folder.metrics)
+    table = read_metrics(record)
     member = choose_member(table, seed=None if seed == "all" else seed, setting=setting)
     state, update = restore_all(record, table, member, checkpoint)
     environment = record.recipe.make_environment(record.config)
@@ -323,8 +382,9 @@ def make_learner(record: Record, environment: Any) -> Any:
 
 def newest_runs(parent: Path = Path("runs"), count: int = 3) -> list[str]:
     """The run folders in a folder, newest first."""
-    configs = sorted(parent.glob("*/config.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [str(path.parent) for path in configs[:count]]
+    configs = [path for path in parent.glob("*/config.json") if path.is_file()]
+    newest = sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [str(path.parent) for path in newest[:count]]
 
 
 def _nearby(path: Path) -> str:

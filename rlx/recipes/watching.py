@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree, UInt8
 
@@ -115,13 +117,36 @@ def pictures(
     """
     if not fps > 0:
         raise ValueError(f"fps must be positive, got {fps}")
-    time_step = getattr(environment, "time_step", None) or DEFAULT_TIME_STEP
-    stride = max(1, round(1 / (fps * time_step)))
+    stride, time_step = _stride(environment, fps)
     # The epsilon of a float must not cost the last frame.
     steps = [(t, episode) for episode, end in enumerate(lengths(played.done)) for t in range(0, end, stride)]
     time, episode = np.array(steps[:max_frames]).T
     states = jax.tree.map(lambda x: np.asarray(x)[time, episode], played.states)
     return environment.render(states, width=width, height=height), stride * time_step
+
+
+def memory_needed(
+    environment: envs.Environment, played: Rollout, *, width: int = 320, height: int = 240, fps: float = 25.0
+) -> int:
+    """Bytes that a rollout and the pictures of all its steps take up at most.
+
+    Args:
+        environment: where it is played.
+        played: shapes of the rollout.
+        width: of the pictures, in pixels.
+        height: of the pictures, in pixels.
+        fps: frames per second at most.
+    """
+    sizes = (math.prod(leaf.shape) * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(played))
+    steps, episodes = played.reward.shape
+    # The simulator's pictures, and those of which a video is made.
+    return sum(sizes) + 2 * 3 * width * height * episodes * -(-steps // _stride(environment, fps)[0])
+
+
+def _stride(environment: envs.Environment, fps: float) -> tuple[int, float]:
+    """Every how many steps there is a picture, and the seconds of a step."""
+    time_step = getattr(environment, "time_step", None) or DEFAULT_TIME_STEP
+    return max(1, round(1 / (fps * time_step))), time_step
 
 
 def drawable(environment: envs.Environment) -> envs.Environment:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import numbers
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from rlx.envs.registry import nearest
+from rlx.recipes import memory
 from rlx.recipes.presets.preset import Preset
-from rlx.recipes.settings import COUNT, check, setting
+from rlx.recipes.settings import LARGEST_COUNT, STEPS, SettingError, check, setting
 
 if TYPE_CHECKING:
     from rlx.algorithms import Learner
@@ -26,11 +29,17 @@ class Config:
     """What a run counts: environment steps, gradient steps of learning from a dataset, responses."""
 
     total_steps: int = setting(
-        1_000_000, "Steps of each seed, rounded up to whole updates.", group="scale", within=COUNT
+        1_000_000, "Steps of each seed, rounded up to whole updates.", group="scale", within=STEPS
     )
 
     def __post_init__(self):
         check(self)
+        if self.num_updates > LARGEST_COUNT:
+            raise SettingError(
+                "total_steps",
+                f"must be at most {LARGEST_COUNT * self.steps_per_update:.3g}, which are {LARGEST_COUNT} updates of "
+                f"{self.steps_per_update} steps, got {self.total_steps:.3g}",
+            )
 
     @property
     def env_name(self) -> str:
@@ -122,16 +131,16 @@ class Recipe(NamedTuple):
         found = self.preset(env) if isinstance(env, str) else None
         return self.config(**((found.overrides if found else {}) | values))
 
-    def slots(self) -> tuple[str, ...]:
-        """Names of what may be put in place of a part of the algorithm."""
-        functions = [self.make_learner] + ([] if self.core is None else [pkgutil.resolve_name(self.core)])
-        named = {
-            parameter.name
+    def slots(self) -> dict[str, str]:
+        """What may be put in place of a part of the algorithm, by name in their order, with its type as annotated."""
+        functions = ([] if self.core is None else [pkgutil.resolve_name(self.core)]) + [self.make_learner]
+        named = {"environment": "Any"} | {
+            parameter.name: str(parameter.annotation)
             for function in functions
             for parameter in inspect.signature(function).parameters.values()
             if parameter.kind is parameter.KEYWORD_ONLY
         }
-        return tuple(sorted((named - {"num_updates", "data"}) | {"environment"}))
+        return {name: named[name] for name in sorted(named.keys() - {"num_updates", "data"})}
 
 
 def make_program(
@@ -141,6 +150,7 @@ def make_program(
     environment: Any = None,
     num_updates: int | None = None,
     data: Any = None,
+    num_runs: int | None = None,
     **slots: Any,
 ) -> Program:
     """A config as a `rlx.training.Program`.
@@ -151,6 +161,7 @@ def make_program(
         environment: in place of the one that the config names.
         num_updates: of the run, for schedules; None takes the config's.
         data: what `recipe.load` gave; None loads it.
+        num_runs: how many such runs shall fit into memory side by side; None checks nothing.
         **slots: parts of the algorithm in place of the config's.
     """
     from rlx.training import program
@@ -161,11 +172,17 @@ def make_program(
         config, environment, num_updates=config.num_updates if num_updates is None else num_updates, data=data, **slots
     )
     source = recipe.make_source(config, environment, learner, data)
+    if num_runs is not None:
+        source = memory.guarded(source, config, num_runs)
     return program.make_program(source, learner, recipe.make_evaluator(config, environment, learner, data))
 
 
-def make_build(recipe: Recipe, config: Config, num_updates: int | None = None, **slots: Any):
+def make_build(
+    recipe: Recipe, config: Config, num_updates: int | None = None, *, num_runs: int | None = None, **slots: Any
+):
     """What `rlx.training.fit` drives: from values of swept fields, and the data, to a program.
+
+    Arguments are those of `make_program`.
 
     Returns:
         A `rlx.training.compiled.Build`.
@@ -177,7 +194,15 @@ def make_build(recipe: Recipe, config: Config, num_updates: int | None = None, *
 
     def make(values: Mapping[str, Any], data: Any) -> Program:
         changed = dataclasses.replace(config, **values)
-        return make_program(recipe, changed, environment=environment, num_updates=num_updates, data=data, **slots)
+        return make_program(
+            recipe,
+            changed,
+            environment=environment,
+            num_updates=num_updates,
+            data=data,
+            num_runs=num_runs,
+            **slots,
+        )
 
     return Build(make, recipe.load(config))
 
@@ -197,7 +222,9 @@ def split_arguments(recipe: Recipe, arguments: Mapping[str, Any]) -> tuple[dict[
     A name that is both (`value_loss`) is the field where it is given a string or a number, else the slot.
 
     Raises:
-        TypeError: a name that is neither; the message holds the nearest ones.
+        TypeError: a name that is neither, of which the message holds the nearest; or a slot that takes a function, a
+            network or the like, and is given a number, text or an array.
+        SettingError: a slot that takes a number, and is given one that is not finite.
     """
     fields, slots = {field.name for field in dataclasses.fields(recipe.config)}, set(recipe.slots())
     values, given = {}, {}
@@ -205,5 +232,24 @@ def split_arguments(recipe: Recipe, arguments: Mapping[str, Any]) -> tuple[dict[
         if name not in fields | slots:
             raise TypeError(f"{recipe.name} has no argument {name!r}; {nearest(name, sorted(fields | slots))}")
         is_slot = name in slots and (name not in fields or callable(value))
+        if is_slot:
+            _check_slot(recipe, name, value)
         (given if is_slot else values)[name] = value
     return values, given
+
+
+def _check_slot(recipe: Recipe, name: str, value: Any) -> None:
+    """Check that a slot which takes a function or the like is not given a plain value."""
+    if value is None:
+        return
+    if _PLAIN.match(recipe.slots()[name]):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SettingError(name, f"must be finite, got {value!r}")
+    elif isinstance(value, (numbers.Number, str, bytes)) or hasattr(value, "dtype"):
+        raise TypeError(
+            f"{name} of {recipe.name} takes no {type(value).__name__}, but what computes it; got {value!r:.60}"
+        )
+
+
+_PLAIN = re.compile(r"(<class ')?(Scalar|ArrayLike|Float|int|float|str|bool|inspect)\b")
+"""Annotations of slots that take plain values, or anything, as they have none."""

@@ -6,12 +6,15 @@ the program that restores it supplies the structure.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import shutil
+import math
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +23,10 @@ import orbax.checkpoint as ocp
 from jaxtyping import Array, PyTree
 from orbax.checkpoint import checkpoint_managers as policies
 
-logging.getLogger("absl").setLevel(logging.ERROR)
+from rlx.training.disk import free_name, writing
+
+# What goes wrong in the storage layer reaches us as an exception; its log would repeat it with tracebacks.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 class CheckpointError(RuntimeError):
@@ -28,26 +34,37 @@ class CheckpointError(RuntimeError):
 
 
 def open_manager(
-    directory: Path | str, *, keep: int = 2, best_metric: str | None = "eval_return_mean", read_only: bool = False
+    directory: Path | str,
+    *,
+    keep: int = 2,
+    best_metric: str = "eval_return_mean",
+    restored: int | None = None,
 ) -> ocp.CheckpointManager:
     """A manager of the checkpoints in `directory` that keeps the newest `keep` and the best one by `best_metric`.
 
-    What a crash left behind is set aside with a warning, unless `read_only`.
+    A checkpoint without that metric counts among the newest alone.
+
+    Args:
+        directory: of the checkpoints.
+        keep: how many of the newest stay.
+        best_metric: name of the metric, of which more is better.
+        restored: the checkpoint that the run goes on from. What has a higher number could not be read, and is set
+            aside with a warning, so that its number can be saved again.
     """
     directory = Path(directory).resolve()
-    if not read_only and jax.process_index() == 0:
-        _set_damaged_aside(directory)
-    score = None if best_metric is None else lambda metrics: metrics[best_metric]
-    kept = [policies.LatestN(keep)]
-    if score is not None:
-        kept.append(policies.BestN(get_metric_fn=score, n=1))
+    if jax.process_index() == 0:
+        _set_damaged_aside(directory, restored)
+
+    def score(metrics: Any) -> float:
+        value = metrics.get(best_metric) if isinstance(metrics, Mapping) else None
+        return float(value) if isinstance(value, (int, float)) else -math.inf
+
+    kept = [policies.LatestN(keep), policies.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)]
     options = ocp.CheckpointManagerOptions(
         best_fn=score,
-        preservation_policy=None if read_only else policies.AnyPreservationPolicy(kept),
-        enable_async_checkpointing=not read_only,
-        read_only=read_only,
-        create=not read_only,
-        cleanup_tmp_directories=not read_only,
+        preservation_policy=policies.AnyPreservationPolicy(kept),
+        create=True,
+        cleanup_tmp_directories=True,
     )
     return ocp.CheckpointManager(directory, options=options)
 
@@ -71,67 +88,111 @@ def save(
     """
     # A copy, because training donates the buffers of the state while Orbax still writes.
     arrays = jax.tree.map(jnp.copy, _pack(state, kept))
-    manager.save(update, args=ocp.args.StandardSave(arrays), metrics=metrics)
+    with writing(Path(manager.directory)):
+        manager.save(update, args=ocp.args.StandardSave(arrays), metrics=metrics)
+
+
+def close(manager: ocp.CheckpointManager) -> None:
+    """Wait until everything is saved, and let go of the manager.
+
+    Raises:
+        DiskError: something could not be saved.
+    """
+    try:
+        with writing(Path(manager.directory)):
+            manager.wait_until_finished()
+    finally:
+        # What went wrong is told above; it must not come a second time.
+        with contextlib.suppress(Exception):
+            manager.close()
+
+
+def updates(directory: Path | str) -> list[int]:
+    """The numbers of the checkpoints in a folder, ascending, whether they can be read or not."""
+    names = [path.name for path in Path(directory).glob("*") if path.name.isdecimal() and path.is_dir()]
+    return sorted(int(name) for name in names if str(int(name)) == name)
 
 
 def restore(
-    manager: ocp.CheckpointManager, template: PyTree, *, update: int | None = None, kept: PyTree = True
+    where: ocp.CheckpointManager | Path | str,
+    template: PyTree,
+    *,
+    update: int | Sequence[int] | None = None,
+    kept: PyTree = True,
 ) -> tuple[PyTree, int]:
-    """The newest readable state and its update number.
+    """The newest readable state and its update number. Changes nothing in the folder.
 
-    A checkpoint that cannot be read is skipped with a warning and set aside, so that its number can be saved again.
+    A checkpoint that cannot be read is skipped with a warning.
 
     Args:
-        manager: from `open_manager`.
+        where: a folder of checkpoints, or its manager.
         template: pytree of arrays or `jax.ShapeDtypeStruct` (with shardings where the state is sharded).
-        update: exactly this checkpoint instead of the newest readable one.
+        update: this checkpoint alone, or the first readable one of several, instead of the newest readable one.
         kept: tree prefix of the state, False at what was left out; those leaves come back as zeros.
 
     Raises:
         CheckpointError: there is no readable checkpoint.
     """
-    steps = sorted(manager.all_steps(), reverse=True) if update is None else [update]
-    directory = Path(manager.directory)
+    directory = Path(where.directory if isinstance(where, ocp.CheckpointManager) else where).resolve()
+    wanted = updates(directory)[::-1] if update is None else [update] if isinstance(update, int) else list(update)
     expected = _pack(template, kept)
-    failures, damaged = [], []
-    for step in steps:
+    failures = {}
+    _drop_late_reads()
+    for number in wanted:
         try:
-            arrays = manager.restore(step, args=ocp.args.StandardRestore(expected))
+            _read_metrics(directory / str(number))
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+                path = directory / str(number) / "default"
+                arrays = checkpointer.restore(path, args=ocp.args.StandardRestore(expected))
         except Exception as error:  # whatever the storage layer meets, an older checkpoint may be whole
-            reason = str(error).strip().split("\n")[0][:200]
-            failures.append(f"{step}: {reason}")
-            damaged.append(directory / str(step))
-            warnings.warn(f"checkpoint {step} in {directory} cannot be read and is skipped ({reason})", stacklevel=2)
+            failures[number] = str(error).strip().split("\n")[0][:200] or type(error).__name__
         else:
-            if damaged and jax.process_index() == 0:
-                for path in damaged:
-                    _set_aside(path)
-                manager.reload()
-            return _unpack(template, arrays), step
-    tried = "; ".join(failures) if failures else "it holds none"
-    raise CheckpointError(f"no readable checkpoint in {directory}: {tried}")
+            for failed, reason in failures.items():
+                message = f"checkpoint {failed} in {directory} cannot be read and is skipped ({reason})"
+                warnings.warn(message, stacklevel=2)
+            return _unpack(template, arrays), number
+    tried = "; ".join(f"{number}: {reason}" for number, reason in failures.items())
+    raise CheckpointError(f"no readable checkpoint in {directory}: {tried or 'it holds none'}")
 
 
-def _set_damaged_aside(directory: Path) -> None:
-    """Move away what would keep the manager from opening: half-written checkpoints and unreadable metrics."""
+def _drop_late_reads() -> None:
+    """Keep quiet about what is still being read of a checkpoint after its first damaged array ended the reading.
+
+    Each array that arrives too late would leave a traceback, dozens for one damaged file, after the one line that says
+    what happened.
+    """
+    if getattr(sys.unraisablehook, "drops_late_reads", False):
+        return
+    earlier = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            earlier(unraisable)
+
+    hook.drops_late_reads = True
+    sys.unraisablehook = hook
+
+
+def _read_metrics(checkpoint: Path) -> Any:
+    """The metrics of a checkpoint, None without any; raises where they are not JSON, which its manager needs."""
+    path = checkpoint / "metrics" / "metrics"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _set_damaged_aside(directory: Path, restored: int | None) -> None:
+    """Move away what would keep the manager from opening, or from saving again what could not be read."""
     for path in directory.glob("*"):
         if ".orbax-checkpoint-tmp" in path.name:
             warnings.warn(f"half-written checkpoint {path.name} in {directory} is skipped", stacklevel=3)
-        elif path.name.isdigit():
+        elif path.name.isdecimal():
             try:
-                metrics = path / "metrics" / "metrics"
-                json.loads(metrics.read_text() if metrics.exists() else "{}")
-            except ValueError as error:
-                warnings.warn(
-                    f"checkpoint {path.name} in {directory} cannot be read and is skipped ({error})", stacklevel=3
-                )
-                _set_aside(path)
-
-
-def _set_aside(path: Path) -> None:
-    aside = path.with_name(f"{path.name}.damaged")
-    shutil.rmtree(aside, ignore_errors=True)
-    path.rename(aside)
+                _read_metrics(path)
+                broken = not path.is_dir()
+            except (OSError, ValueError):
+                broken = True
+            if broken or (restored is not None and int(path.name) > restored):
+                path.rename(free_name(path, "damaged"))
 
 
 def _pack(tree: PyTree, kept: PyTree = True) -> dict[str, Array | jax.ShapeDtypeStruct]:

@@ -12,17 +12,18 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from rlx.training import checkpoints, runs
+from rlx.training import checkpoints, lock, runs
 from rlx.training.compiled import Build, CompiledRuns, compile_runs
+from rlx.training.disk import free_name
 from rlx.training.guard import Guard
 from rlx.training.metrics import MetricsTable
+from rlx.training.processes import by_first_process
 from rlx.training.program import REPLAY
 from rlx.training.progress import Progress, bytes_in_words
-from rlx.training.provenance import provenance
+from rlx.training.provenance import numerics, provenance
 from rlx.training.reporter import Reporter
 from rlx.training.sharding import fetch, make_mesh
 from rlx.training.stopping import stop_requests
@@ -73,6 +74,7 @@ def fit(
     resume: bool = False,
     allow_changes: bool = False,
     mesh: Mesh | None = None,
+    batching: str = "auto",
     make_writers: Callable[[int | None], Sequence[Writer]] = lambda resume_step: (),
     quiet: bool = False,
 ) -> Fitted:
@@ -103,56 +105,67 @@ def fit(
             which no checkpoint can hold, are cut off and started anew); start afresh where there is none.
         allow_changes: resume although the config differs.
         mesh: devices; the default is `rlx.training.sharding.make_mesh`.
+        batching: how runs are put together, as of `rlx.training.compiled.compile_runs`.
         make_writers: further destinations of scalars, given the step from which a resumed run reports.
         quiet: show no progress.
 
     Raises:
-        RunError: the folder is in use, or its config differs.
+        RunError: the folder is in use or cannot be written, its config differs, or none of its checkpoints can be
+            read; nothing in it has been changed.
+        DiskError: the disk is full, or became read-only; what was saved before is whole.
         FloatingPointError: every run has diverged.
     """
     if num_updates % updates_per_report:
         raise ValueError(
             f"num_updates must be a multiple of updates_per_report={updates_per_report}, got {num_updates}"
         )
-    seeds = np.asarray(seeds)
+    seeds = _as_seeds(seeds)
     hyperparameters = {name: np.asarray(values, float) for name, values in hyperparameters.items()}
     mesh = make_mesh(len(seeds), num_envs) if mesh is None else mesh
     first_process = jax.process_index() == 0
     config = {"config": {}} | dict(config or {})
     folder = None if run_dir is None else runs.RunFolder(run_dir)
-    if folder is not None:
-        _open_folder(folder, config, resume=resume, allow_changes=allow_changes, write=first_process)
+    silent = quiet or not first_process
 
     steps_after = lambda update: initial_steps + update * steps_per_update
     with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(Progress(steps_after(num_updates), quiet=quiet or not first_process))
+        record = None
+        if folder is not None:
+            open_folder = lambda: _open_folder(
+                stack, folder, config, mesh, resume=resume, allow_changes=allow_changes, quiet=quiet
+            )
+            record = by_first_process(open_folder)
+        progress = stack.enter_context(Progress(steps_after(num_updates), quiet=silent))
         progress.phase("compiling")
         start_time = time.perf_counter()
-        stop = stack.enter_context(stop_requests())
         compiled = compile_runs(
-            build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=mesh, num_envs=num_envs
+            build, seeds, hyperparameters, updates_per_report=updates_per_report, mesh=mesh, batching=batching
         )
-        saver = _Saver(
-            folder, compiled, keep=keep_checkpoints, replay=replay_in_checkpoints, quiet=quiet or not first_process
-        )
-        stack.callback(saver.close)
+        saver = _Saver(folder, compiled, keep=keep_checkpoints, replay=replay_in_checkpoints, quiet=silent)
         guard = Guard(seeds, folder, is_first_process=first_process)
         state, update, table = None, 0, MetricsTable(choices=choices)
-        if resume and saver.holds_something():
+        if resume and folder is not None:
             progress.phase("restoring")
-            state, update, table = saver.restore(table)
+            state, update = saver.restore()
+            table = _rows_so_far(folder, update, num_updates, table, write=first_process)
             guard.recall(update)
-            if update:
+            if len(table):
                 start_time -= float(np.ma.max(table["wall_time"]))
-                if first_process and not quiet:
-                    print(f"resumed at update {update} of {num_updates}", flush=True)
+            if update and not silent:
+                print(f"resumed at update {update} of {num_updates}", flush=True)
         resumed_from, state = update, compiled.init() if state is None else state
+        # Nothing in the folder has changed up to here, and from here on nothing is lost by a signal.
+        stop = stack.enter_context(stop_requests())
+        if record is not None:
+            _write_record(folder, record, update)
+        stack.push(_closing(saver.close))
+        saver.open(update)
         writers = []
         if folder is not None and first_process:
             resume_step = steps_after(update) + 1 if update else None
             writers = [tensorboard(folder.tensorboard, resume_step=resume_step), *make_writers(resume_step)]
         for writer in writers:
-            stack.callback(writer.close)
+            stack.push(_closing(writer.close))
         reporter = Reporter(
             {"seed": seeds} | {name: hyperparameters[name] for name in swept},
             table=table,
@@ -195,21 +208,21 @@ def fit(
         progress.phase("saving")
         saver.close()
 
-    summary = None
-    if update >= num_updates:
-        summary = summarize(
-            table,
-            fetch(state.params),
-            swept=swept,
-            diverged=guard.diverged,
-            config=config,
-            total_steps=steps_after(num_updates),
-            wall_time=time.perf_counter() - start_time,
-            compile_time=compiled.seconds,
-            steps_per_second=reporter.steps / reporter.seconds if reporter.seconds else None,
-        )
-        if folder is not None and first_process and (reporter.seconds or not folder.summary.exists()):
-            runs.write_json(folder.summary, summary)
+        summary = None
+        if update >= num_updates:
+            summary = summarize(
+                table,
+                fetch(state.params),
+                swept=swept,
+                diverged=guard.diverged,
+                config=config,
+                total_steps=steps_after(num_updates),
+                wall_time=time.perf_counter() - start_time,
+                compile_time=compiled.seconds,
+                steps_per_second=reporter.steps / reporter.seconds if reporter.seconds else None,
+            )
+            if folder is not None and first_process and (reporter.seconds or runs.read_summary(folder) is None):
+                runs.write_json(folder.summary, summary)
     return Fitted(state, table, summary, None if update == num_updates else stopped_by, resumed_from)
 
 
@@ -217,22 +230,27 @@ class _Saver:
     """Checkpoints of a run, if it has a folder."""
 
     def __init__(self, folder: runs.RunFolder | None, compiled: CompiledRuns, *, keep: int, replay: bool, quiet: bool):
-        self._folder, self._compiled, self._replay = folder, compiled, replay
+        self._folder, self._compiled, self._keep, self._replay = folder, compiled, keep, replay
         self._kept = jax.tree.map(lambda kind: replay or kind != REPLAY, compiled.layout)
-        self._manager = None if folder is None else checkpoints.open_manager(folder.checkpoints, keep=keep)
+        self._manager = None
         if folder is not None and not quiet:
             self._say_size()
 
-    def holds_something(self) -> bool:
-        return self._manager is not None and bool(self._manager.all_steps())
+    def restore(self) -> tuple[PyTree | None, int]:
+        """State and update of the newest readable checkpoint; None and 0 where nothing was saved yet.
 
-    def restore(self, table: MetricsTable) -> tuple[PyTree, int, MetricsTable]:
-        """State, update and metrics of the newest readable checkpoint; None, 0 and `table` where there is none."""
+        Raises:
+            RunError: there are checkpoints, or there were, and none can be read.
+        """
+        anew = "nothing was changed; --restart moves this run aside and begins anew"
+        if not checkpoints.updates(self._folder.checkpoints):
+            if self._folder.summary.exists():
+                raise runs.RunError(f"{self._folder.path} is a finished run whose checkpoints are gone: {anew}")
+            return None, 0
         try:
-            state, update = checkpoints.restore(self._manager, self._compiled.template, kept=self._kept)
+            state, update = checkpoints.restore(self._folder.checkpoints, self._compiled.template, kept=self._kept)
         except checkpoints.CheckpointError as error:
-            warnings.warn(f"{error}; the run starts from its beginning", RuntimeWarning, stacklevel=3)
-            return None, 0, table
+            raise runs.RunError(f"{error}: {anew}") from error
         if not self._replay:
             fresh = self._compiled.init()
             state = jax.tree.map(
@@ -241,19 +259,22 @@ class _Saver:
                 state,
                 fresh,
             )
-        table = MetricsTable.read(self._folder.metrics)
-        table.truncate(update)
-        return state, update, table
+        return state, update
+
+    def open(self, update: int) -> None:
+        """Make ready to save what follows an update."""
+        if self._folder is not None:
+            self._manager = checkpoints.open_manager(self._folder.checkpoints, keep=self._keep, restored=update)
 
     def save(self, update: int, state: PyTree, rows: Mapping[str, Any]) -> None:
         if self._manager is not None:
             checkpoints.save(self._manager, update, state, _score(rows), kept=self._kept)
 
     def close(self) -> None:
+        """Wait until everything is saved."""
         if self._manager is not None:
-            self._manager.wait_until_finished()
-            self._manager.close()
-            self._manager = None
+            manager, self._manager = self._manager, None
+            checkpoints.close(manager)
 
     def _say_size(self) -> None:
         sizes = jax.tree.map(
@@ -270,17 +291,81 @@ class _Saver:
             print(f"a checkpoint takes {bytes_in_words(total)}{of_it}{leave}", flush=True)
 
 
+def _as_seeds(seeds: Sequence[int]) -> np.ndarray:
+    """Seeds as integers that a random key takes whole.
+
+    Raises:
+        ValueError: one of them is too large, and would be taken for another.
+    """
+    outside = [seed for seed in np.asarray(seeds, object).tolist() if not 0 <= seed < 2**31]
+    if outside:
+        raise ValueError(f"seeds must be in [0, 2147483647], got {outside[0]}")
+    return np.asarray(seeds)
+
+
 def _open_folder(
-    folder: runs.RunFolder, config: Mapping[str, Any], *, resume: bool, allow_changes: bool, write: bool
-) -> None:
+    stack: contextlib.ExitStack,
+    folder: runs.RunFolder,
+    config: Mapping[str, Any],
+    mesh: Mesh,
+    *,
+    resume: bool,
+    allow_changes: bool,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Lock a folder and see whether this run may write there; returns what `config.json` shall hold."""
     changes = runs.check_folder(folder, config["config"], resume=resume, allow_changes=allow_changes)
-    if changes and write:
-        print(f"resuming with a changed config: {'; '.join(changes)}", flush=True)
-    if jax.process_count() > 1:
-        # No process may find the config that another one of the same job has just written.
-        multihost_utils.sync_global_devices("rlx: run folder checked")
-    if write:
-        runs.write_json(folder.config, dict(config) | provenance())
+    stack.enter_context(lock.held(folder.path))
+    start = numerics(config.get("env"), dict(mesh.shape))
+    starts = runs.starts(folder)
+    moved = runs.config_changes({**start, **starts[-1]["numerics"]}, start) if starts else []
+    if moved and not allow_changes:
+        raise runs.RunError(
+            f"{folder.path} was trained until now with other devices, precision or releases, which changes its numbers "
+            f"({'; '.join(moved)}): resume it where it was, or add --allow-changes"
+        )
+    if (changes or moved) and not quiet:
+        print(f"resuming with changes: {'; '.join([*changes, *moved])}", flush=True)
+    made_with = provenance()
+    return dict(config) | made_with | {"starts": [*starts, {"update": 0, "numerics": start} | made_with]}
+
+
+def _write_record(folder: runs.RunFolder, record: dict[str, Any], update: int) -> None:
+    """Write `config.json`, of a run that starts at an update."""
+    folder.remove_unfinished()
+    record["starts"][-1]["update"] = update
+    runs.write_json(folder.config, record)
+
+
+def _rows_so_far(
+    folder: runs.RunFolder, update: int, num_updates: int, empty: MetricsTable, *, write: bool
+) -> MetricsTable:
+    """The rows up to an update; where they cannot be read, none, and what is in their place is set aside."""
+    try:
+        if update:
+            return runs.rows_until(folder, update)
+        reason = "no checkpoint was saved yet, so this run begins anew"
+    except ValueError as error:
+        if update >= num_updates:
+            anew = "nothing was changed; --restart moves this run aside and begins anew"
+            raise runs.RunError(f"{error}, and no update is left that would measure anew: {anew}") from None
+        reason = f"{error}: this run goes on without its earlier rows"
+    if folder.metrics.exists() and write:
+        aside = free_name(folder.metrics, "old")
+        folder.metrics.rename(aside)
+        reason += f"; they are in {aside.name} now"
+        warnings.warn(reason, RuntimeWarning, stacklevel=3)
+    return empty
+
+
+def _closing(close: Callable[[], None]) -> Callable[..., None]:
+    """Close something at the end of a stack; after an error, without another one."""
+
+    def at_the_end(kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
+        with contextlib.nullcontext() if error is None else contextlib.suppress(Exception):
+            close()
+
+    return at_the_end
 
 
 def _score(rows: Mapping[str, Any]) -> dict[str, float] | None:

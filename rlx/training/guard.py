@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rlx.training.runs import RunFolder, read_json, write_json
+from rlx.training.runs import RunError, RunFolder, read_json, write_json
 
 UNTIL_AN_EPISODE_ENDS = ("return_mean", "episode_length")
 """Metrics that are NaN until the first episode has finished: there is none yet."""
@@ -28,9 +28,17 @@ class Guard:
 
     def recall(self, update: int) -> None:
         """What a resumed run had noticed up to an update."""
-        if self._folder is not None and self._folder.divergence.exists():
-            earlier = {int(run): found for run, found in read_json(self._folder.divergence).items()}
-            self.diverged = {run: found for run, found in earlier.items() if found["update"] <= update}
+        if self._folder is None or not self._folder.divergence.exists():
+            return
+        try:
+            earlier = {int(run): dict(found) for run, found in read_json(self._folder.divergence).items()}
+            kept = {run: found for run, found in earlier.items() if found["update"] <= update}
+            self.diverged = {
+                run: {name: found[name] for name in ("metric", "value", "update")} for run, found in kept.items()
+            }
+        except (RunError, AttributeError, KeyError, TypeError, ValueError):
+            # What still diverges is noticed again at the next report.
+            warnings.warn(f"{self._folder.divergence} is damaged and is passed over", RuntimeWarning, stacklevel=3)
 
     def check(self, metrics: Mapping[str, np.ndarray], update: int) -> None:
         """Notice what diverged in metrics `[run, update]` that follow an update, and warn of it."""

@@ -14,12 +14,15 @@ import contextlib
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from rlx.training.disk import writing
 
 Column = np.ma.MaskedArray
 
@@ -122,12 +125,13 @@ class MetricsTable:
             raise ValueError(f"no metrics file at {path}; a run writes metrics.parquet at its first report")
         try:
             table = pyarrow.parquet.ParquetFile(path).read()
-        except (pyarrow.ArrowException, OSError) as error:
-            raise ValueError(f"{path} is not a readable Parquet file ({error})") from error
-        return cls(
-            {name: _from_arrow(path, name, column) for name, column in zip(table.column_names, table.columns)},
-            choices=json.loads((table.schema.metadata or {}).get(b"choices", b"{}")),
-        )
+            choices = json.loads((table.schema.metadata or {}).get(b"choices", b"{}"))
+            columns = {name: _from_arrow(path, name, column) for name, column in zip(table.column_names, table.columns)}
+            return cls(columns, choices=choices)
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged file makes its reader raise whatever it meets
+            raise ValueError(f"{path} is not a readable Parquet file ({' '.join(str(error).split())})") from error
 
 
 class Curve(NamedTuple):
@@ -214,18 +218,33 @@ def setting_label(hyperparameters: Mapping[str, float], choices: Mapping[str, Se
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place in one step when the block succeeds."""
+    """A temporary path beside `path` that takes its place in one step when the block succeeds.
+
+    Raises:
+        DiskError: the disk is full, read-only, or refuses otherwise; `path` is as it was.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last because some writers choose their format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: str | os.PathLike) -> None:
+    """Remove what processes that were killed left of writing `path` by `atomic_path`; none may be writing it now."""
+    path = Path(path)
+    left = re.compile(rf"\.{re.escape(path.stem)}\.\d+{re.escape(path.suffix)}")
+    for other in path.parent.glob(f".{path.stem}.*"):
+        if left.fullmatch(other.name):
+            other.unlink(missing_ok=True)
 
 
 def _as_column(name: str, value: Any) -> Column:

@@ -23,7 +23,18 @@ from rlx.training.metrics import (
     time_column,
 )
 from rlx.training.statistics import Band, learning_curve_band
-from rlx.training.style import TITLES, decorate, new_figure, palette_of, save, theme_of, title_of
+from rlx.training.style import (
+    TITLES,
+    Theme,
+    as_written,
+    decorate,
+    new_figure,
+    palette_of,
+    save,
+    shortened,
+    theme_of,
+    title_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +42,10 @@ if TYPE_CHECKING:
 
 # A picture is a few hundred points wide: more reports than that only cost time in the bootstrap.
 MAX_REPORTS = 250
+# Beyond this a number is as good as infinite, and the arithmetic of axes overflows.
+LARGEST = 1e100
+# A name of more characters at the end of its line would squeeze the curves; of more than these it is shortened.
+MAX_LABEL, MAX_NAME = 28, 80
 
 
 class Line(NamedTuple):
@@ -74,41 +89,90 @@ def learning_curve(
     Raises:
         ValueError: if there is nothing to draw, a column is missing, or the theme is unknown.
     """
-    colors = theme_of(theme)
-    lines = []
-    for label, table in tables.items():
-        table = table if isinstance(table, MetricsTable) else MetricsTable.read(table)
-        x = time_column(table) if x is None else x
-        lines += _lines(table, _measured(table, y), x=x, label="" if len(tables) == 1 else label, confidence=confidence)
-    if not _drawable(lines):
-        raise ValueError(f"nothing to draw: no run has a finite {y!r} yet")
-    if len({line.metric for line in lines}) > 1:
-        lines = [line if line.metric == y else line._replace(label=f"{line.label} (training)") for line in lines]
+    return learning_curves({"": tables}, y=y, x=x, out=out, title=title, confidence=confidence, theme=theme)
 
-    # A legend of many lines must find room beside the axes.
-    figure = new_figure((7.6, max(4.5, 1 + 0.2 * len(lines))), colors)
-    axes = figure.add_subplot()
-    decorate(axes, colors, x=x)
-    axes.set_xlabel(TITLES.get(x, x), color=colors.text, labelpad=7)
-    axes.set_ylabel(
-        title_of(y if y in {line.metric for line in lines} else lines[0].metric), color=colors.text, labelpad=7
-    )
-    palette = palette_of(colors, len(lines))
-    for line, color in zip(lines, palette):
-        _draw(axes, line, color, seeds=len(lines) == 1)
-    subtitle = _subtitle(lines, confidence)
-    axes.set_title(title or "", loc="left", color=colors.text, fontsize=12.5, fontweight="bold", pad=24 if title else 8)
-    axes.annotate(
-        subtitle,
-        (0, 1),
-        (0, 8),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        color=colors.muted,
-        fontsize=9,
-    )
-    if len(lines) > 1:
-        _label(axes, lines, palette)
+
+def learning_curves(
+    groups: Mapping[str, Mapping[str, MetricsTable | str | os.PathLike]],
+    *,
+    y: str = "eval_return_mean",
+    x: str | None = None,
+    out: str | os.PathLike | None = None,
+    title: str | None = None,
+    confidence: float = 0.95,
+    theme: str = "light",
+) -> Figure:
+    """Draw the learning curves of several groups of runs, such as those of an environment, each on axes of its own.
+
+    Args:
+        groups: title of the axes → label → metrics, or the path of a `metrics.parquet`. A label has one color on all
+            axes. Of one group the title is not drawn.
+        y: as of `learning_curve`.
+        x: as of `learning_curve`; None takes the steps of the first run on each axes.
+        out: as of `learning_curve`.
+        title: of the whole picture.
+        confidence: as of `learning_curve`.
+        theme: as of `learning_curve`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: as of `learning_curve`.
+    """
+    colors = theme_of(theme)
+    panels, times = {}, {}
+    for name, tables in groups.items():
+        named = len(tables) > 1 or len(groups) > 1
+        panels[name], times[name] = _panel(tables, y, x=x, named=named, confidence=confidence)
+    if not panels:
+        raise ValueError(f"nothing to draw: no run has a finite {y!r} yet")
+    names = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
+    color_of = dict(zip(names, palette_of(colors, len(names))))
+    # Names go to the ends of the lines, if they are few and short, and otherwise below the axes.
+    at_ends = len(panels) == 1 and len(names) <= 8 and max(map(len, names)) <= MAX_LABEL
+    below = len(names) > 1 and not at_ends
+
+    num_columns = min(3, len(panels))
+    num_rows = -(-len(panels) // num_columns)
+    size = (7.6, 4.5) if len(panels) == 1 else (max(7.6, 4.2 * num_columns), 3.4 * num_rows + 0.4)
+    figure = new_figure((size[0], size[1] + (0.2 * min(len(names), 60) if below else 0)), colors)
+    grid = figure.subplots(num_rows, num_columns, squeeze=False)
+    for axes, (name, lines) in zip(grid.flat, panels.items()):
+        decorate(axes, colors, x=times[name])
+        axes.set_xlabel(TITLES.get(times[name], times[name]), color=colors.text, labelpad=7)
+        shown = y if y in {line.metric for line in lines} else lines[0].metric
+        axes.set_ylabel(title_of(shown), color=colors.text, labelpad=7)
+        for line in lines:
+            _draw(axes, line, color_of[line.label], seeds=len(lines) == 1)
+        heading = name if len(panels) > 1 else title or ""
+        axes.set_title(
+            shortened(heading, MAX_NAME if len(panels) == 1 else MAX_LABEL + 12),
+            loc="left",
+            color=colors.text,
+            fontsize=12.5 if len(panels) == 1 else 10.5,
+            fontweight="bold",
+            pad=24 if heading else 8,
+        )
+        axes.annotate(
+            _subtitle(lines, confidence, brief=len(panels) > 1),
+            (0, 1),
+            (0, 8),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            color=colors.muted,
+            fontsize=9 if len(panels) == 1 else 8,
+        )
+        if at_ends and len(lines) > 1:
+            _label(axes, lines, [color_of[line.label] for line in lines])
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    if len(panels) > 1 and title:
+        figure.suptitle(
+            shortened(title, MAX_NAME), x=0.01, ha="left", color=colors.text, fontsize=12.5, fontweight="bold"
+        )
+    if below:
+        _legend(figure, colors, {name: color_of[name] for name in names})
     return save(figure, out)
 
 
@@ -236,6 +300,7 @@ def panels(
             title_fontproperties={"weight": "bold", "size": 11},
             alignment="left",
         )
+        as_written(figure)
         if ncols == 1 or legend.get_window_extent().width <= figure.bbox.width:
             break
         legend.remove()
@@ -339,7 +404,8 @@ def _lines(table: MetricsTable, y: str, *, x: str, label: str, confidence: float
             continue
         # The first and the last report are always among those kept.
         keep = np.unique(np.linspace(0, len(curve.x) - 1, min(len(curve.x), MAX_REPORTS)).round().astype(int))
-        curve = curve._replace(x=curve.x[keep], values=curve.values[:, keep])
+        values = np.ma.where(np.abs(curve.values) < LARGEST, curve.values, np.nan)
+        curve = curve._replace(x=curve.x[keep], values=values[:, keep])
         name = ", ".join(filter(None, (label, setting_label(curve.hyperparameters, table.choices))))
         lines.append(Line(name, y, curve, learning_curve_band(curve.values, confidence=confidence)))
     return lines
@@ -373,20 +439,46 @@ def _draw(axes: Axes, line: Line, color: str, *, seeds: bool) -> None:
     axes.set_xlim(left=0)
 
 
-def _label(axes: Axes, lines: Sequence[Line], palette: Sequence[str]) -> None:
-    """Write each line's name at its end, or a legend beside the axes where there are too many for that."""
-    if len(lines) > 8:
-        handles = [line for line in axes.get_lines() if line.get_linewidth() == 2.0]
-        axes.legend(
+def _panel(
+    tables: Mapping[str, MetricsTable | str | os.PathLike], y: str, *, x: str | None, named: bool, confidence: float
+) -> tuple[list[Line], str]:
+    """The lines of runs on one axes, and the column along it."""
+    lines = []
+    for label, table in tables.items():
+        table = table if isinstance(table, MetricsTable) else MetricsTable.read(table)
+        x = time_column(table) if x is None else x
+        lines += _lines(table, _measured(table, y), x=x, label=label if named else "", confidence=confidence)
+    if not _drawable(lines):
+        raise ValueError(f"nothing to draw: no run has a finite {y!r} yet")
+    if len({line.metric for line in lines}) > 1:
+        lines = [line if line.metric == y else line._replace(label=f"{line.label} (training)") for line in lines]
+    return lines, x
+
+
+def _legend(figure: Figure, colors: Theme, color_of: Mapping[str, str]) -> None:
+    """Names of lines below the axes, as many side by side as the figure is wide."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=color, linewidth=2.0) for color in color_of.values()]
+    names = [shortened(name, MAX_NAME) for name in color_of]
+    for ncols in range(min(5, len(names)), 0, -1):
+        legend = figure.legend(
             handles,
-            [line.label for line in lines],
-            loc="center left",
-            bbox_to_anchor=(1.01, 0.5),
+            names,
+            loc="outside lower left",
+            ncols=ncols,
             frameon=False,
-            labelcolor=list(palette),
+            labelcolor=colors.text,
             fontsize=9,
         )
-        return
+        as_written(figure)
+        if ncols == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+
+
+def _label(axes: Axes, lines: Sequence[Line], palette: Sequence[str]) -> None:
+    """Write each line's name at its end."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
     # A setting of which every run diverged has no line; its name stands at the foot and says so.
@@ -406,7 +498,7 @@ def _label(axes: Axes, lines: Sequence[Line], palette: Sequence[str]) -> None:
         )
 
 
-def _subtitle(lines: Sequence[Line], confidence: float) -> str:
+def _subtitle(lines: Sequence[Line], confidence: float, *, brief: bool) -> str:
     sizes = sorted({len(line.curve.seeds) for line in lines})
     seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     diverged = sum(int((~np.isfinite(line.curve.values.filled(0.0)[:, -1])).sum()) for line in lines)
@@ -418,4 +510,6 @@ def _subtitle(lines: Sequence[Line], confidence: float) -> str:
     if sizes == [1]:
         return f"one seed{warning}"
     each = " each" if len(lines) > 1 else ""
+    if brief:
+        return f"{seeds} seeds{each}, {100 * confidence:g} % band{warning.partition(',')[0]}"
     return f"interquartile mean over {seeds} seeds{each}, {100 * confidence:g} % bootstrap band{warning}"

@@ -71,8 +71,10 @@ class Progress:
 
     def phase(self, text: str) -> None:
         """Say what the run is doing: compiling, training, evaluating, saving."""
+        # The first update may take minutes: nobody shall read "compiling" all the while.
+        begins = text == "training" and self._first is None and self._phase != text
         self._phase = text
-        self._show()
+        self._show(at_once=begins)
 
     def update(self, env_steps: int, sps: float | int, returns: ArrayLike) -> None:
         """Report the state of the run.
@@ -88,7 +90,7 @@ class Progress:
         self._returns = np.ma.filled(np.ma.asarray(returns, np.float64), np.nan).reshape(-1)
         self._show()
 
-    def _show(self) -> None:
+    def _show(self, *, at_once: bool = False) -> None:
         if self._bar is not None:
             self._bar.update(
                 self._bar.task_ids[0],
@@ -98,7 +100,7 @@ class Progress:
                 returns=describe_returns(self._returns),
             )
         else:
-            self._print()
+            self._print(force=at_once)
 
     def _print(self, *, force: bool = False) -> None:
         now = self._clock()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,53 @@ PACKAGES = (
     "gymnax",
     "gymnasium",
 )
+
+SIMULATORS = {
+    "brax": ("brax", "mujoco", "mujoco-mjx"),
+    "playground": ("playground", "mujoco", "mujoco-mjx"),
+    "gymnax": ("gymnax",),
+    "gym": ("gymnasium", "mujoco"),
+}
+"""Packages that an environment runs in, by the suite that its name begins with."""
+
+OF_EVERY_RUN = ("rlx", "jax", "jaxlib", "flax", "optax", "numpyro")
+"""Packages whose other releases may give other numbers, whatever is trained."""
+
+
+def numerics(env: str | None = None, mesh: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """What a run's last bits depend on besides its config: devices, precision, and releases of what computes.
+
+    Args:
+        env: the run's environment, `suite:task`.
+        mesh: how many devices lie along each axis.
+
+    Returns:
+        Name → value, ready for JSON. On a CPU the cores count: how XLA divides a sum among threads rounds it.
+    """
+    import jax
+
+    kinds = [_kind(device) for device in jax.devices()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "devices": ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds)),
+        "mesh": ", ".join(f"{axis}={count}" for axis, count in (mesh or {}).items()),
+        "cores": cores if jax.default_backend() == "cpu" else None,
+        "machine": platform.machine(),
+        "x64": bool(jax.config.jax_enable_x64),
+        "matmul_precision": jax.config.jax_default_matmul_precision,
+    } | installed_versions(OF_EVERY_RUN + SIMULATORS.get((env or "").partition(":")[0], ()))
+
+
+def _kind(device: Any) -> str:
+    """A device's kind; a CPU's by its model, since XLA compiles for that."""
+    if device.platform != "cpu":
+        return f"{device.platform} {device.device_kind}"
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    models = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    return f"cpu {models[0]}" if models else "cpu"
 
 
 def provenance() -> dict[str, Any]:

@@ -15,12 +15,45 @@ from typing import Any
 
 import numpy as np
 
+from rlx.training import reading
 from rlx.training.metrics import MetricsTable, atomic_path, curves, setting_label, time_column
 from rlx.training.plots import diagnostics, learning_curve
 from rlx.training.progress import duration, engineering, number
+from rlx.training.runs import RunError, RunFolder
 from rlx.training.statistics import aggregate, probability_of_improvement
 
 Run = Mapping[str, Any]
+
+CONFIG = {
+    "algorithm?": (str, None),
+    "env?": (str, None),
+    "config?": dict,
+    "git?": ({"commit": str, "dirty": bool}, None),
+    "python?": str,
+    "platform?": str,
+    "devices?": [str],
+    "versions?": {"*": str},
+    "command?": [str],
+}
+"""What a page shows of `config.json`, as a shape of `reading.check_shape`."""
+
+SUMMARY = {
+    "algorithm?": (str, None),
+    "env?": (str, None),
+    **dict.fromkeys(("total_steps?", "steps_per_second?", "wall_time?", "compile_time?"), (reading.NUMBER, None)),
+    "runs?": [
+        {
+            "seed": reading.NUMBER,
+            "hyperparameters?": ({"*": reading.NUMBER}, None),
+            "label?": str,
+            "final_return?": (reading.NUMBER, None),
+            "final_return_stochastic?": (reading.NUMBER, None),
+            "params_sha256?": (str, None),
+            "diverged?": ({"metric": str, "update": reading.NUMBER}, None),
+        }
+    ],
+}
+"""What a page shows of `summary.json`."""
 
 TIMES = {
     "env_steps": "Environment steps",
@@ -43,17 +76,17 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         The path of the report.
 
     Raises:
-        ValueError: if the folder does not exist, or a file in it cannot be read.
+        RunError: if the folder does not exist, or a file in it cannot be read, or holds what no run writes.
     """
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
-        raise ValueError(f"run_dir must be a run folder; {str(run_dir)!r} is not a folder")
-    metrics, rollout = run_dir / "metrics.parquet", run_dir / "rollout.gif"
+        raise RunError(f"run_dir must be a run folder; {str(run_dir)!r} is not a folder")
+    folder = RunFolder(run_dir)
     html = render(
-        config=_read_json(run_dir / "config.json"),
-        summary=_read_json(run_dir / "summary.json"),
-        table=MetricsTable.read(metrics) if metrics.exists() else None,
-        rollout=rollout.read_bytes() if rollout.exists() else None,
+        config=_read_json(folder.config, CONFIG),
+        summary=_read_json(folder.summary, SUMMARY),
+        table=reading.metrics(folder.metrics) if folder.metrics.exists() else None,
+        rollout=reading.raw(folder.rollout) if folder.rollout.exists() else None,
     )
     with atomic_path(run_dir / "report.html") as temporary:
         temporary.write_text(html, encoding="utf-8")
@@ -356,15 +389,11 @@ def _data_uri(data: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_json(path: Path, shape: Mapping[str, Any]) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}")
+    value = reading.json_object(path)
+    reading.check_shape(path, value, shape)
     return value
 
 

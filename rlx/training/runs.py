@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlx.training.metrics import atomic_path
+from rlx.training.disk import free_name
+from rlx.training.metrics import MetricsTable, atomic_path, remove_unfinished
 
 FORMAT = 2
 """Kind of the run folders that this release writes and reads, as `config.json` notes it."""
@@ -33,6 +35,25 @@ class RunFolder:
         self.rollout = self.path / "rollout.gif"
         self.report = self.path / "report.html"
 
+    def check(self) -> None:
+        """Raise where the folder cannot be written, or something else has the name of one of its parts.
+
+        Raises:
+            RunError: says what is in the way.
+        """
+        check_place(self.path)
+        for part in (self.checkpoints, self.tensorboard):
+            if part.exists() and not part.is_dir():
+                raise RunError(f"{part} is a file, but must be a folder: move it away")
+        for part in (self.config, self.metrics, self.summary, self.divergence, self.curve, self.rollout, self.report):
+            if part.is_dir():
+                raise RunError(f"{part} is a folder, but must be a file: move it away")
+
+    def remove_unfinished(self) -> None:
+        """Remove half-written files that a process which was killed left behind."""
+        for part in (self.config, self.metrics, self.summary, self.divergence, self.curve, self.rollout, self.report):
+            remove_unfinished(part)
+
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically."""
@@ -44,14 +65,82 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        RunError: it is missing or is not JSON.
+        RunError: it is missing, cannot be read, or is not JSON.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise RunError(f"{path} must be a file")
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise RunError(f"{path.parent} is not a run folder: it has no {path.name}") from None
-    except ValueError as error:
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is not valid JSON ({error})") from None
+
+
+def read_summary(folder: RunFolder) -> dict[str, Any] | None:
+    """What `summary.json` says; None where it is missing or damaged: it can be made again."""
+    try:
+        summary = read_json(folder.summary)
+    except RunError:
+        return None
+    known = {"final_return", "settings", "steps_per_second", "wall_time", "compile_time", "runs"}
+    return summary if isinstance(summary, dict) and known <= set(summary) else None
+
+
+def starts(folder: RunFolder) -> list[dict[str, Any]]:
+    """What `config.json` says of each start of a run: with which devices, precision and releases it went on.
+
+    Each has `update`, `numerics` (as of `rlx.training.provenance.numerics`) and what else a record of software holds.
+    """
+    saved = read_json(folder.config).get("starts", []) if folder.config.exists() else []
+    known = isinstance(saved, list) and all(isinstance(start, dict) for start in saved)
+    if not known or not all(isinstance(start.get("numerics"), dict) for start in saved):
+        raise RunError(f"{folder.config} does not say as a run does how it was started: --restart begins anew")
+    return saved
+
+
+def check_place(path: Path) -> None:
+    """Raise where no folder can be made or written.
+
+    Raises:
+        RunError: a file is in the way, or the place is read-only, or this user may not write there.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(path)
+        place = next(parent for parent in (path, *path.absolute().parents) if os.path.lexists(parent))
+        is_folder = place.is_dir()
+    except (OSError, ValueError) as error:  # too long a name, a name that no file can have, a link to itself
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RunError(f"--run-dir {str(path)[:100]!r} cannot be a folder: {reason}") from None
+    if not is_folder:
+        below = "" if place == path else f", so {path} cannot be made"
+        raise RunError(f"{place} is a file{below}: --run-dir must name a folder, or one that can be made")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RunError(f"{place} cannot be written: it is read-only for this user; choose another --run-dir")
+
+
+def move_aside(folder: RunFolder) -> Path:
+    """Move a run folder to a free name beside it; returns that."""
+    aside = free_name(folder.path, "old")
+    folder.path.rename(aside)
+    return aside
+
+
+def rows_until(folder: RunFolder, update: int) -> MetricsTable:
+    """The metrics of a run up to an update, to go on from.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    table = MetricsTable.read(folder.metrics)
+    missing = [name for name in ("seed", "update", "wall_time") if name not in table]
+    if missing:
+        raise ValueError(f"{folder.metrics} has no column {missing[0]}")
+    table.truncate(update)
+    return table
 
 
 def config_changes(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
@@ -72,15 +161,28 @@ def check_folder(
     """Whether a run of `config` may write into a folder; returns what differs from the config that is saved there.
 
     Raises:
-        RunError: the folder holds a run that is not to be resumed, or one with another config.
+        RunError: the folder cannot be written, or holds a run that is not to be resumed, or one with another config.
     """
-    if folder.path.exists() and not folder.path.is_dir():
-        raise RunError(f"{folder.path} is a file: --run-dir must name a folder, or one that can be made")
+    folder.check()
     if not folder.config.exists():
+        parts = [part.name for part in (folder.metrics, folder.summary) if part.exists()]
+        if any(folder.checkpoints.glob("[0-9]*")):
+            parts.append("checkpoints")
+        if parts:
+            raise RunError(
+                f"{folder.path} has no config.json, but the {' and '.join(parts)} of a run: --restart moves it aside "
+                "and begins anew, or choose another --run-dir"
+            )
         return []
     if not resume:
-        raise RunError(f"{folder.path} already holds a run: add --resume to go on with it, or choose another --run-dir")
-    changes = config_changes(read_json(folder.config)["config"], config)
+        raise RunError(
+            f"{folder.path} already holds a run: add --resume to go on with it, --restart to move it aside and begin "
+            "anew, or choose another --run-dir"
+        )
+    saved = read_json(folder.config)
+    if not isinstance(saved, dict) or not isinstance(saved.get("config"), dict):
+        raise RunError(f"{folder.config} is not the config of a run: --restart moves the run aside and begins anew")
+    changes = config_changes(saved["config"], config)
     if changes and not allow_changes:
         raise RunError(
             f"{folder.path} was started with another config ({'; '.join(changes)}): repeat its command, choose another "

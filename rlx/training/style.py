@@ -98,10 +98,28 @@ def new_figure(size: tuple[float, float], colors: Theme) -> Figure:
 
 
 def save(figure: Figure, out: str | os.PathLike | None) -> Figure:
+    as_written(figure)
     if out is not None:
         with atomic_path(Path(out)) as temporary:
             figure.savefig(temporary)
     return figure
+
+
+def as_written(figure: Figure) -> None:
+    """Show the texts of a figure as they are: names of runs and titles hold `$` and `_`, and no formulas."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(
+            "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text.get_text())
+        )
+
+
+def shortened(name: str, length: int) -> str:
+    """A name of at most so many characters: its middle is left out, since ends tell runs apart."""
+    half = length // 2
+    return name if len(name) <= length else f"{name[: length - half - 1]}…{name[-half:]}"
 
 
 def palette_of(colors: Theme, count: int) -> list[str]:

@@ -9,13 +9,17 @@ same ones:
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlx.training.disk import writing
 from rlx.training.metrics import TIME_COLUMNS, MetricsTable, curves, hyperparameter_names, setting_label
 from rlx.training.statistics import interquartile_mean
 
@@ -71,17 +75,46 @@ def tensorboard(directory: str | os.PathLike, *, resume_step: int | None = None)
         directory: where the event files go.
         resume_step: step from which a resumed run reports anew; TensorBoard then hides what an interrupted
             run wrote at this step and after it.
+
+    Returns:
+        The writer; it makes the folder and its file when it first writes, and raises `DiskError` where it cannot.
     """
-    from tensorboardX import SummaryWriter
+    from tensorboardX import RecordWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.proto.summary_pb2 import Summary
 
-    summary = SummaryWriter(str(directory), purge_step=resume_step)
+    directory, records = Path(directory), []
 
+    def add(**fields: Any) -> None:
+        records[0].write(Event(wall_time=time.time(), **fields).SerializeToString())
+
+    # The records are written here rather than by tensorboardX's own writer, whose thread would die of a full disk with
+    # the loop waiting for it, and which remarks on every NaN.
     def write(step: int, values: Mapping[str, float]) -> None:
-        for tag, value in values.items():
-            summary.add_scalar(tag, value, step)
-        summary.flush()
+        with writing(directory):
+            if not records:
+                directory.mkdir(parents=True, exist_ok=True)
+                records.append(RecordWriter(str(_free_event_file(directory))))
+                add(step=resume_step, file_version="brain.Event:2")
+                if resume_step is not None:
+                    add(step=resume_step, session_log=SessionLog(status=SessionLog.START))
+            for tag, value in values.items():
+                add(step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
+            records[0].flush()
 
-    return Writer(write, summary.close)
+    def close() -> None:
+        if records:
+            with writing(directory):
+                records[0].close()
+
+    return Writer(write, close)
+
+
+def _free_event_file(directory: Path) -> Path:
+    """A name that TensorBoard knows event files by, later than those there are."""
+    now = int(time.time())
+    names = (directory / f"events.out.tfevents.{now:010d}.{number}.rlx" for number in itertools.count(os.getpid()))
+    return next(name for name in names if not name.exists())
 
 
 def wandb(

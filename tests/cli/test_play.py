@@ -193,9 +193,8 @@ class TestRunFolder:
         from rlx.training.compiled import params_digest
 
         record = trained.read(run_dir)
-        manager = checkpoints.open_manager(record.folder.checkpoints, read_only=True)
         template, _ = trained.state_template(record)
-        state, update = checkpoints.restore(manager, template)
+        state, update = checkpoints.restore(record.folder.checkpoints, template)
         summary = json.loads(record.folder.summary.read_text())
         assert update == 10
         assert [params_digest(state.params, run) for run in range(4)] == [
@@ -288,6 +287,16 @@ class TestPlay:
             (["--out", "a.webm"], ["--out", ".gif", ".mp4"]),
             (["--episodes", "0"], ["--episodes", "0"]),
             (["--fps", "0"], ["--fps", "0"]),
+            (["--fps", "nan"], ["--fps", "nan"]),
+            (["--width", "1e8"], ["--width", "16384", "100000000"]),
+            (["--width", "0"], ["--width", "0"]),
+            (["--height", "-1"], ["--height", "-1"]),
+            (["--episodes", "1e30"], ["--episodes", "1000000"]),
+            (["--max-steps", "1e12"], ["--max-steps", "100000000"]),
+            (["--random-seed", "1e30"], ["--random-seed", "4294967295"]),
+            (["--checkpoint", "²"], ["'²'", "latest"]),
+            (["--out", "/proc/a.gif"], ["/proc/a.gif cannot be written"]),
+            (["--out", "/dev/null/a.gif"], ["/dev/null/a.gif", "/dev/null"]),
         ],
         ids=lambda value: " ".join(value[:2]),
     )
@@ -295,6 +304,13 @@ class TestPlay:
         assert cli.main(["play", str(run_dir), *arguments]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("rlx: error: ") and all(part in line for part in parts), line
+
+    def test_pictures_beyond_memory_are_refused_before_anything_is_compiled(self, run_dir, monkeypatch, capsys):
+        monkeypatch.setattr(jax, "jit", lambda function: pytest.fail("nothing may be compiled"))
+        size = ["--episodes", "1000000", "--width", "16384", "--height", "16384"]
+        assert cli.main(["play", str(run_dir), *size]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "episodes" in line and "16384×16384 need" in line and "TiB" in line
 
     def test_says_what_is_missing_where_nothing_can_draw(self, run_dir, monkeypatch, capsys):
         def refuse(self, states, *, width, height):
@@ -346,6 +362,20 @@ class TestLoad:
         wanted = [run["params_sha256"] for run in summary["runs"] if run["hyperparameters"]["learning_rate"] == 1e-3]
         assert [params_digest(policy.params, i) for i in range(2)] == wanted
 
+    @pytest.mark.parametrize("size", [0, 40])
+    def test_a_damaged_best_checkpoint_gives_way_to_the_newest_readable_one(self, run_dir, tmp_path, size):
+        copy = shutil.copytree(run_dir, tmp_path / "copy")
+        best = rlx.load(copy, seed=6).update
+        data = max((copy / "checkpoints" / str(best) / "default" / "d").iterdir(), key=lambda path: path.stat().st_size)
+        data.write_bytes(data.read_bytes()[:size])
+        before = sorted(copy.rglob("*"))
+        with pytest.warns(UserWarning, match=f"checkpoint {best} in .* cannot be read and is skipped") as caught:
+            policy = rlx.load(copy, seed=6)
+        assert policy.update == max({2, 4, 6, 8, 10} - {best}) and len(caught) == 1
+        assert sorted(copy.rglob("*")) == before
+        with pytest.raises(RuntimeError, match=f"no readable checkpoint in .*: {best}: "):
+            rlx.load(copy, seed=6, checkpoint=best)
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
@@ -374,6 +404,19 @@ class TestLoad:
 
 
 class TestPlot:
+    def test_runs_of_two_environments_get_axes_of_their_own(self, run_dir, tmp_path, monkeypatch):
+        other = shutil.copytree(run_dir, tmp_path / "other")
+        saved = json.loads((other / "config.json").read_text())
+        saved["config"]["env"] = "gymnax:Pendulum-v1"
+        (other / "config.json").write_text(json.dumps(saved))
+        drawn = []
+        monkeypatch.setattr("rlx.training.plots.learning_curves", lambda groups, **options: drawn.append(groups))
+        assert cli.main(["plot", str(run_dir), str(other), "--labels", "ppo", "ppo"]) == 0
+        assert [(env, list(group)) for env, group in drawn[0].items()] == [
+            ("rlx:pendulum", ["ppo"]),
+            ("gymnax:Pendulum-v1", ["ppo"]),
+        ]
+
     def test_several_runs(self, run_dir, tmp_path, capsys):
         out = tmp_path / "a.png"
         command = ["plot", str(run_dir), str(run_dir), "--labels", "mine", "theirs", "--out", str(out)]
@@ -388,11 +431,15 @@ class TestPlot:
             (["--y", "eval_retrun_mean"], ["'eval_retrun_mean'", "eval_return_mean"]),
             (["--out", "curve.bmp"], ["--out", ".png"]),
             (["--labels", "a", "b"], ["--labels", "1", "2"]),
+            (["--out", "/proc/a.png"], ["/proc/a.png cannot be written"]),
+            (["--out", "/dev/null/a.png"], ["/dev/null/a.png", "/dev/null"]),
+            (["--out", "folder.png"], ["--out must be a file", "folder.png"]),
         ],
         ids=lambda value: value[0],
     )
     def test_wrong_requests(self, run_dir, arguments, parts, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
+        (tmp_path / "folder.png").mkdir()
         assert cli.main(["plot", str(run_dir), *arguments]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("rlx: error: ") and all(part in line for part in parts), line

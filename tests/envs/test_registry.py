@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rlx import envs
+from rlx.envs import registry
 from rlx.envs.registry import is_spec
 from tests.envs.rollouts import check_promises, rollout
 
@@ -35,7 +36,7 @@ def test_names_are_those_of_the_suites_in_order():
         ("rlx:zzz", "choose from rlx:bandit, rlx:chain"),
         ("gym:HalfCheetah-v55", "did you mean HalfCheetah-v5"),
         ("", "suites are brax, playground"),
-        ("json:loads", r"no suite 'json' in 'json:loads'; .*a function of your own .*: --env json:loads\)"),
+        ("json:loads", r"no suite 'json' in 'json:loads'; .*a function of your own .*: --env json:loads"),
     ],
 )
 def test_an_unknown_name_gets_one_line_with_the_nearest_right_ones(name, message):
@@ -236,3 +237,19 @@ def test_make_and_names_of_suites_import_no_module_of_the_user(folder, monkeypat
             with pytest.raises(envs.UnknownEnvironment, match=f"no environment '{suite}:walk'"):
                 envs.from_spec(f"{suite}:walk")
     assert is_spec("own_tasks:walk")
+
+
+def test_only_what_whoever_runs_the_program_names_may_be_imported(monkeypatch):
+    monkeypatch.setattr(registry, "_TRUSTED", set())
+    for text in ("my.rewards:exact", "posix.system", "questions.jsonl@reward=my.rewards:exact"):
+        with pytest.raises(envs.UntrustedCode, match="code of your own"):
+            envs.check_trusted(text, "--reward my.rewards:exact")
+    envs.trust("questions.jsonl@threshold=1@reward='my.rewards:exact'", "brax:ant")
+    envs.check_trusted("my.rewards:exact", "")
+    assert list(registry._TRUSTED) == ["my.rewards:exact"]
+
+
+def test_a_name_like_none_of_many_gets_the_nearest_and_no_list():
+    many = [f"environment{number}" for number in range(60)]
+    assert registry.nearest("../../etc/passwd", many).startswith("the nearest of 60 is environment")
+    assert registry.nearest("zzz", ["a", "b"]) == "choose from a, b"

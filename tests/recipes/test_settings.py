@@ -1,6 +1,8 @@
 """What is said at a field is what is checked, swept and shown."""
 
 import dataclasses
+import math
+import typing
 from typing import Literal
 
 import jax
@@ -8,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlx import recipes
+from rlx.cli.errors import one_line
 from rlx.recipes import settings as module
 from rlx.recipes.settings import SettingError, contains, setting
 
@@ -81,3 +85,62 @@ def test_swept_fields_in_use_are_hyperparameters():
 )
 def test_intervals(interval, inside, outside):
     assert all(contains(interval, x) for x in inside) and not any(contains(interval, x) for x in outside)
+
+
+NAMES = [*recipes.RECIPES, *recipes.VARIANTS]
+ANY_NUMBER = {"entropy_coefficient", "target_entropy", "reward_shift", "gap_target", "target_return"}
+"""Fields for which every finite number makes sense."""
+
+
+def numeric_fields(kind):
+    """Fields of numbers: name, `int` or `float`, whether it holds several, what is said of it."""
+    for name, hint in module.type_hints(kind).items():
+        if name not in module.settings(kind):
+            continue
+        parts = set(typing.get_args(hint)) or {hint}
+        tuples = {part for part in (*parts, hint) if typing.get_origin(part) is tuple}
+        for number in (int, float):
+            if number in parts | {part for of in tuples for part in typing.get_args(of)}:
+                yield name, number, bool(tuples), module.settings(kind)[name]
+
+
+def outside(number, known):
+    """Numbers just below and just above a range."""
+    interval = module.range_of(number, known) or "(-inf, inf)"
+    low, high = module.bounds(interval)
+    if number is int:
+        return int(low) - 1, int(high) + 1
+    below = -1e39 if low == -math.inf else low if interval[0] == "(" else np.nextafter(low, -1)
+    above = 1e39 if high == math.inf else high if interval[-1] == ")" else high + 1e-6
+    return below, above
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_of_every_recipe_has_a_range(name):
+    """What is no number, or lies below or above, is refused by a line that names the flag and the range."""
+    config = recipes.recipe(name).config
+    fields = list(numeric_fields(config))
+    assert {field for field, _, _, known in fields if known.within is None} <= ANY_NUMBER
+    for field, number, several, known in fields:
+        interval = module.range_of(number, known)
+        right = "finite" if interval is None else f"in {interval}"
+        for wrong in (math.nan, math.inf, -math.inf, *outside(number, known)):
+            with pytest.raises(SettingError) as error:
+                config(**{field: (wrong,) if several else wrong})
+            line = one_line(error.value)
+            assert line.startswith(f"--{field.strip('_').replace('_', '-')} must be "), line
+            whole = number is int and not math.isfinite(wrong)
+            said = ("a whole number",) if whole else (right, f"in {known.within}")
+            assert any(part in line for part in said), line
+
+
+def test_whole_numbers_end_where_32_bits_do():
+    assert Example(count=2**31 - 1).count == 2**31 - 1
+    with pytest.raises(SettingError, match=r"count must be in \[1, 2147483647\], got 2147483648"):
+        Example(count=2**31)
+
+
+@pytest.mark.parametrize(("rate", "single"), [(1e-60, "0.0"), (1e300, "inf")])
+def test_numbers_that_32_bits_do_not_hold_are_refused(rate, single):
+    with pytest.raises(SettingError, match=rf"rate must be in \(0, inf\), got .*, which is {single} in 32 bits"):
+        Example(rate=rate)

@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.training import checkpoints, compiled, runs
+from rlx.training import checkpoints, lock, runs
+from rlx.training.disk import DiskError
 from rlx.training.fit import fit
 from rlx.training.guard import first_nonfinite
-from rlx.training.metrics import MetricsTable
+from rlx.training.metrics import MetricsTable, atomic_path
+from rlx.training.writers import Writer
 from tests.training.toy import LIMIT, Toy, make_program
 
 pytestmark = pytest.mark.long(minutes=0.7)
@@ -71,27 +73,16 @@ def test_a_run_folder_holds_its_results(whole):
     assert any((path / "tensorboard").iterdir())
 
 
-def stop_after(updates, number=signal.SIGTERM):
-    """A build whose program raises a signal once `updates` updates are done."""
-
-    def build(setting):
-        program = make_program(setting)
-
-        def step(state):
-            state, metrics = program.step(state)
-            raise_signal = lambda n: os.kill(os.getpid(), number) if n == updates else None
-            jax.debug.callback(raise_signal, state.update)
-            return state, metrics
-
-        return program._replace(step=step)
-
-    return build
+def stop_at_a_report(number=signal.SIGTERM):
+    """Writers that raise a signal at the first report, of 64 steps."""
+    write = lambda step, values: os.kill(os.getpid(), number) if step == 64 else None
+    return lambda resume_step: [Writer(write, lambda: None)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_stops_and_the_resumed_run_is_the_same(whole, tmp_path, number):
     path, _ = whole
-    stopped = run(tmp_path / "run", build=stop_after(2, number), reports_per_checkpoint=100)
+    stopped = run(tmp_path / "run", make_writers=stop_at_a_report(number), reports_per_checkpoint=100)
     assert stopped.stopped_by == number and stopped.summary is None
     assert int(stopped.state.update[0]) < 6
     resumed = run(tmp_path / "run", resume=True)
@@ -132,6 +123,79 @@ def test_an_occupied_folder_and_a_changed_config_are_refused(whole):
         run(updates=5)
 
 
+def folder_state(path):
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name != lock.NAME]
+    return {str(file): file.read_bytes() for file in files}
+
+
+def test_where_no_checkpoint_can_be_read_nothing_is_touched(whole, tmp_path):
+    path = shutil.copytree(whole[0], tmp_path / "run")
+    for file in path.glob("checkpoints/*/default/_METADATA"):
+        file.write_text("garbage")
+    before = folder_state(path)
+    with pytest.raises(runs.RunError, match="no readable checkpoint .*nothing was changed; --restart moves this run"):
+        run(path, resume=True)
+    assert folder_state(path) == before
+    shutil.rmtree(path / "checkpoints")
+    with pytest.raises(runs.RunError, match="is a finished run whose checkpoints are gone.*--restart"):
+        run(path, resume=True)
+
+
+def test_damaged_metrics_are_set_aside_and_an_empty_checkpoint_too(whole, tmp_path):
+    path = shutil.copytree(whole[0], tmp_path / "run")
+    shutil.rmtree(path / "checkpoints" / "6")
+    (path / "checkpoints" / "999").mkdir()
+    (path / "metrics.parquet").write_bytes(b"PAR1 half a file")
+    (path / "divergence.json").write_text("[3]")
+    (path / ".metrics.4711.parquet").touch()
+    with pytest.warns() as noted:
+        resumed = run(path, resume=True)
+    said = " | ".join(str(warning.message) for warning in noted)
+    assert "goes on without its earlier rows; they are in metrics.old.parquet now" in said
+    assert "checkpoint 999" in said and "divergence.json is damaged" in said
+    assert resumed.resumed_from == 4 and resumed.summary["runs"] == whole[1].summary["runs"]
+    assert (path / "metrics.old.parquet").read_bytes() == b"PAR1 half a file"
+    assert not (path / ".metrics.4711.parquet").exists()
+    np.testing.assert_array_equal(np.unique(MetricsTable.read(path / "metrics.parquet")["update"]), [6])
+
+
+def test_each_start_is_recorded_and_a_change_of_numbers_needs_leave(whole, tmp_path):
+    path = shutil.copytree(whole[0], tmp_path / "run")
+    record = json.loads((path / "config.json").read_text())
+    numerics = record["starts"][0]["numerics"]
+    assert {"devices", "mesh", "x64", "matmul_precision", "rlx", "jax"} <= set(numerics)
+    record["starts"] = [{"update": 0, "numerics": numerics | {"jax": "0.1.0", "devices": "64 x gpu"}}]
+    (path / "config.json").write_text(json.dumps(record))
+    shutil.rmtree(path / "checkpoints" / "6")
+    with pytest.raises(runs.RunError, match=r"other devices, .*devices: 64 x gpu -> .*jax: 0.1.0 -> .*--allow-changes"):
+        run(path, resume=True)
+    assert len(json.loads((path / "config.json").read_text())["starts"]) == 1
+    run(path, resume=True, allow_changes=True)
+    starts = json.loads((path / "config.json").read_text())["starts"]
+    assert [start["update"] for start in starts] == [0, 4] and starts[1]["numerics"] == numerics
+    with pytest.raises(ValueError, match=r"seeds must be in \[0, 2147483647\], got 4294967296"):
+        run(seeds=[2**32])
+
+
+def test_after_a_full_disk_the_resumed_run_is_the_same(whole, tmp_path, monkeypatch):
+    write, count = MetricsTable.write, []
+
+    def full(table, path):
+        count.append(path)
+        if len(count) > 2:
+            with atomic_path(path):
+                raise OSError(28, "No space left on device")
+        write(table, path)
+
+    monkeypatch.setattr(MetricsTable, "write", full)
+    with pytest.raises(DiskError, match="^No space left on device: .*metrics.parquet cannot be written; make room$"):
+        run(tmp_path / "run")
+    monkeypatch.undo()
+    resumed = run(tmp_path / "run", resume=True)
+    assert resumed.resumed_from == 4
+    assert_same_run(whole[0], tmp_path / "run")
+
+
 def test_a_diverged_run_is_named_and_spoils_no_other(whole):
     """Seed 1 starts with a learning rate of NaN."""
     _, fitted = whole
@@ -147,7 +211,7 @@ def test_a_diverged_run_is_named_and_spoils_no_other(whole):
 def test_a_resumed_run_remembers_what_diverged_before(tmp_path):
     rates = [1e-2, np.nan, 1e-2]
     with pytest.warns(RuntimeWarning, match="seed 1"):
-        run(tmp_path / "run", rates=rates, build=stop_after(2))
+        run(tmp_path / "run", rates=rates, make_writers=stop_at_a_report())
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # it has been said
         resumed = run(tmp_path / "run", rates=rates, resume=True)
@@ -188,11 +252,9 @@ def test_a_sweep_is_an_axis_and_each_setting_equals_its_own_run(whole):
     assert swept.summary["runs"][2]["hyperparameters"] == {"learning_rate": 1e-4}
 
 
-def test_runs_one_by_one_equal_runs_side_by_side(whole, monkeypatch):
+def test_runs_one_by_one_equal_runs_side_by_side():
     """Bit for bit the same as each run alone, which goes through the same program."""
-    _, fitted = whole
-    monkeypatch.setattr(compiled, "ENVS_TO_MAP_RUNS", 1)
-    mapped, alone = run(), run(seeds=[1])
+    mapped, alone, fitted = run(batching="map"), run(batching="map", seeds=[1]), run(batching="vmap")
     for many, one, side_by_side in zip(*(jax.tree.leaves(f.state.params) for f in (mapped, alone, fitted))):
         np.testing.assert_array_equal(many[1], one[0])
         np.testing.assert_allclose(many, side_by_side, rtol=1e-4, atol=1e-5)

@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlx.training.metrics import MetricsTable
-from rlx.training.plots import MAX_REPORTS, diagnostics, intervals, learning_curve, panels, spread
+from rlx.training.plots import (
+    MAX_NAME,
+    MAX_REPORTS,
+    diagnostics,
+    intervals,
+    learning_curve,
+    learning_curves,
+    panels,
+    spread,
+)
 from rlx.training.statistics import learning_curve_band
 
 
@@ -29,9 +38,8 @@ def thick(axes):
 
 
 def words(figure):
-    axes = figure.axes[0]
-    legend = axes.get_legend()
-    return [text.get_text() for text in [*axes.texts, *(legend.get_texts() if legend else ())]]
+    named = [text for legend in figure.legends for text in legend.get_texts()]
+    return [text.get_text() for text in [*figure.axes[0].texts, *named]]
 
 
 def test_one_run_shows_its_center_its_band_and_its_seeds(tmp_path):
@@ -78,6 +86,43 @@ def test_a_sweep_gives_a_line_per_setting_even_where_every_seed_diverged():
 def test_many_settings_get_a_legend():
     figure = learning_curve({"ppo": run(np.tile(RETURNS, (2, 1)), clip=np.arange(10.0))})
     assert words(figure)[1:] == [f"clip={i}" for i in range(10)]
+
+
+@pytest.mark.parametrize("name", ["a" * 400, "runs/" + "a long name " * 9], ids=["one word", "many"])
+def test_long_names_stand_below_and_leave_the_curves_their_room(name, tmp_path):
+    short, long = (
+        learning_curve({label: run(RETURNS), "b": run(RETURNS + 1)}, out=tmp_path / "curve.png")
+        for label in ("a", name)
+    )
+    width = lambda figure: figure.axes[0].get_position().width
+    assert width(long) > 0.95 * width(short)
+    (legend,) = long.legends
+    room = long.bbox
+    assert all(room.x0 <= text.get_window_extent().x0 < text.get_window_extent().x1 <= room.x1 for text in legend.texts)
+    assert all(len(text.get_text()) <= MAX_NAME for text in legend.texts)
+
+
+@pytest.mark.parametrize("text", [r"$\frac$", "$", "a_b^", "\x01\x7f", "\udcff", "two\nlines"])
+def test_titles_and_names_are_no_formulas(text, tmp_path):
+    figure = learning_curves({"e": {text: run(RETURNS), "b": run(RETURNS)}}, title=text, out=tmp_path / "curve.svg")
+    shown = "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
+    assert figure.axes[0].get_title(loc="left") == shown and shown in words(figure)
+
+
+def test_each_environment_gets_axes_of_its_own_and_each_label_one_color():
+    groups = {"ant": {"ppo": run(RETURNS), "sac": run(RETURNS + 1)}, "hopper": {"sac": run(100 * RETURNS)}}
+    figure = learning_curves(groups, title="Two")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["ant", "hopper"]
+    assert [len(thick(axes)) for axes in figure.axes] == [2, 1]
+    assert thick(figure.axes[0])[1].get_color() == thick(figure.axes[1])[0].get_color()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ppo", "sac"]
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e200])
+def test_enormous_values_count_as_infinite(value):
+    returns = RETURNS.copy()
+    returns[0, -1] = value
+    assert "1 of 5 runs diverged" in words(learning_curve({"ppo": run(returns)}))[0]
 
 
 def test_a_run_without_evaluation_shows_its_training_return():

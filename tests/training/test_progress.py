@@ -28,10 +28,11 @@ def test_plain_lines_are_rare_and_the_last_state_is_always_printed(clock):
             progress.update(100 * i, 800.0, np.full(8, float(i)))
     lines = stream.getvalue().splitlines()
     assert lines[0] == "compiling · 0 of 1k steps"
-    # Reports every 3 s: lines at 12 s and 24 s, and the final one.
-    assert len(lines) == 4
+    # Reports every 3 s: lines when training begins, however soon, at 12 s and 24 s, and the final one.
+    assert lines[1] == "training · 0 of 1k steps"
+    assert len(lines) == 5
     # Between the reports at 3 s and at 12 s there are 300 steps in 9 s; 600 are left.
-    assert lines[1] == "training · 400 of 1k steps · 800 steps/s · return 4 (4 to 4) · 18 s left"
+    assert lines[2] == "training · 400 of 1k steps · 800 steps/s · return 4 (4 to 4) · 18 s left"
     assert lines[-1] == "training · 1k of 1k steps · 800 steps/s · return 10 (10 to 10) · 0.0 s left"
 
 

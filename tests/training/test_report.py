@@ -7,6 +7,7 @@ import pytest
 
 from rlx.training.metrics import MetricsTable
 from rlx.training.report import render, write_report
+from rlx.training.runs import RunError
 
 VOID = {"meta", "img", "source", "br"}
 HOSTILE = '<script>alert("x")</script>&'
@@ -171,9 +172,33 @@ def test_an_empty_folder_still_gives_a_page(tmp_path):
 def test_wrong_folders_and_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="is not a folder"):
         write_report(tmp_path / "missing")
-    (tmp_path / "summary.json").write_text("{half")
-    with pytest.raises(ValueError, match="summary.json is not readable JSON"):
+    (tmp_path / "summary.json").mkdir()
+    with pytest.raises(RunError, match="summary.json must be a file"):
         write_report(tmp_path)
-    (tmp_path / "summary.json").write_text("[]")
-    with pytest.raises(ValueError, match="must hold a JSON object"):
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("summary.json", "{half", "summary.json is not readable as JSON"),
+        ("summary.json", "[]", "must hold a JSON object, got list"),
+        ("summary.json", '{"a":' * 100_000, "summary.json is not readable as JSON"),
+        ("summary.json", '{"algorithm": "\\ud800"}', "summary.json is not readable as JSON"),
+        ("summary.json", '{"runs": 3}', "summary.json: runs must be a list, got 3"),
+        ("summary.json", '{"runs": [{}]}', r"summary.json: runs\[0\].seed is missing"),
+        ("summary.json", '{"runs": [{"seed": "a"}]}', r"runs\[0\].seed must be a number, got 'a'"),
+        ("summary.json", '{"wall_time": "a"}', "wall_time must be a number or null, got 'a'"),
+        ("summary.json", f'{{"wall_time": {10**400}}}', "wall_time must be a number or null"),
+        ("config.json", '{"config": []}', "config.json: config must be an object"),
+        ("config.json", '{"git": {"commit": "a"}}', "config.json: git.dirty is missing"),
+        ("config.json", '{"versions": {"jax": 1}}', "versions.jax must be a text, got 1"),
+        ("config.json", '{"command": "rlx"}', "command must be a list, got 'rlx'"),
+        ("metrics.parquet", "PAR1", "metrics.parquet"),
+    ],
+)
+def test_a_file_that_no_run_wrote_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(RunError, match=message) as error:
         write_report(tmp_path)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from rlx.training.statistics import interquartile_mean
 from rlx.training.writers import scalars, tensorboard, wandb
@@ -54,7 +54,7 @@ def read_events(directory):
             yield from ((event.step, value.tag, value.simple_value) for value in event.summary.value)
 
 
-def test_tensorboard_event_files_hold_what_was_written(tmp_path):
+def test_tensorboard_event_files_hold_what_was_written(tmp_path, caplog):
     writer = tensorboard(tmp_path / "tensorboard")
     writer.write(10, {"return_mean/seed_3": 1.5, "y/learning_rate_0.001_clip_1e-05/iqm": 2.0})
     writer.write(20, {"return_mean/seed_3": float("nan")})
@@ -62,6 +62,22 @@ def test_tensorboard_event_files_hold_what_was_written(tmp_path):
     events = list(read_events(tmp_path / "tensorboard"))
     assert events[:2] == [(10, "return_mean/seed_3", 1.5), (10, "y/learning_rate_0.001_clip_1e-05/iqm", 2.0)]
     assert events[2][:2] == (20, "return_mean/seed_3") and np.isnan(events[2][2])
+    assert not caplog.records  # tensorboardX itself remarks on every NaN
+
+
+def test_a_resumed_run_hides_what_was_written_after_its_checkpoint(tmp_path):
+    for resume_step, value in ((None, 1.0), (11, 2.0)):
+        writer = tensorboard(tmp_path, resume_step=resume_step)
+        writer.write(20, {"a": value})
+        writer.close()
+    first, second = sorted(tmp_path.iterdir())
+    data, statuses = second.read_bytes(), []
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        event = Event.FromString(data[12 : 12 + length])
+        data = data[16 + length :]
+        statuses.append((event.step, event.session_log.status))
+    assert statuses == [(11, 0), (11, SessionLog.START), (20, 0)]
 
 
 def test_wandb_gets_the_same_scalars(monkeypatch):
