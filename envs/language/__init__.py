@@ -50,16 +50,26 @@ def make(name: str, **difficulty: Any) -> TokenTask:
         **difficulty: options of the task, see `options`.
 
     Raises:
-        ValueError: there is no such task, it has no such option, or an option has an impossible value.
+        ValueError: there is no such task, it has no such option, or an option has an impossible value or one of another
+            type.
     """
-    known = options(name)
-    for key in difficulty:
-        if key not in known:
-            raise ValueError(f"{name} has no option {key!r}; {nearest(key, known)}")
-    return _maker(name)(**difficulty)
+    from rlx.envs.language.option_types import check, declared
+
+    maker = _maker(name)
+    check(name, difficulty, declared(maker))
+    return maker(**difficulty)
+
+
+def check_name(name: str) -> None:
+    """Check that there is a task of this name, without importing it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in TASKS:
+        raise ValueError(f"no task {name!r}; {nearest(name, TASKS)}")
 
 
 def _maker(name: str):
-    if name not in TASKS:
-        raise ValueError(f"no task {name!r}; {nearest(name, TASKS)}")
+    check_name(name)
     return getattr(importlib.import_module(TASKS[name]), name)

@@ -131,10 +131,10 @@ def modular_arithmetic(*, terms: int = 4, modulus: int = 11, steps: bool = True)
         steps: write the intermediate results; otherwise the response is the last one alone.
 
     Raises:
-        ValueError: for fewer than two terms, or a modulus below 2 or above 1000.
+        ValueError: for fewer than two terms or more than 1000, or a modulus below 2 or above 1000.
     """
-    if terms < 2:
-        raise ValueError(f"terms must be at least 2, got {terms}")
+    if not 2 <= terms <= 1000:
+        raise ValueError(f"terms must lie between 2 and 1000, got {terms}")
     if not 2 <= modulus <= 1000:
         raise ValueError(f"modulus must lie between 2 and 1000, got {modulus}")
     vocabulary = (*SPECIAL, "+", "-", "*", "=", ",", *map(str, range(modulus)))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rlx.envs.language import files
 from rlx.envs.registry import nearest
 
 CONFIG, FILE = "tokenizer_config.json", "chat_template.jinja"
@@ -150,21 +151,14 @@ def _messages(key: str, chat: Any) -> Chat:
 
 def _found(folder: Path) -> tuple[str, dict[str, str]]:
     """The template's source, and the special tokens by their names."""
-    config: dict[str, Any] = {}
-    if (folder / CONFIG).is_file():
-        try:
-            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{folder / CONFIG} must be JSON: {error}") from error
-        if not isinstance(config, dict):
-            raise ValueError(f"{folder / CONFIG} must be a JSON object, got {config!r:.80}")
+    config = files.read_object(folder / CONFIG) if os.path.isfile(folder / CONFIG) else {}
     special = {}
     for key, token in config.items():
         text = token.get("content") if isinstance(token, dict) else token
         if key.endswith("_token") and isinstance(text, str):
             special[key] = text
-    if (folder / FILE).is_file():
-        return (folder / FILE).read_text(encoding="utf-8"), special
+    if os.path.isfile(folder / FILE):
+        return files.read_text(folder / FILE), special
     source = config.get("chat_template")
     if isinstance(source, list):
         named = [one for one in source if isinstance(one, dict) and one.get("name") == "default"]

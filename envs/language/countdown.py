@@ -8,6 +8,9 @@ from jaxtyping import Array, Bool, Int, Key
 
 from rlx.envs.language.protocol import END, SPECIAL, Problem, TokenTask, Verdict, compact, has_ended, make_problem
 
+FAR = 10_000
+"""Values of expressions end here."""
+
 
 def countdown(*, numbers: int = 3, largest: int = 9, limit: int = 99) -> TokenTask:
     """Reaching a target from given numbers, each used at most once, by + − and ×, written in postfix.
@@ -22,12 +25,15 @@ def countdown(*, numbers: int = 3, largest: int = 9, limit: int = 99) -> TokenTa
         limit: largest target; every number up to it is a token.
 
     Raises:
-        ValueError: for fewer than two numbers, or a limit below twice the largest number.
+        ValueError: for fewer than two numbers or more than 100, or a limit below twice the largest number or above
+            `FAR`.
     """
-    if numbers < 2:
-        raise ValueError(f"numbers must be at least 2, got {numbers}")
-    if largest < 1 or limit < 2 * largest:
-        raise ValueError(f"limit must be at least twice largest ≥ 1, got limit={limit} and largest={largest}")
+    if not 2 <= numbers <= 100:
+        raise ValueError(f"numbers must lie between 2 and 100, got {numbers}")
+    if largest < 1 or not 2 * largest <= limit <= FAR:
+        raise ValueError(
+            f"limit must be at least twice largest ≥ 1 and at most {FAR}, got limit={limit} and largest={largest}"
+        )
     vocabulary = (*SPECIAL, "+", "-", "*", ":", *(f"{i} " for i in range(limit + 1)))
     plus, colon, zero = 2, 5, 6
     length = 2 * numbers
@@ -70,7 +76,7 @@ def countdown(*, numbers: int = 3, largest: int = 9, limit: int = 99) -> TokenTa
             is_number, is_operator = token >= zero, (token >= plus) & (token < colon)
             y, x = stack[jnp.maximum(depth - 1, 0)], stack[jnp.maximum(depth - 2, 0)]
             # Far out of range nothing can come back in the few operations there are, and nothing overflows.
-            result = jnp.clip(operate(x, y)[jnp.clip(token - plus, 0, 2)], -10_000, 10_000)
+            result = jnp.clip(operate(x, y)[jnp.clip(token - plus, 0, 2)], -FAR, FAR)
             fine = jnp.where(is_number, left[token] > 0, jnp.where(is_operator, depth >= 2, token == END))
             place = jnp.where(is_number, depth, jnp.maximum(depth - 2, 0))
             value = jnp.where(is_number, token - zero, result)
@@ -93,7 +99,7 @@ def countdown(*, numbers: int = 3, largest: int = 9, limit: int = 99) -> TokenTa
         wrong = jnp.where(valid, last, jnp.argmax(step == step[broken]))
         return Verdict(
             correct=correct,
-            answer=jnp.where(whole, stack[0] + 10_000, -1),
+            answer=jnp.where(whole, stack[0] + FAR, -1),
             first_error=jnp.where(correct, length, wrong),
             step=step,
         )

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
-import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,10 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
-from rlx.envs.language import chat
+from rlx.envs.language import chat, files
+from rlx.envs.language.option_types import check, declared
 from rlx.envs.language.protocol import Problem, Verdict, hash_of
-from rlx.envs.language.text import TextTask
-from rlx.envs.registry import nearest
+from rlx.envs.language.text import TextTask, check_shape
+from rlx.envs.language.tokens import Tokens
 
 KEYS = ("prompt", "chosen", "rejected")
 
@@ -90,43 +89,29 @@ def read_jsonl(path: str | os.PathLike, *, folder: str | os.PathLike | None = No
 
     Raises:
         ImportError: a row is a chat, and the library jinja2 is not installed.
-        ValueError: a line is no JSON object, lacks a text or a chat, mixes the two or has a chat that the template
-            cannot write, or there is no line; the message says which row.
+        ValueError: there is no such file, a line is no JSON object, lacks a text or a chat, mixes the two or has a chat
+            that the template cannot write, or there is no line; the message says which row.
     """
     found = []
     # A file of texts needs neither a template nor jinja2, so both wait for the first chat.
     template = functools.cache(lambda: None if folder is None else chat.template(folder))
-    # Bytes: a text file would also break lines at characters that may stand within JSON's strings.
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                found.append(_preference(line, f"{path}, row {number}", template))
+    for where, row in files.read_rows(path, kind="row"):
+        try:
+            found.append(_preference(row, template))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
     if not found:
         raise ValueError(f"{path} is empty; it must hold a JSON object with {', '.join(KEYS)} on each line")
     return found
 
 
-def _preference(line: bytes, where: str, template: Callable[[], Callable[..., str] | None]) -> Preference:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{where}: each row must be a JSON object: {error}") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"{where}: each row must be a JSON object, got {row!r:.80}")
+def _preference(row: dict[str, Any], template: Callable[[], Callable[..., str] | None]) -> Preference:
     if chats := [key for key in KEYS if isinstance(row.get(key), list)]:
-        try:
-            write = template()
-            if write is None:
-                raise ValueError(f"{chats[0]!r} is a chat; name the folder whose chat template writes it: folder=…")
-            return Preference(*chat.texts(row, write), is_chat=True)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
-    for key in KEYS:
-        if key not in row:
-            raise ValueError(f"{where}: no {key!r}; {nearest(key, row)}")
-        if not isinstance(row[key], str):
-            raise ValueError(f"{where}: {key!r} must be a text, got {row[key]!r:.80}")
-    return Preference(*(row[key] for key in KEYS))
+        write = template()
+        if write is None:
+            raise ValueError(f"{chats[0]!r} is a chat; name the folder whose chat template writes it: folder=…")
+        return Preference(*chat.texts(row, write), is_chat=True)
+    return Preference(*(files.text_of(row, key) for key in KEYS))
 
 
 def from_texts(
@@ -164,22 +149,9 @@ def from_texts(
         ValueError: a count below one, a share outside of (0, 1), a template without `{prompt}`, an end that is not one
             token, no pair left of a split, or no token left for padding.
     """
-    for key, count in (("prompt_length", prompt_length), ("response_length", response_length)):
-        if count < 1:
-            raise ValueError(f"{key} must be at least 1, got {count}")
-    if not 0 < test_share < 1:
-        raise ValueError(f"test_share must lie between 0 and 1, got {test_share}")
-    if "{prompt}" not in template:
-        raise ValueError(f"template must hold {{prompt}}, got {template!r}")
-    size = tokenizer.get_vocab_size() if hasattr(tokenizer, "get_vocab_size") else len(tokenizer)
-    ids = lambda encoded: list(getattr(encoded, "ids", encoded))
-    has_choice = "add_special_tokens" in inspect.signature(tokenizer.encode).parameters
-    bare = {"add_special_tokens": False} if has_choice else {}
-    to_tokens = lambda text: ids(tokenizer.encode(text, **bare))
-    to_text = lambda tokens: tokenizer.decode([token for token in tokens if token < size])
-    end = to_tokens(end_token) if isinstance(end_token, str) else [end_token]
-    if len(end) != 1 or not 0 <= end[0] < size:
-        raise ValueError(f"end_token must be one of the tokenizer's {size} tokens, got {end_token!r}, which is {end}")
+    check_shape(prompt_length, response_length, template, test_share)
+    tokens = Tokens(tokenizer)
+    end = tokens.end(end_token)
 
     if test is None:
         count = max(1, round(test_share * len(preferences)))
@@ -189,7 +161,7 @@ def from_texts(
 
     def asked(row: Preference) -> list[int]:
         text = template.replace("{prompt}", row.prompt)
-        own, full = to_tokens(text), ids(tokenizer.encode(text))
+        own, full = tokens.bare(text), tokens.whole(text)
         if row.is_chat:
             return own
         # A text that a chat template wrote may begin with the token that the tokenizer puts in front of all.
@@ -197,55 +169,57 @@ def from_texts(
         return full[added:] if own[:added] == full[:added] else full
 
     def response(text: str) -> list[int]:
-        tokens = to_tokens(text)
-        last = len(tokens) - tokens[::-1].index(end[0]) if end[0] in tokens else 0
+        own = tokens.bare(text)
+        last = len(own) - own[::-1].index(end) if end in own else 0
         # Templates write a line's end behind a turn, which the policy never does: its turn is over.
-        if last and not to_text(tokens[last:]).strip():
-            return tokens[:last][:response_length]
-        return (tokens + end)[:response_length]
+        if last and not tokens.text(own[last:]).strip():
+            return own[:last][:response_length]
+        return [*own, end][:response_length]
 
-    tokens: dict[str, list[tuple[list[int], list[int], list[int]]]] = {}
+    tables: dict[str, list[tuple[list[int], list[int], list[int]]]] = {}
     for split, of in rows.items():
         found = [(asked(row), response(row.chosen), response(row.rejected)) for row in of]
-        tokens[split] = [row for row in found if 0 < len(row[0]) <= prompt_length and row[1] != row[2]]
-        if not tokens[split]:
+        tables[split] = [row for row in found if 0 < len(row[0]) <= prompt_length and row[1] != row[2]]
+        if not tables[split]:
             raise ValueError(
                 f"there must be pairs to train and to test on; of {len(of)} to {split} on none has a prompt of 1 to "
                 f"prompt_length={prompt_length} tokens and responses that differ within response_length="
                 f"{response_length} tokens"
             )
-        if left := len(of) - len(tokens[split]):
+        if left := len(of) - len(tables[split]):
             warnings.warn(
                 f"{left} of {len(of)} pairs to {split} on are left out: prompts with more than prompt_length="
                 f"{prompt_length} tokens, or responses that are the same within response_length={response_length}",
                 stacklevel=2,
             )
     # Whatever no text holds can fill up, since masks tell what is real; the last tokens are the least common.
-    used = {token for of in tokens.values() for row in of for part in row for token in part}
-    pad = next((token for token in reversed(range(size)) if token not in used and token != end[0]), None)
+    used = {end} | {token for of in tables.values() for row in of for part in row for token in part}
+    pad = next((token for token in reversed(range(tokens.size)) if token not in used), None)
     if pad is None:
-        raise ValueError(f"all of the tokenizer's {size} tokens occur in the texts; it needs one more for padding")
+        raise ValueError(
+            f"all of the tokenizer's {tokens.size} tokens occur in the texts; it needs one more for padding"
+        )
 
-    arrays = {split: _arrays(of, prompt_length, response_length, pad) for split, of in tokens.items()}
+    arrays = {split: _arrays(of, prompt_length, response_length, pad) for split, of in tables.items()}
     # The prompts and chosen responses of both splits, one behind the other, as constants of a program.
     prompt, where, chosen = (
         jnp.asarray(np.concatenate(parts))
         for parts in zip(*((of.prompt, of.prompt_where, of.token[:, 0]) for of in arrays.values()), strict=True)
     )
-    count, total = len(tokens["train"]), len(prompt)
+    count, total = len(tables["train"]), len(prompt)
 
     def drawn(first: int, last: int, key: Key[Array, ""]) -> Problem:
         index = jax.random.randint(key, (), first, last)
         return Problem(prompt[index], where[index], index)
 
-    def verify(problem: Problem, tokens: Int[Array, " response"], real: Bool[Array, " response"]) -> Verdict:
-        correct = jnp.all(jnp.where(real, tokens, pad) == chosen[problem.content])
+    def verify(problem: Problem, token: Int[Array, " response"], real: Bool[Array, " response"]) -> Verdict:
+        correct = jnp.all(jnp.where(real, token, pad) == chosen[problem.content])
         first_error = jnp.where(correct, response_length, 0)
-        return Verdict(correct, hash_of(tokens, real), first_error, jnp.where(real, 0, -1))
+        return Verdict(correct, hash_of(token, real), first_error, jnp.where(real, 0, -1))
 
     return PairsTask(
         name=name,
-        vocabulary=tuple(to_text([token]) for token in range(size)),
+        vocabulary=tuple(tokens.text([token]) for token in range(tokens.size)),
         prompt_length=prompt_length,
         turn_length=response_length,
         generate=partial(drawn, 0, total),
@@ -253,10 +227,10 @@ def from_texts(
         verify=verify,
         pairs=[(row.prompt, row.chosen) for of in rows.values() for row in of],
         splits={"train": partial(drawn, 0, count), "test": partial(drawn, count, total)},
-        to_tokens=to_tokens,
-        to_text=to_text,
+        to_tokens=tokens.bare,
+        to_text=tokens.text,
         pad_token=pad,
-        end_token=end[0],
+        end_token=end,
         tokens=arrays,
     )
 
@@ -282,10 +256,8 @@ def from_jsonl(
         ImportError: as `read_jsonl`.
         ValueError: there is no such option, or as these two functions.
     """
-    known = [key for key in inspect.signature(from_texts).parameters if key not in ("preferences", "tokenizer", "name")]
-    for key in options:
-        if key not in known:
-            raise ValueError(f"{path} has no option {key!r}; {nearest(key, known)}")
+    known = declared(from_texts, without=("preferences", "tokenizer", "test", "name"))
+    check(os.fspath(path), options, known)
     held_out = None if test is None else read_jsonl(test, folder=folder)
     return from_texts(read_jsonl(path, folder=folder), tokenizer, test=held_out, name=Path(path).stem, **options)
 

@@ -25,10 +25,10 @@ def path(*, size: int = 4, walls: float = 0.25) -> TokenTask:
         walls: share of the cells that are walls.
 
     Raises:
-        ValueError: for a size below 2, or walls outside of [0, 0.6].
+        ValueError: for a size below 2 or above 100, or walls outside of [0, 0.6].
     """
-    if size < 2:
-        raise ValueError(f"size must be at least 2, got {size}")
+    if not 2 <= size <= 100:
+        raise ValueError(f"size must lie between 2 and 100, got {size}")
     if not 0 <= walls <= 0.6:
         raise ValueError(f"walls must lie between 0 and 0.6, got {walls}")
     vocabulary = (*SPECIAL, ".", "#", "S", "G", "U", "R", "D", "L")

@@ -6,14 +6,18 @@ such a function: whether a response ends in the right number.
 
 from __future__ import annotations
 
+import ctypes
+import importlib
+import inspect
+import os
 import re
+import sys
 import threading
 import time
 import warnings
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import jax
@@ -21,17 +25,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from rlx.envs.registry import nearest
+
 Reward = Callable[[str, str, str], float]
 """`(prompt, response, answer) -> reward`."""
 
 MAX_HANGING = 16
 """How many calls of a function may go on after their time-out; while as many do, none is begun."""
 
+MAX_WORKERS = 1024
+"""Most calls of a function at the same time, each in a thread."""
+
 # A minus behind an operand is not a sign; commas group thousands, or else stand between numbers.
 _NUMBER = re.compile(
     r"(?P<minus>(?<![\w)])[-−])?\$?(?P<digits>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
 )
 _MARK = "####"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def final_answer(text: str) -> str:
@@ -65,6 +75,55 @@ def math_answer(prompt: str, response: str, answer: str) -> float:
     return float(right != "" and final_answer(response) == right)
 
 
+def named_reward(spec: str) -> Reward:
+    """The function that `"module:function"` names, of an installed module or one in the current folder.
+
+    This runs the module's code: only for text from whoever runs the program.
+
+    Raises:
+        ValueError: there is no such module or function. What goes wrong inside the module keeps its own traceback.
+    """
+    name, colon, attribute = spec.partition(":")
+    if not (name and colon and attribute):
+        raise ValueError(f"reward must be a function, written module:function, got {spec!r:.80}")
+    # An installed command does not look into the current folder by itself. At the end, it hides no other module.
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(
+            f"no module {error.name!r} for reward={spec!r}, neither installed nor in {os.getcwd()}"
+        ) from None
+    if not hasattr(module, attribute):
+        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ValueError(f"module {name!r} of reward={spec!r} has no {attribute!r}; {nearest(attribute, own)}")
+    return getattr(module, attribute)
+
+
+def check_reward(function: Any) -> None:
+    """Check that a reward can be called as one.
+
+    Raises:
+        ValueError: it is no function, or takes other arguments.
+    """
+    if not callable(function):
+        raise ValueError(
+            f"reward must be a function of (prompt, response, answer), got {function!r:.80}, which cannot be called"
+        )
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions of C do not say
+        return
+    try:
+        signature.bind("", "", "")
+    except TypeError as error:
+        name = getattr(function, "__name__", function)
+        raise ValueError(f"reward is called with (prompt, response, answer), but {name}{signature}: {error}") from None
+
+
 def text_reward(
     function: Reward,
     pairs: Sequence[tuple[str, str]],
@@ -82,11 +141,12 @@ def text_reward(
     once; the run goes on. A response that has not ended gets `failed` without being looked at.
 
     The function runs in threads, since it may be a closure or live in a notebook, which no other process could import.
-    A thread cannot be stopped: after a time-out it goes on until its call returns, and what that returns is ignored.
-    While `MAX_HANGING` calls go on, no other is begun and rewards are `failed`. None of them outlives the program. Code
-    that might never return belongs in a process that the function starts and ends (`subprocess.run(…, timeout=…)`);
-    what keeps the interpreter's lock, such as a regular expression that backtracks without end, stops everything, this
-    clock included. The function must not use JAX, whose device waits for it.
+    After a time-out its thread is ended by a `TimedOut` at the next line of Python that it runs, so that an endless
+    loop takes no more of the machine. What waits outside of Python, in a call of a library, ends when that returns;
+    while `MAX_HANGING` such calls go on, no other is begun and rewards are `failed`. None of them outlives the program.
+    Code that might never return belongs in a process that the function starts and ends (`subprocess.run(…,
+    timeout=…)`); what keeps the interpreter's lock, such as a regular expression that backtracks without end, stops
+    everything, this clock included. The function must not use JAX, whose device waits for it.
 
     Args:
         function: `(prompt, response, answer) -> reward`. It is taken to be pure: a call whose result nobody uses is
@@ -105,18 +165,22 @@ def text_reward(
         equal for equal ones, or −1.
 
     Raises:
-        ValueError: `timeout` is not positive, `failed` is not finite, or there is no worker.
+        ValueError: `function` is none that takes three texts, `timeout` is not positive or longer than a thread can
+            wait, `failed` is no finite float32, or there is no worker, or more than `MAX_WORKERS`.
     """
-    if not timeout > 0:
-        raise ValueError(f"timeout must be a positive number of seconds, got {timeout}")
-    if not np.isfinite(failed):
+    check_reward(function)
+    if not 0 < timeout <= threading.TIMEOUT_MAX:
+        raise ValueError(
+            f"timeout must be a positive number of seconds, at most {threading.TIMEOUT_MAX:.0f}, got {timeout}"
+        )
+    if not abs(failed) <= _LARGEST:
         raise ValueError(f"failed must be a finite number, got {failed}")
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
+    if not 1 <= workers <= MAX_WORKERS:
+        raise ValueError(f"workers must be at least 1 and at most {MAX_WORKERS}, got {workers}")
 
     def judged(prompt: str, response: str, answer: str) -> tuple[float, int]:
         reward = float(function(prompt, response, answer))
-        if not abs(reward) <= np.finfo(np.float32).max:
+        if not abs(reward) <= _LARGEST:
             raise ValueError(f"the reward must be a finite number, got {reward}")
         own = answer_of(response)
         return reward, zlib.crc32(own.encode()) & 0x7FFFFFFF if own else -1
@@ -147,12 +211,44 @@ class TooManyHanging(RuntimeError):
     """So many calls go on after their time-out that none is begun."""
 
 
+class TimedOut(SystemExit):
+    """Raised inside a call that has had its time, to end it.
+
+    No `Exception`, so that a function which catches those does not go on; and a thread's end passes over a `SystemExit`
+    in silence.
+    """
+
+
+class _Call(threading.Thread):
+    """A call of a function in a thread of its own."""
+
+    def __init__(self, function: Callable[..., Any], texts: tuple[str, str, str], timeout: float):
+        # A daemon: the end of the program does not wait for what hangs.
+        super().__init__(daemon=True)
+        self.function, self.texts, self.value, self.error = function, texts, None, None
+        self.done, self.too_late = threading.Event(), time.monotonic() + timeout
+
+    def run(self) -> None:
+        try:
+            self.value = self.function(*self.texts)
+        # A user's code may raise anything, ask the program to exit and even say that a key was pressed, which Python
+        # tells the main thread alone: one response must not end a run.
+        except BaseException as error:
+            self.error = error
+        self.done.set()
+
+    def end(self) -> None:
+        """Ask the thread to end; it does so at the next line of Python that it runs."""
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(TimedOut))
+
+
 class _Calls:
-    """Calls of a function that may fail or hang, each in a thread of its own, of which there are never many."""
+    """Calls of a function that may fail or hang, of which there are never many."""
 
     def __init__(self, function: Callable[..., Any], *, otherwise: Any, timeout: float, workers: int):
         self.function, self.otherwise, self.timeout, self.workers = function, otherwise, timeout, workers
-        self.room = threading.Semaphore(workers - 1 + MAX_HANGING)
+        # Several devices may ask at the same time.
+        self.lock, self.hanging = threading.Lock(), []
         self.warned: set[type] = set()
 
     def __call__(self, arguments: Iterable[tuple[str, str, str]]) -> list[Any]:
@@ -160,39 +256,39 @@ class _Calls:
         running, results = deque(), []
         for texts in arguments:
             if len(running) == self.workers:
-                results.append(self.result(*running.popleft()))
-            running.append((texts, *self.start(texts)))
-        return results + [self.result(*call) for call in running]
+                results.append(self.result(running.popleft()))
+            running.append(self.start(texts))
+        return results + [self.result(call) for call in running]
 
-    def start(self, texts: tuple[str, str, str]) -> tuple[Future, float]:
-        """A call's outcome to come, and when it is too late."""
-        outcome = Future()
-        if self.room.acquire(blocking=False):
-            # A daemon: the end of the program does not wait for what hangs.
-            threading.Thread(target=self.run, args=(texts, outcome), daemon=True).start()
+    def start(self, texts: tuple[str, str, str]) -> _Call:
+        """A call, begun unless too many others hang."""
+        call = _Call(self.function, texts, self.timeout)
+        with self.lock:
+            self.hanging = [late for late in self.hanging if late.is_alive()]
+            for late in self.hanging:
+                late.end()  # again: a function may have caught what was to end it
+            if len(self.hanging) < MAX_HANGING:
+                call.start()
+            else:
+                call.error = TooManyHanging(f"{MAX_HANGING} earlier calls have not returned")
+                call.done.set()
+        return call
+
+    def result(self, call: _Call) -> Any:
+        if call.done.wait(max(0.0, call.too_late - time.monotonic())):
+            error = call.error
         else:
-            outcome.set_result((self.otherwise, TooManyHanging(f"{MAX_HANGING} earlier calls have not returned")))
-        return outcome, time.monotonic() + self.timeout
-
-    def run(self, texts: tuple[str, str, str], outcome: Future) -> None:
-        try:
-            found = self.function(*texts), None
-        # A user's code may raise anything and even ask the program to exit; one response must not end a run.
-        except (Exception, SystemExit) as error:
-            found = self.otherwise, error
-        self.room.release()
-        outcome.set_result(found)
-
-    def result(self, texts: tuple[str, str, str], outcome: Future, too_late: float) -> Any:
-        try:
-            value, error = outcome.result(max(0.0, too_late - time.monotonic()))
-        except TimeoutError:
-            value, error = self.otherwise, TimeoutError(f"no result after {self.timeout:g} s")
-        if error is not None and type(error) not in self.warned:
+            error = TimeoutError(f"no result after {self.timeout:g} s")
+            with self.lock:
+                self.hanging.append(call)
+                call.end()
+        if error is None:
+            return call.value
+        if type(error) not in self.warned:
             self.warned.add(type(error))
             warnings.warn(
                 f"the reward function failed, which gives {self.otherwise[0]:g}: {type(error).__name__}: {error}; the "
-                f"response was {texts[1]!r:.500}; other failures of this kind are not reported",
+                f"response was {call.texts[1]!r:.500}; other failures of this kind are not reported",
                 stacklevel=2,
             )
-        return value
+        return self.otherwise

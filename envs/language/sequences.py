@@ -30,11 +30,11 @@ def sorting(*, length: int = 6, symbols: int = 10) -> TokenTask:
         symbols: how many different numbers there are, each a token.
 
     Raises:
-        ValueError: for fewer than two numbers or symbols.
+        ValueError: for fewer than two or more than 1000 numbers or symbols.
     """
     for name, value in (("length", length), ("symbols", symbols)):
-        if value < 2:
-            raise ValueError(f"{name} must be at least 2, got {value}")
+        if not 2 <= value <= 1000:
+            raise ValueError(f"{name} must lie between 2 and 1000, got {value}")
     # Numbers of one digit need no space between them.
     texts = [str(i) if symbols <= 10 else f"{i} " for i in range(symbols)]
     vocabulary = (*SPECIAL, "=", *texts)
@@ -64,10 +64,10 @@ def brackets(*, length: int = 8, kinds: int = 3) -> TokenTask:
         kinds: how many pairs of brackets there are.
 
     Raises:
-        ValueError: for no bracket, or fewer than one or more than four kinds.
+        ValueError: for no bracket or more than 1000, or fewer than one or more than four kinds.
     """
-    if length < 1:
-        raise ValueError(f"length must be at least 1, got {length}")
+    if not 1 <= length <= 1000:
+        raise ValueError(f"length must lie between 1 and 1000, got {length}")
     if not 1 <= kinds <= len(PAIRS):
         raise ValueError(f"kinds must lie between 1 and {len(PAIRS)}, got {kinds}")
     vocabulary = (*SPECIAL, "=", *(pair[0] for pair in PAIRS[:kinds]), *(pair[1] for pair in PAIRS[:kinds]))

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
-import json
 import os
-import pkgutil
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,9 +22,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from rlx.envs.language import files
+from rlx.envs.language.option_types import check, declared
 from rlx.envs.language.protocol import TEST_SHARE, Problem, TokenTask
-from rlx.envs.language.rewards import Reward, final_answer, math_answer, text_reward
-from rlx.envs.registry import nearest
+from rlx.envs.language.rewards import Reward, check_reward, final_answer, math_answer, named_reward, text_reward
+from rlx.envs.language.tokens import Tokens
+
+MAX_LENGTH = 2**20
+"""Most tokens of a prompt, and of a response: more than any model was made for."""
 
 Pair = tuple[str, str]
 """A prompt and what the reward function is told of its answer: a solution, a number, cases to test a program with."""
@@ -99,28 +101,15 @@ def read_jsonl(path: str | os.PathLike, *, prompt: str = "question", answer: str
         answer: key of the answer.
 
     Raises:
-        ValueError: a line is no JSON object, lacks a key or has a value under it that is no text, or there is no line;
-            the message says which.
+        ValueError: there is no such file, a line is no JSON object, lacks a key or has a value under it that is no
+            text, or there is no line; the message says which.
     """
     pairs = []
-    # Bytes: a text file would also break lines at characters that may stand within JSON's strings.
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise ValueError(f"{where}: each line must be a JSON object: {error}") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{where}: each line must be a JSON object, got {row!r:.80}")
-            for key in (prompt, answer):
-                if key not in row:
-                    raise ValueError(f"{where}: no {key!r}; {nearest(key, row)}")
-                if not isinstance(row[key], str):
-                    raise ValueError(f"{where}: {key!r} must be a text, got {row[key]!r:.80}")
-            pairs.append((row[prompt], row[answer]))
+    for where, row in files.read_rows(path):
+        try:
+            pairs.append((files.text_of(row, prompt), files.text_of(row, answer)))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
     if not pairs:
         raise ValueError(f"{path} is empty; it must hold a JSON object with {prompt!r} and {answer!r} on each line")
     return pairs
@@ -130,13 +119,12 @@ def end_of(folder: str | os.PathLike) -> str:
     """The token by which a model in Hugging Face's format ends its turn, as its tokenizer_config.json says.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it does not say.
+        ValueError: there is no such file, or it does not say.
     """
     file = Path(folder) / "tokenizer_config.json"
-    token = json.loads(file.read_text(encoding="utf-8")).get("eos_token")
-    token = token["content"] if isinstance(token, dict) else token
-    if not token:
+    token = files.read_object(file).get("eos_token")
+    token = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(token, str) or not token:
         raise ValueError(f"{file} names no eos_token; say by which token a response ends: end_token=…")
     return token
 
@@ -189,23 +177,13 @@ def from_texts(
         ValueError: a count below one, a share outside of (0, 1), a template without `{prompt}`, an end that is not one
             token, a threshold that `failed` reaches, no problem left of a split, or no token left for padding.
     """
-    for key, count in (("prompt_length", prompt_length), ("response_length", response_length)):
-        if count < 1:
-            raise ValueError(f"{key} must be at least 1, got {count}")
-    if not 0 < test_share < 1:
-        raise ValueError(f"test_share must lie between 0 and 1, got {test_share}")
-    if "{prompt}" not in template:
-        raise ValueError(f"template must hold {{prompt}}, got {template!r}")
+    check_shape(prompt_length, response_length, template, test_share)
     if not failed < threshold:
         raise ValueError(f"threshold must be above failed={failed}, got {threshold}")
-    reward = pkgutil.resolve_name(reward) if isinstance(reward, str) else reward
-    size = tokenizer.get_vocab_size() if hasattr(tokenizer, "get_vocab_size") else len(tokenizer)
-    to_tokens = _bare(tokenizer)
-    # Models may have more tokens than their tokenizers, for the sake of round numbers.
-    to_text = lambda tokens: tokenizer.decode([token for token in tokens if token < size])
-    end = to_tokens(end_token) if isinstance(end_token, str) else [end_token]
-    if len(end) != 1 or not 0 <= end[0] < size:
-        raise ValueError(f"end_token must be one of the tokenizer's {size} tokens, got {end_token!r}, which is {end}")
+    reward = named_reward(reward) if isinstance(reward, str) else reward
+    check_reward(reward)
+    tokens = Tokens(tokenizer)
+    end = tokens.end(end_token)
 
     test = [pair for pair in pairs if _is_held_out(pair[0], test_share)] if test is None else list(test)
     held_out = {prompt for prompt, _ in test}
@@ -215,11 +193,11 @@ def from_texts(
             f"there must be problems to train and to test on, got {len(train)} and {len(test)}; give more, or change "
             f"test_share={test_share}"
         )
-    shown = lambda prompt: _ids(tokenizer.encode(template.replace("{prompt}", prompt)))
+    shown = lambda prompt: tokens.whole(template.replace("{prompt}", prompt))
     train, train_prompts = _fitting("training", train, shown, prompt_length)
     test, test_prompts = _fitting("test", test, shown, prompt_length)
     problems, prompts = [*train, *test], [*train_prompts, *test_prompts]
-    solutions = [to_tokens(answer) + end for _, answer in problems]
+    solutions = [tokens.bare(answer) + [end] for _, answer in problems]
     if long := sum(len(solution) > response_length for solution in solutions):
         warnings.warn(
             f"{long} of {len(solutions)} answers have more than response_length={response_length} tokens, their end "
@@ -228,17 +206,19 @@ def from_texts(
         )
     solutions = [solution[:response_length] for solution in solutions]
     # Whatever no text holds can fill up, since masks tell what is real; the last tokens are the least common.
-    used = {token for ids in (*prompts, *solutions, end) for token in ids}
-    pad = next((token for token in reversed(range(size)) if token not in used), None)
+    used = {token for ids in (*prompts, *solutions, [end]) for token in ids}
+    pad = next((token for token in reversed(range(tokens.size)) if token not in used), None)
     if pad is None:
-        raise ValueError(f"all of the tokenizer's {size} tokens occur in the texts; it needs one more for padding")
+        raise ValueError(
+            f"all of the tokenizer's {tokens.size} tokens occur in the texts; it needs one more for padding"
+        )
 
     prompt_table, solution_table = _Table(prompts), _Table(solutions)
     score = text_reward(
         reward,
         problems,
-        decode=to_text,
-        end_token=end[0],
+        decode=tokens.text,
+        end_token=end,
         timeout=timeout,
         failed=failed,
         workers=workers,
@@ -246,8 +226,8 @@ def from_texts(
     )
 
     def problem(index: Int[Array, ""]) -> Problem:
-        tokens, where = prompt_table.row(index, prompt_length, pad, side="right")
-        return Problem(tokens, where, index)
+        prompt, where = prompt_table.row(index, prompt_length, pad, side="right")
+        return Problem(prompt, where, index)
 
     def draw(first: int, last: int) -> Callable[[Key[Array, ""]], Problem]:
         return lambda key: problem(jax.random.randint(key, (), first, last))
@@ -260,7 +240,7 @@ def from_texts(
 
     return TextTask(
         name=name,
-        vocabulary=tuple(to_text([token]) for token in range(size)),
+        vocabulary=tuple(tokens.text([token]) for token in range(tokens.size)),
         prompt_length=prompt_length,
         turn_length=response_length,
         generate=draw(0, len(problems)),
@@ -268,10 +248,10 @@ def from_texts(
         verify=verify,
         pairs=problems,
         splits={"train": draw(0, len(train)), "test": draw(len(train), len(problems))},
-        to_tokens=to_tokens,
-        to_text=to_text,
+        to_tokens=tokens.bare,
+        to_text=tokens.text,
         pad_token=pad,
-        end_token=end[0],
+        end_token=end,
     )
 
 
@@ -297,14 +277,24 @@ def from_jsonl(
     Raises:
         ValueError: there is no such option, or as these two functions.
     """
-    known = [*inspect.signature(from_jsonl).parameters, *inspect.signature(from_texts).parameters]
-    known = [key for key in known if key not in ("path", "pairs", "tokenizer", "options", "name")]
-    for key in options:
-        if key not in known:
-            raise ValueError(f"{path} has no option {key!r}; {nearest(key, known)}")
+    known = declared(from_jsonl, from_texts, without=("path", "pairs", "tokenizer", "options", "name"))
+    # Of a file's name, not of the pairs in it.
+    known["test"] = declared(from_jsonl)["test"]
+    check(os.fspath(path), options | {"prompt": prompt, "answer": answer, "test": test}, known)
     read = partial(read_jsonl, prompt=prompt, answer=answer)
     held_out = None if test is None else read(test)
     return from_texts(read(path), tokenizer, test=held_out, name=Path(path).stem, **options)
+
+
+def check_shape(prompt_length: int, response_length: int, template: str, test_share: float) -> None:
+    """Raises ValueError where a task of texts cannot have these options."""
+    for key, count in (("prompt_length", prompt_length), ("response_length", response_length)):
+        if not 1 <= count <= MAX_LENGTH:
+            raise ValueError(f"{key} must lie between 1 and {MAX_LENGTH}, got {count}")
+    if not 0 < test_share < 1:
+        raise ValueError(f"test_share must lie between 0 and 1, got {test_share}")
+    if "{prompt}" not in template:
+        raise ValueError(f"template must hold {{prompt}}, got {template!r:.80}")
 
 
 def _fitting(
@@ -350,14 +340,3 @@ class _Table:
 def _is_held_out(prompt: str, share: float) -> bool:
     """By a hash of the prompt: it stays in its split whatever is added to the file, and so does each copy of it."""
     return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:8]) < share * 2**64
-
-
-def _ids(encoded: Any) -> list[int]:
-    return list(getattr(encoded, "ids", encoded))
-
-
-def _bare(tokenizer: Any) -> Callable[[str], list[int]]:
-    """Tokens of a text, without those that a tokenizer puts around a whole one."""
-    has_choice = "add_special_tokens" in inspect.signature(tokenizer.encode).parameters
-    options = {"add_special_tokens": False} if has_choice else {}
-    return lambda text: _ids(tokenizer.encode(text, **options))

@@ -18,13 +18,16 @@ left alone: the parameters' digests of every seed, and every number of the metri
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -45,6 +48,10 @@ MOMENTS = ("start", "compilation", "training", "checkpoint")
 SMALL = (
     "--num-envs 8 --hidden-sizes 32 --eval-episodes 2 --seeds 2 --reports 40 --checkpoints 20 --evaluations 4 "
     "--no-report --no-rollout"
+)
+SMALLEST = (
+    "--hidden-sizes 8 --num-minibatches 1 --update-epochs 1 --seeds 2 --reports 2 --evaluations 2 --checkpoints 2 "
+    "--eval-episodes 1 --max-episode-steps 10 --no-report --no-rollout"
 )
 JOBS = {
     "ppo": f"ppo --env rlx:pendulum --unroll-length 32 --num-minibatches 2 --total-steps 400000 {SMALL}",
@@ -278,24 +285,59 @@ def sizes(scratch: Path, *, quick: bool) -> dict[str, Any]:
     return found
 
 
-def commands(limit: int | None) -> dict[str, Any]:
+def commands(scratch: Path, limit: int | None) -> dict[str, Any]:
     """Wrong commands, answered by one line and exit code 2, with nothing written."""
     from tests.fuzz import commands as cases
 
-    tried = cases.all_commands()[:limit]
-    wrong = [f"{' '.join(words)}: {reason}" for words in tried if (reason := cases.complaint(words)) is not None]
+    folder = scratch / "commands"
+    folder.mkdir()
+    cases.prepare(folder)
+    tried = cases.commands()[:limit]
+    wrong = [command for command in tried if not cases.attempt(command, folder).is_well_answered]
     return {"tried": len(tried), "answered_well": len(tried) - len(wrong), "not": wrong}
 
 
-def files(limit: int | None) -> dict[str, Any]:
+def files(scratch: Path, limit: int | None) -> dict[str, Any]:
     """Damaged files, read or named in one line."""
+    from rlx.cli.errors import is_for_the_user, one_line
+    from rlx.data import read_dataset
+    from rlx.envs.language import pairs
+    from rlx.recipes import trained
     from tests.fuzz import data_files, language_files, run_folders
 
+    def choose(folder: Path) -> None:
+        record = trained.read(folder)
+        trained.choose_member(trained.read_metrics(record))
+
+    run = scratch / "run-to-damage"
+    undisturbed(f"ppo --env rlx:pendulum --total-steps 64 --num-envs 4 --unroll-length 8 {SMALLEST}", run)
+
+    def copies() -> Iterator[tuple[str, Callable[[Path], Path]]]:
+        for name, damage in run_folders.cases(run):
+            yield name, lambda folder, damage=damage: damage(shutil.copytree(run, folder / "run")) or folder / "run"
+
+    kinds = {
+        "run folders": (copies(), choose),
+        "datasets": (
+            data_files.cases(),
+            lambda path: pairs.read_jsonl(path) if path.suffix == ".jsonl" else read_dataset(path),
+        ),
+        "language models": (language_files.cases(), language_files.load),
+    }
     found = {}
-    for name, module in (("run folders", run_folders), ("data", data_files), ("language models", language_files)):
-        outcomes = [outcome for _, outcome in zip(range(limit or sys.maxsize), module.outcomes())]
-        wrong = [f"{case}: {reason}" for case, reason in outcomes if reason is not None]
-        found[name] = {"tried": len(outcomes), "answered_well": len(outcomes) - len(wrong), "not": wrong}
+    for kind, (cases, read) in kinds.items():
+        wrong, tried = [], 0
+        for name, make in itertools.islice(cases, limit):
+            tried += 1
+            with tempfile.TemporaryDirectory(dir=scratch) as folder, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                path = make(Path(folder))
+                try:
+                    read(path)
+                except Exception as error:
+                    if not is_for_the_user(error):
+                        wrong.append(f"{name}: {type(error).__name__}: {one_line(error)[:200]}")
+        found[kind] = {"tried": tried, "answered_well": tried - len(wrong), "not": wrong}
     return found
 
 
@@ -322,8 +364,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         scratch = Path(name)
         jobs = {algorithm: words.format(dataset=scratch / "pendulum.hdf5") for algorithm, words in JOBS.items()}
         parts: dict[str, Callable[[], dict[str, Any]]] = {
-            "commands": lambda: commands(3 if quick else None),
-            "files": lambda: files(3 if quick else None),
+            "commands": lambda: commands(scratch, 3 if quick else None),
+            "files": lambda: files(scratch, 3 if quick else None),
             "kills": lambda: kills({"ppo": jobs["ppo"]} if quick else jobs, scratch, chains=chains),
             "signals": lambda: signals(jobs["ppo"], scratch, repetitions=1 if quick else 3),
             "disks": lambda: disks(jobs["ppo"], scratch),

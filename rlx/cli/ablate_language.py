@@ -143,11 +143,11 @@ def warm_up(compared: Comparison, config: Config, options: Options, parent: Path
         prepare_jax(options, options.seeds)
         from rlx.recipes import warm_start
 
-        parent.mkdir(parents=True, exist_ok=True)
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         first = next(iter(compared.recipe.methods()))
         begun = of_run(compared, config, method=first)
         task = compared.recipe.make_environment(begun)
+        parent.mkdir(parents=True, exist_ok=True)
         measured = warm_start.save(begun, seeds, parent / "warmup.npz", task)
         runs.write_json(known, {name: [float(x) for x in of] for name, of in measured.items()})
     return runs.read_json(known)

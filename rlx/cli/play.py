@@ -120,7 +120,7 @@ def _episodes(record: trained.Record, learner_state: Any, options: Options) -> N
     """Episodes in the environment: returns, lengths and a video."""
     import jax
 
-    from rlx.policies.transformer import memory
+    from rlx import memory
     from rlx.recipes import watching
 
     environment = watching.drawable(record.recipe.make_environment(record.config))

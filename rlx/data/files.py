@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from rlx import memory
 from rlx.data import minari
 from rlx.data.dataset import Dataset, DatasetError, make_dataset
 from rlx.data.hdf5 import COPIES, Group
@@ -106,7 +105,7 @@ def read_d4rl(path: str | os.PathLike) -> DatasetFile:
     path = Path(path)
     with _naming(path):
         _check_regular(path)
-        with Group.open(path, memory=available_memory()) as file:
+        with Group.open(path, memory=memory.free()) as file:
             held = {field: key for field, key in D4RL_NAMES.items() if key in file or field != "next_observation"}
             # Next observations take as much as observations, whether or not they are in the file.
             file.check_memory([held.get(field, D4RL_NAMES["observation"]) for field in D4RL_NAMES])
@@ -158,7 +157,7 @@ def read_minari(path: str | os.PathLike) -> DatasetFile:
         metadata = minari.check_metadata(read_json(folder / minari.METADATA))
         spaces = {name: minari.check_space(name, parse_json(metadata.get(name, "{}"), name)) for name in minari.SPACES}
         _check_regular(folder / minari.DATA)
-        with Group.open(folder / minari.DATA, memory=available_memory()) as file:
+        with Group.open(folder / minari.DATA, memory=memory.free()) as file:
             rows = minari.read_episodes(file, metadata.get("total_episodes"), spaces)
         return DatasetFile(make_dataset(**rows, names=minari.NAMES), metadata, "Minari")
 
@@ -239,23 +238,11 @@ def parse_json(text: str | bytes, what: str) -> Any:
 
 def check_memory(size: int, what: str) -> None:
     """Raises `DatasetError` where arrays of so many bytes, called `what`, and their copies take more than is free."""
-    if COPIES * size > (available := available_memory()):
+    if COPIES * size > (available := memory.free()):
         raise DatasetError(
             f"{what} take about {COPIES * size / 1e9:,.3g} GB of memory, by their shapes; {available / 1e9:,.3g} GB "
             "are free"
         )
-
-
-def available_memory() -> float:
-    """Bytes of memory that are free, within the limit of a container; infinite where the system does not tell."""
-    sizes = [math.inf]
-    with contextlib.suppress(OSError, ValueError):
-        free = re.search(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
-        sizes += [float(free[1]) * 1024] if free else []
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):  # without a limit it says "max"
-            sizes.append(float(Path(limit).read_text()))
-    return min(sizes)
 
 
 def _with_next_observations(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

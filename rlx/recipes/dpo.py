@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from rlx.recipes import language
+from rlx.recipes.language_methods.table import check_method
 from rlx.recipes.preference_methods import METHODS, make_method
 from rlx.recipes.settings import COUNT, POSITIVE, SettingError, setting
 from rlx.recipes.wiring import Recipe
@@ -74,11 +75,25 @@ class Config(language.Language):
             # A function is no text to check.
             object.__setattr__(self, "method", "dpo")
         super().__post_init__()
+        # `rlx ablate` has another field for the names of its methods.
+        if self.method:
+            check_method(METHODS, *language.named(self.method))
         object.__setattr__(self, "method", given)
-        if self.pairs and not self.pretrained:
-            raise SettingError("pretrained", f"must name a folder of weights whose tokenizer reads {self.pairs!r}")
         if self.test_pairs and not self.pairs:
             raise SettingError("test_pairs", "needs --pairs to train on")
+        if self.pairs and not self.pretrained:
+            self.check_files()
+            raise SettingError("pretrained", f"must name a folder of weights whose tokenizer reads {self.pairs!r}")
+
+    def check_files(self) -> None:
+        """Check that there are the files of pairs that are named.
+
+        Raises:
+            SettingError: one is missing.
+        """
+        for name, file in (("pairs", language.named(self.pairs)[0]), ("test_pairs", self.test_pairs)):
+            if file and not os.path.isfile(file):
+                raise SettingError(name, f"must be a file of pairs, got {file!r:.200}")
 
     @property
     def env_name(self) -> str:
@@ -109,7 +124,7 @@ def chosen_loss(config: Config) -> Callable:
     """The config's loss, as `rlx.algorithms.dpo.learner` takes it.
 
     Raises:
-        ValueError: there is no such method, or it has no such hyperparameter.
+        ValueError: as `rlx.recipes.preference_methods.make_method`.
         SettingError: β given twice.
     """
     if callable(config.method):
@@ -130,27 +145,21 @@ def make_environment(config: Config) -> Any:
     """
     if not config.pairs:
         return language.make_environment(config)
-    name, options = language.named(config.pairs)
-    return _preferences(name, config.test_pairs, config.pretrained, tuple(options.items()))
+    config.check_files()
+    return _preferences(config.pairs, config.test_pairs, config.pretrained)
 
 
 @functools.lru_cache(maxsize=1)
-def _preferences(path: str, test: str, pretrained: str, options: tuple[tuple[str, Any], ...]) -> Any:
+def _preferences(file: str, test: str, pretrained: str) -> Any:
     import jax
 
     from rlx.envs.language import pairs, text
     from rlx.policies import transformer
 
-    for name, file in (("pairs", path), ("test_pairs", test)):
-        if file and not Path(file).is_file():
-            raise SettingError(name, f"must be a file of pairs, got {file!r}")
-    given = dict(options)
-    try:
-        tokenizer = transformer.load_tokenizer(pretrained)
-        if "end_token" not in given:
-            given["end_token"] = text.end_of(pretrained)
-    except FileNotFoundError as error:
-        raise SettingError("pretrained", f"must be a folder with a tokenizer: {error}") from error
+    path, given = language.named(file)
+    tokenizer = transformer.load_tokenizer(pretrained)
+    if "end_token" not in given:
+        given["end_token"] = text.end_of(pretrained)
     # What is remembered must outlive the trace that asks for it.
     with jax.ensure_compile_time_eval():
         return pairs.from_jsonl(path, tokenizer, test=test or None, folder=pretrained, **given)

@@ -12,7 +12,8 @@ from typing import Any
 
 from rlx.recipes import language
 from rlx.recipes.language_methods import METHODS, make_method
-from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, setting
+from rlx.recipes.language_methods.table import check_method
+from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, SettingError, setting
 from rlx.recipes.wiring import Recipe
 
 
@@ -58,11 +59,19 @@ class Config(language.Language):
             # A method itself is no text to check.
             object.__setattr__(self, "method", "grpo")
         super().__post_init__()
+        # `rlx ablate` has another field for the names of its methods.
+        if self.method:
+            check_method(METHODS, *language.named(self.method))
         object.__setattr__(self, "method", given)
 
     @property
     def steps_per_update(self) -> int:
         """Responses that an update of one seed samples."""
+        if self.replayed >= self.num_prompts:
+            raise SettingError(
+                "replayed", f"must be below num_prompts={self.num_prompts}, since each update samples some, "
+                f"got {self.replayed}",
+            )  # fmt: skip
         return (self.num_prompts - self.replayed) * self.oversample * self.group_size
 
 
@@ -70,7 +79,7 @@ def chosen_method(config: Config) -> Any:
     """The config's `rlx.algorithms.grpo.Method`.
 
     Raises:
-        ValueError: there is no such method, or it has no such hyperparameter.
+        ValueError: as `rlx.recipes.language_methods.make_method`.
     """
     if not isinstance(config.method, str):
         return config.method

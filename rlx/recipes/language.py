@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, setting
+from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, SettingError, setting
 from rlx.recipes.wiring import Config
 
 
@@ -77,6 +78,14 @@ class Language(Config):
         within=COUNT,
     )
 
+    def __post_init__(self):
+        super().__post_init__()
+        check_task(self.task, self.pretrained)
+        if self.lora_rank and not self.pretrained:
+            raise SettingError(
+                "lora_rank", f"must be 0 without pretrained weights, which adapters are added to; got {self.lora_rank}"
+            )
+
     @property
     def env_name(self) -> str:
         """What a run is called after: its task."""
@@ -127,43 +136,72 @@ def named(text: str) -> tuple[str, dict[str, Any]]:
     """`"addition@digits=4"` as `("addition", {"digits": 4})`.
 
     Raises:
-        ValueError: an option without a value.
+        ValueError: an option without a value, or one that is given twice.
     """
     name, *options = text.split("@")
     values = {}
     for option in options:
         key, equals, value = option.partition("=")
+        key = key.strip()
         if not equals:
-            raise ValueError(f"options are NAME@OPTION=VALUE, got {text!r}")
+            raise ValueError(f"options are NAME@OPTION=VALUE, got {text!r:.200}")
+        if key in values:
+            raise ValueError(f"{name} is given {key!r} twice, in {text!r:.200}")
         try:
-            values[key.strip()] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            values[key.strip()] = value  # a word
+            values[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            values[key] = value  # a word
     return name, values
+
+
+def check_task(text: str, pretrained: str) -> None:
+    """Check the name of a task, without JAX; its options are checked where it is made.
+
+    Args:
+        text: the task, as on the command line.
+        pretrained: the folder of weights, whose tokenizer reads a file of texts.
+
+    Raises:
+        ValueError: there is no such task.
+        SettingError: the file is missing, or there is no tokenizer to read it.
+    """
+    from rlx.envs import language
+
+    name, _ = named(text)
+    if not name.endswith(".jsonl"):
+        language.check_name(name)
+    elif not pretrained:
+        if not os.path.isfile(name):
+            raise SettingError(
+                "task", f"must be a task or a file of questions and answers; there is no file {name!r:.200}"
+            )
+        raise SettingError("pretrained", f"must name a folder of weights whose tokenizer reads {name!r:.200}")
 
 
 def make_environment(config: Language) -> Any:
     """The config's task.
 
     Raises:
-        ValueError: there is no such task or option; a file of texts without a policy whose tokenizer reads it.
+        ValueError: there is no such task or option, or a file of texts or its tokenizer cannot be read.
     """
     name, options = named(config.task)
     if name.endswith(".jsonl"):
-        return _texts(name, config.pretrained, tuple(options.items()))
+        return _texts(config.task, config.pretrained)
     from rlx.envs import language
 
     return language.make(name, **options)
 
 
 @functools.lru_cache(maxsize=1)
-def _texts(path: str, pretrained: str, options: tuple[tuple[str, Any], ...]) -> Any:
+def _texts(task: str, pretrained: str) -> Any:
+    from rlx.envs import check_trusted
     from rlx.envs.language import text
     from rlx.policies import transformer
 
-    if not pretrained:
-        raise ValueError(f"the texts of task={path!r} need a tokenizer: name a folder of weights as pretrained")
-    given = dict(options)
+    path, given = named(task)
+    if isinstance(given.get("reward"), str):
+        name = given["reward"]
+        check_trusted(name, f"--reward {name}, of rlx train --task {path}@reward={name}")
     if "end_token" not in given:
         given["end_token"] = text.end_of(pretrained)
     return text.from_jsonl(path, transformer.load_tokenizer(pretrained), **given)
@@ -191,16 +229,25 @@ def make_structure(config: Language, task: Any) -> Any:
 
     if config.pretrained:
         return _pretrained(config.pretrained, config.dtype)[0]
-    return transformer.Config(
+    head_dim = max(2, config.hidden_size // config.num_heads)
+    if head_dim % 2:
+        raise SettingError(
+            "num_heads", f"must leave each head an even width of hidden_size={config.hidden_size}, not {head_dim}, "
+            f"since rotary positions turn pairs; got {config.num_heads}",
+        )  # fmt: skip
+    structure = transformer.Config(
         vocab_size=len(task.vocabulary),
         hidden_size=config.hidden_size,
         intermediate_size=4 * config.hidden_size,
         num_layers=config.num_layers,
         num_heads=config.num_heads,
         num_key_value_heads=config.num_heads,
-        head_dim=max(2, config.hidden_size // config.num_heads),
+        head_dim=head_dim,
         dtype=config.dtype,
     )
+    # Before it is traced: JAX has no shapes of some sizes.
+    transformer.memory.check(structure, f"hidden_size={config.hidden_size} with num_layers={config.num_layers}")
+    return structure
 
 
 def make_params(config: Language, task: Any, data: Loaded | None = None) -> Callable:
@@ -210,9 +257,6 @@ def make_params(config: Language, task: Any, data: Loaded | None = None) -> Call
         config: the config.
         task: whose tokens a policy that is not pretrained knows.
         data: what `load` gave; None loads it.
-
-    Raises:
-        ValueError: adapters to weights that are random.
     """
     from rlx.policies import transformer
 
@@ -223,8 +267,6 @@ def make_params(config: Language, task: Any, data: Loaded | None = None) -> Call
         return functools.partial(
             transformer.lora.init, params=weights, rank=config.lora_rank, matrices=config.lora_matrices
         )
-    if config.lora_rank:
-        raise ValueError(f"lora_rank={config.lora_rank} needs pretrained weights, which stay as they are")
     return functools.partial(transformer.init, config=make_structure(config, task))
 
 

@@ -56,7 +56,7 @@ def check(tree: Any, what: str, config: Config, num_runs: int = 1) -> None:
     """
     import jax
 
-    from rlx.policies.transformer import memory
+    from rlx import memory
     from rlx.training.progress import bytes_in_words
 
     arrays = jax.tree.leaves(tree)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from rlx.envs.registry import nearest
+from rlx.recipes.language_methods import table
 from rlx.recipes.language_methods.table import Entry
 
 
@@ -229,12 +229,6 @@ def make_method(name: str, **options: Any) -> Callable:
     """A method of the table, with some of its hyperparameters changed.
 
     Raises:
-        ValueError: there is no such method, or it has no such hyperparameter.
+        ValueError: there is no such method, it has no such hyperparameter, or one has an impossible value.
     """
-    if name not in METHODS:
-        raise ValueError(f"no method {name!r}; {nearest(name, METHODS)}")
-    known = METHODS[name].hyperparameters
-    for option in options:
-        if option not in known:
-            raise ValueError(f"{name} has no hyperparameter {option!r}; it has {', '.join(known) or 'none'}")
-    return METHODS[name].make(**options)
+    return table.make(METHODS, name, options)

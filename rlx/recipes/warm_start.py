@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt
 
@@ -77,11 +79,9 @@ def load(config: language.Language, task: Any = None) -> Policies:
         task: the config's; None makes it.
 
     Raises:
-        SettingError: no such file, or policies of another shape.
+        SettingError: no such file, one that is damaged or another, or policies of another shape.
     """
-    seeds = seeds_of(config.warm_start)
-    with np.load(config.warm_start) as file:
-        leaves = [file[f"leaf{number}"] for number in range(len(file.files) - 1)]
+    seeds, leaves = _read(config.warm_start)
     task = language.make_environment(config) if task is None else task
     shapes = jax.eval_shape(language.make_params(config, task), jax.random.key(0))
     if [leaf.shape for leaf in jax.tree.leaves(shapes)] != [leaf.shape[1:] for leaf in leaves]:
@@ -96,12 +96,47 @@ def seeds_of(path: str | os.PathLike) -> Int[np.ndarray, " seed"]:
     """The seeds that a file has policies of.
 
     Raises:
-        SettingError: no such file.
+        SettingError: no such file, or none of policies.
     """
-    if not Path(path).is_file():
-        raise SettingError("warm_start", f"must be a file that rlx ablate grpo wrote, got {os.fspath(path)!r}")
-    with np.load(path) as file:
-        return file["seed"]
+    seeds, _ = _read(path)
+    return seeds
+
+
+def _read(path: str | os.PathLike) -> tuple[Int[np.ndarray, " seed"], list[Float[np.ndarray, "seed ..."]]]:
+    """What `save` wrote: the seeds, and the arrays of their policies.
+
+    Raises:
+        SettingError: no such file, one that is damaged, or any other.
+    """
+
+    def refuse(reason: str):
+        raise SettingError(
+            "warm_start", f"must be a file that rlx ablate grpo wrote, got {os.fspath(path)!r}: {reason}"
+        )
+
+    if not os.path.isfile(path):
+        refuse("there is no such file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # What `save` writes is as large as the file; what is packed could be of any size.
+            packed = any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist())
+        # NumPy never unpickles where it is not told to.
+        with np.load(path, allow_pickle=False) as file:
+            found = {} if packed else dict(file)
+    # A damaged file makes both libraries raise almost anything, and NumPy advise to unpickle it.
+    except Exception:
+        refuse("it is no archive of arrays, or damaged")
+    seeds = found.pop("seed", None)
+    if not (isinstance(seeds, np.ndarray) and seeds.ndim == 1 and np.issubdtype(seeds.dtype, np.integer)):
+        refuse("it has no list of seeds")
+    leaves = [found.get(f"leaf{number}") for number in range(len(found))]
+    if not leaves or not all(isinstance(leaf, np.ndarray) and leaf.shape[:1] == seeds.shape for leaf in leaves):
+        refuse("it has not one policy of each seed")
+    # The format has no name for bfloat16.
+    leaves = [leaf.view(ml_dtypes.bfloat16) if leaf.dtype == "V2" else leaf for leaf in leaves]
+    if not all(jnp.issubdtype(leaf.dtype, jnp.floating) and np.isfinite(leaf).all() for leaf in leaves):
+        refuse("its policies hold something else than finite numbers")
+    return seeds, leaves
 
 
 def check_seeds(path: str | os.PathLike, seeds: Sequence[int]) -> None:

@@ -135,7 +135,7 @@ class TestMemory:
         ],
     )
     def test_a_run_that_cannot_fit_is_refused_while_it_is_traced(self, name, arguments, num_runs, message, monkeypatch):
-        from rlx.policies.transformer import memory as machine
+        from rlx import memory as machine
 
         monkeypatch.setattr(machine, "of_devices", lambda devices: 2**34)
         recipe = recipes.recipe(name)

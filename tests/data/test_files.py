@@ -269,7 +269,7 @@ class TestHostileFiles:
         with pytest.raises(DatasetError, match="zeros.hdf5: reading it takes about .* GB of memory, .* are free"):
             read_dataset(path)
         log_path, episodes = write_log(tmp_path / "log.hdf5", log()), write_folder(tmp_path / "set", [episode(9)])
-        monkeypatch.setattr(files, "available_memory", lambda: 500.0)
+        monkeypatch.setattr("rlx.memory.free", lambda: 500.0)
         for path in (log_path, episodes):
             with pytest.raises(DatasetError, match="reading it takes about"):
                 read_dataset(path)

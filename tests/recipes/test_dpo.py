@@ -115,11 +115,13 @@ def test_what_files_lack_is_one_line(weights, tmp_path):
         rlx.make_train("dpo", pairs="nowhere.jsonl", pretrained=str(weights))
     path = tmp_path / "pairs.jsonl"
     path.write_text(json.dumps({"prompt": "a", "chosen": "b", "rejected": "c"}))
-    with pytest.raises(SettingError, match="pretrained must be a folder with a tokenizer"):
+    with pytest.raises(ValueError, match=f"no tokenizer at {tmp_path}"):
         rlx.make_train("dpo", pairs=str(path), pretrained=str(tmp_path))
     with pytest.raises(SettingError, match="test_pairs must be a file of pairs"):
         rlx.make_train("dpo", pairs=str(path), test_pairs="nowhere.jsonl", pretrained=str(weights))
-    with pytest.raises(SettingError, match="pretrained must name a folder"):
+    with pytest.raises(SettingError, match="pairs must be a file of pairs, got 'some.jsonl'"):
         rlx.make_train("dpo", pairs="some.jsonl")
+    with pytest.raises(SettingError, match="pretrained must name a folder"):
+        rlx.make_train("dpo", pairs=str(path))
     with pytest.raises(SettingError, match="test_pairs needs --pairs"):
         rlx.make_train("dpo", test_pairs="some.jsonl")

@@ -296,13 +296,13 @@ def test_what_cannot_be_is_said(capsys):
         make_method("dapo", clip=0.1)
     with pytest.raises(ValueError, match="options are NAME@OPTION=VALUE, got 'addition@digits'"):
         language.make_environment(grpo.Config(task="addition@digits"))
-    with pytest.raises(ValueError, match="the texts of task='some.jsonl' need a tokenizer"):
-        language.make_environment(grpo.Config(task="some.jsonl"))
+    with pytest.raises(SettingError, match="task must be a task or a file .*; there is no file 'some.jsonl'"):
+        grpo.Config(task="some.jsonl")
     assert language.named("tool@keys=4@word=x") == ("tool", {"keys": 4, "word": "x"})
     with pytest.raises(SettingError, match="num_prompts must be in \\[1, inf\\), got 0"):
         grpo.Config(num_prompts=0)
-    with pytest.raises(ValueError, match="lora_rank=4 needs pretrained weights"):
-        language.make_params(grpo.Config(lora_rank=4), None)
+    with pytest.raises(SettingError, match="lora_rank must be 0 without pretrained weights, .* got 4"):
+        grpo.Config(lora_rank=4)
     assert main(["methods"]) == 0
     listed = capsys.readouterr().out
     assert all(f"  {name}" in listed for name in [*METHODS, "addition"])

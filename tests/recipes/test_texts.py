@@ -55,7 +55,8 @@ def test_weights_are_trained_on_a_file_and_written_again(weights, tmp_path, caps
 
 
 def test_only_language_models_are_exported(tmp_path, capsys):
-    config = {"format": runs.FORMAT, "algorithm": "ppo", "config": {"env": "rlx:pendulum"}, "env": "rlx:pendulum"}
+    plan = {"env": "rlx:pendulum", "seeds": 1, "num_updates": 1, "sweep": {}}
+    config = {"format": runs.FORMAT, "algorithm": "ppo", "config": plan, "env": "rlx:pendulum"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert cli.main(["export", str(tmp_path), str(tmp_path / "out")]) == 2
     assert "rlx export writes language models" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The structure of a Transformer."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 from rlx.types import check_choice
@@ -68,12 +69,43 @@ class Config:
 
     def __post_init__(self):
         check_choice("dtype", self.dtype, DTYPES)
-        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "head_dim"):
+        for name in (
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "num_layers",
+            "num_heads",
+            "head_dim",
+            "max_position_embeddings",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("rope_theta", "rms_norm_eps"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a positive, finite number, got {getattr(self, name)}")
+        scaling = self.rope_scaling
+        if scaling is not None and not scaling.low_freq_factor < scaling.high_freq_factor:
+            raise ValueError(f"high_freq_factor of rope_scaling must be above low_freq_factor, got {scaling}")
         if self.num_key_value_heads < 1 or self.num_heads % self.num_key_value_heads:
             raise ValueError(
                 f"num_key_value_heads must divide num_heads={self.num_heads}, got {self.num_key_value_heads}"
             )
         if self.head_dim % 2:
             raise ValueError(f"head_dim must be even, since rotary positions turn pairs; got {self.head_dim}")
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that a model has, all layers together."""
+        width, inner = self.hidden_size, self.intermediate_size
+        heads, shared = self.num_heads * self.head_dim, self.num_key_value_heads * self.head_dim
+        attention = width * (heads + 2 * shared) + heads * width
+        biases = self.attention_bias * (heads + 2 * shared) + self.attention_output_bias * width
+        mlp = 3 * width * inner + self.mlp_bias * (2 * inner + width)
+        norms = 2 * width + self.qk_norm * 2 * self.head_dim
+        embeddings = (1 if self.tie_embeddings else 2) * self.vocab_size * width
+        return embeddings + self.num_layers * (attention + biases + mlp + norms) + width
+
+    @property
+    def bytes_per_parameter(self) -> int:
+        """Bytes of one of them."""
+        return {"float32": 4, "bfloat16": 2, "float64": 8}[self.dtype]

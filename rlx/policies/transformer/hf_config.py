@@ -5,6 +5,8 @@ Entries that change what a model computes and are not supported raise an error; 
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,21 @@ _DEFAULTS = {
     "rope_theta": 10_000.0,
 }
 _ROTARY = ("rope_theta", "rope_scaling", "rope_parameters")
+_KINDS = {
+    **{_RENAMED.get(field.name, field.name): field.type for field in dataclasses.fields(Config)},
+    **RopeScaling.__annotations__,
+    "max_window_layers": int,
+    "layer_types": list,
+    "rope_parameters": dict,
+    "rope_scaling": dict,
+}
+_RIGHT = {
+    int: "a whole number of at least 1",
+    float: "a positive, finite number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def from_hf(description: Mapping[str, Any], file: Path, dtype: str | None = None) -> Config:
@@ -51,14 +68,15 @@ def from_hf(description: Mapping[str, Any], file: Path, dtype: str | None = None
         The configuration.
 
     Raises:
-        ValueError: for an architecture or option that is not supported, or an entry that is missing.
+        ValueError: for an architecture or option that is not supported, or an entry that is missing, of another type
+            or out of range.
     """
 
     def refuse(name: str, supported: str):
-        raise ValueError(f"{file} has {name}={description.get(name)!r}, which is not supported; {supported}")
+        raise ValueError(f"{file} has {name}={description.get(name)!r:.80}, which is not supported; {supported}")
 
     kind = description.get("model_type")
-    if kind not in ARCHITECTURES:
+    if kind not in list(ARCHITECTURES):
         refuse("model_type", f"dense models of {', '.join(ARCHITECTURES)} are")
     if description.get("architectures") not in (None, [ARCHITECTURES[kind]]):
         refuse("architectures", f"of {kind}, {ARCHITECTURES[kind]} is")
@@ -68,11 +86,9 @@ def from_hf(description: Mapping[str, Any], file: Path, dtype: str | None = None
         refuse("quantization_config", "weights must be floating-point")
     if description.get("partial_rotary_factor", 1) != 1:
         refuse("partial_rotary_factor", "all of a head must be rotated")
-    if _slides(description):
-        refuse("sliding_window", "all layers must attend to all tokens before, as with use_sliding_window=false")
 
     def entry(name: str):
-        value = description.get(name)
+        value = _checked(description, name, file)
         value = implied(name) if value is None else value
         if value is None:
             raise ValueError(f"{file} lacks {name}, which a model of type {kind} needs")
@@ -87,7 +103,7 @@ def from_hf(description: Mapping[str, Any], file: Path, dtype: str | None = None
 
     # Qwen2 has biases whatever an entry says, Qwen3 and Llama in all four matrices or in none.
     bias = kind != "qwen2" and entry("attention_bias")
-    return Config(
+    values = dict(
         **{name: entry(name) for name in _SAME_NAME},
         **{ours: entry(theirs) for ours, theirs in _RENAMED.items()},
         **_rotary(description, file),
@@ -97,6 +113,23 @@ def from_hf(description: Mapping[str, Any], file: Path, dtype: str | None = None
         qk_norm=kind == "qwen3",
         dtype=dtype or _dtype(description, file),
     )
+    if _slides(description, values["num_layers"], file):
+        refuse("sliding_window", "all layers must attend to all tokens before, as with use_sliding_window=false")
+    try:
+        return Config(**values)
+    except ValueError as error:
+        raise ValueError(f"{file} describes no model: {error}") from error
+
+
+def _checked(description: Mapping[str, Any], name: str, file: Path) -> Any:
+    """An entry of the kind that it must be; None where there is none."""
+    value, kind = description.get(name), _KINDS[name]
+    if value is None:
+        return None
+    is_number = isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+    if not (is_number and 0 < value <= sys.float_info.max if kind in (int, float) else isinstance(value, kind)):
+        raise ValueError(f"{file} has {name}={value!r:.80}, which must be {_RIGHT[kind]}")
+    return float(value) if kind is float else value
 
 
 def to_hf(config: Config, dtype: str, original: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,36 +186,39 @@ def _kind(config: Config) -> str:
     )
 
 
-def _slides(description) -> bool:
-    if (kinds := description.get("layer_types")) is not None:
+def _slides(description, num_layers, file) -> bool:
+    if (kinds := _checked(description, "layer_types", file)) is not None:
         return any(kind != "full_attention" for kind in kinds)
     if not description.get("use_sliding_window", False) or description.get("sliding_window", 4096) is None:
         return False
-    return description.get("max_window_layers", 28) < description.get("num_hidden_layers", 0)
+    # In Qwen2's own words: the first so many layers have no window; 0 says that all have one.
+    first = description.get("max_window_layers")
+    return first == 0 or (_checked(description, "max_window_layers", file) or 28) < num_layers
 
 
 def _rotary(description, file) -> dict[str, Any]:
     """`rope_theta` and `rope_scaling`; since transformers 5 both are in `rope_parameters`."""
-    parameters = description.get("rope_parameters") or description.get("rope_scaling") or {}
-    theta = parameters.get("rope_theta") or description.get("rope_theta") or _DEFAULTS["rope_theta"]
+    parameters = _checked(description, "rope_parameters", file) or _checked(description, "rope_scaling", file) or {}
+    theta = _checked(parameters, "rope_theta", file) or _checked(description, "rope_theta", file)
+    theta = theta or _DEFAULTS["rope_theta"]
     kind = parameters.get("rope_type", parameters.get("type", "default"))
     if kind == "default":
-        return {"rope_theta": float(theta), "rope_scaling": None}
+        return {"rope_theta": theta, "rope_scaling": None}
     if kind != "llama3":
         raise ValueError(
-            f"{file} has rotary positions of rope_type={kind!r}, not supported; 'default' and 'llama3' are"
+            f"{file} has rotary positions of rope_type={kind!r:.80}, not supported; 'default' and 'llama3' are"
         )
-    if missing := [name for name in RopeScaling._fields if name not in parameters]:
+    if missing := [name for name in RopeScaling._fields if parameters.get(name) is None]:
         needed = ", ".join(RopeScaling._fields)
         raise ValueError(f"{file} lacks {missing[0]} of rope_type 'llama3', which needs {needed}")
     return {
-        "rope_theta": float(theta),
-        "rope_scaling": RopeScaling(**{name: parameters[name] for name in RopeScaling._fields}),
+        "rope_theta": theta,
+        "rope_scaling": RopeScaling(**{name: _checked(parameters, name, file) for name in RopeScaling._fields}),
     }
 
 
 def _dtype(description, file) -> str:
     dtype = description.get("dtype") or description.get("torch_dtype") or "float32"
     if dtype not in DTYPES:
-        raise ValueError(f"{file} has dtype={dtype!r}; load with dtype='float32' or 'bfloat16'")
+        raise ValueError(f"{file} has dtype={dtype!r:.80}; load with dtype='float32' or 'bfloat16'")
     return dtype

@@ -3,29 +3,31 @@
 Dense models of Qwen2 (and Qwen2.5), Qwen3 and Llama are read: `config.json` and one `model.safetensors` or shards with
 their index. Tensors are read one by one into the stacked arrays, so that loading takes the memory of the model and
 of its largest array.
+
+A folder is only read, whatever it holds: nothing in it is code, and its index names files of the folder alone. A file
+may be a link, as in the cache of Hugging Face. What is wrong with a file is a ValueError that names it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
+import dataclasses
 import json
-import operator
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_dtypes  # noqa: F401  (teaches NumPy, and with it safetensors, bfloat16)
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from rlx.policies.transformer import hf_config, partition
+from rlx.policies.transformer import hf_config, memory, partition
 from rlx.policies.transformer.config import Config
 from rlx.policies.transformer.model import init
 
@@ -57,6 +59,9 @@ _MODULES = {
 # transformers refuses files that do not say so.
 _METADATA = {"format": "pt"}
 
+# As safetensors calls the dtypes of weights.
+_FLOATING = ("F16", "BF16", "F32", "F64")
+
 _COMPANIONS = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -83,25 +88,41 @@ def load_pretrained(
         The configuration and the parameters, as `init` returns them.
 
     Raises:
-        FileNotFoundError: for a missing folder, config.json or shard, or weights in another format.
-        ValueError: for an architecture or option that is not supported, a tensor that is missing, of a wrong shape or
-            kind, or not part of the model.
+        ValueError: for a missing folder, config.json or shard, weights in another format, a file that is damaged, an
+            architecture or option that is not supported, a tensor that is missing, of a wrong shape or kind, not part
+            of the model, or not finite, or a model that does not fit into memory.
     """
     folder = Path(path)
-    config = hf_config.from_hf(_read_json(folder / CONFIG), folder / CONFIG, dtype)
-    leaves, structure = jax.tree_util.tree_flatten_with_path(jax.eval_shape(lambda: init(jax.random.key(0), config)))
-    shardings = [None] * len(leaves)
-    if mesh is not None:
-        shardings = jax.tree.leaves(partition.shardings(mesh, partition.param_specs(config, mesh)))
+    config = read_config(folder, dtype)
+    memory.check(config, str(folder / CONFIG), devices=None if mesh is None else mesh.devices.ravel())
     with contextlib.ExitStack() as stack:
         files = _open_weights(folder, stack)
-        expected = {name for path, leaf in leaves for name in _names(path, leaf.shape)}
-        _check_names(expected, files, folder, config)
+        _check_names(files, folder, config)
+        leaves, structure = _shapes(config)
+        shardings = [None] * len(leaves)
+        if mesh is not None:
+            shardings = jax.tree.leaves(partition.shardings(mesh, partition.param_specs(config, mesh)))
+        for path, leaf in leaves:
+            _check_tensors(files, path, leaf)
         params = [
             jax.device_put(_read(files, path, leaf), sharding)
             for (path, leaf), sharding in zip(leaves, shardings, strict=True)
         ]
     return config, jax.tree.unflatten(structure, params)
+
+
+def read_config(path: str | os.PathLike, dtype: str | None = None) -> Config:
+    """The configuration of a folder, without its weights.
+
+    Args:
+        path: the folder.
+        dtype: as of `load_pretrained`.
+
+    Raises:
+        ValueError: as `load_pretrained`, of config.json alone.
+    """
+    file = Path(path) / CONFIG
+    return hf_config.from_hf(_read_json(file), file, dtype)
 
 
 def save_pretrained(
@@ -162,20 +183,36 @@ def load_tokenizer(path: str | os.PathLike):
 
     Raises:
         ImportError: if the library `tokenizers` is not installed.
-        FileNotFoundError: if there is no tokenizer.json.
+        ValueError: if there is no tokenizer.json, or none that the library reads, or it has tokens that the model
+            beside it has no embedding of.
     """
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ImportError("load_tokenizer needs the library tokenizers: pip install 'rlx[tokenizers]'") from error
-    file = Path(path)
-    file = file / TOKENIZER if file.is_dir() else file
-    if not file.is_file():
-        raise FileNotFoundError(
+    folder = Path(path)
+    file = folder / TOKENIZER if os.path.isdir(folder) else folder
+    if not os.path.isfile(file):
+        raise ValueError(
             f"no tokenizer at {file}: it must be a tokenizer.json; a folder with another kind of tokenizer gets one by "
             "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of transformers"
         )
-    return Tokenizer.from_file(str(file))
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+        last = max(tokenizer.get_vocab().values(), default=-1)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # The library has no class of errors of its own, and its panics are no `Exception`.
+    except BaseException as error:
+        raise ValueError(f"{file} is no tokenizer that the library tokenizers reads: {error}") from error
+    if last < 0:
+        raise ValueError(f"{file} has no tokens")
+    if os.path.isfile(folder / CONFIG) and last >= (size := read_config(folder).vocab_size):
+        raise ValueError(
+            f"{file} has tokens up to {last}, but the model has vocab_size={size} of them, as {CONFIG} says: tokenizer "
+            "and weights must be of one model"
+        )
+    return tokenizer
 
 
 def _names(path, shape) -> Iterator[str]:
@@ -192,30 +229,55 @@ def _transposed(path) -> bool:
     return path[-1].key == "kernel"
 
 
-def _open_weights(folder, stack) -> dict:
-    """The open file of each tensor."""
-    if (folder / WEIGHTS).is_file():
-        shards, weight_map = [WEIGHTS], None
-    elif (folder / INDEX).is_file():
-        weight_map = _read_json(folder / INDEX)["weight_map"]
-        shards = sorted(set(weight_map.values()))
+def _shapes(config: Config):
+    """The parameters' paths and shapes, and their structure."""
+    return jax.tree_util.tree_flatten_with_path(jax.eval_shape(lambda: init(jax.random.key(0), config)))
+
+
+def _open_weights(folder: Path, stack: contextlib.ExitStack) -> dict[str, tuple[Path, Any]]:
+    """Of each tensor the file, and the same opened."""
+    if os.path.isfile(folder / WEIGHTS):
+        shards = [WEIGHTS]
+    elif os.path.isfile(folder / INDEX):
+        shards = _shards_of(folder)
     else:
-        found = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
-        raise FileNotFoundError(
+        found = ", ".join(sorted(file.name for file in folder.glob("*"))[:10])
+        raise ValueError(
             f"{folder} has neither {WEIGHTS} nor {INDEX}, but {found}; other formats must be converted to safetensors"
         )
+    files = {}
     for shard in shards:
-        if not (folder / shard).is_file():
-            first = next(name for name, file in weight_map.items() if file == shard)
-            raise FileNotFoundError(
-                f"{folder} lacks the shard {shard}, which holds {first} among others, as {INDEX} says; "
+        try:
+            opened = stack.enter_context(safe_open(folder / shard, framework="numpy"))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise ValueError(f"{folder / shard} is no file of safetensors, or damaged: {error}") from error
+        files |= dict.fromkeys(opened.keys(), (folder / shard, opened))
+    return files
+
+
+def _shards_of(folder: Path) -> list[str]:
+    """The files that the index names, all of them in its own folder."""
+    weight_map = _read_json(folder / INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ValueError(f"{folder / INDEX} must have weight_map, an object from names of tensors to files")
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or shard in ("", ".", "..") or set(shard) & set("/\\\0"):
+            raise ValueError(
+                f"{folder / INDEX} must name files of its own folder alone, but {name:.80} lies in {shard!r:.80}"
+            )
+        if not os.path.isfile(folder / shard):
+            raise ValueError(
+                f"{folder} lacks the shard {shard}, which holds {name:.80} among others, as {INDEX} says; "
                 "download it again"
             )
-    opened = {shard: stack.enter_context(safe_open(folder / shard, framework="numpy")) for shard in shards}
-    return functools.reduce(operator.or_, (dict.fromkeys(file.keys(), file) for file in opened.values()))
+    return sorted(set(weight_map.values()))
 
 
-def _check_names(expected, files, folder, config):
+def _check_names(files: Mapping[str, Any], folder: Path, config: Config) -> None:
+    # As many layers as tensors are too many to list.
+    most = min(config.num_layers, len(files) + 1)
+    leaves, _ = _shapes(dataclasses.replace(config, num_layers=most))
+    expected = {name for path, leaf in leaves for name in _names(path, leaf.shape)}
     # Some files hold what follows from other tensors: a tied output matrix, and rotary frequencies.
     ignored = lambda name: name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_embeddings)
     for what, names in (
@@ -223,23 +285,40 @@ def _check_names(expected, files, folder, config):
         ("has unexpected", {name for name in files if not ignored(name)} - expected),
     ):
         if names:
-            listed = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            raise ValueError(f"{folder} {what} tensors for what its {CONFIG} describes: {listed}")
+            listed = ", ".join(f"{name:.80}" for name in sorted(names)[:3])
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ValueError(f"{folder} {what} tensors for what its {CONFIG} describes: {listed}{more}")
 
 
-def _read(files, path, leaf) -> np.ndarray:
+def _check_tensors(files: Mapping[str, Any], path, leaf: jax.ShapeDtypeStruct) -> None:
+    """Shapes and kinds of a parameter's tensors, as the files' headers say them."""
+    shape = leaf.shape[path[0].key == "layers" :]
+    on_disk = shape[::-1] if _transposed(path) else shape
+    for name in _names(path, leaf.shape):
+        file, opened = files[name]
+        found = opened.get_slice(name)
+        if tuple(found.get_shape()) != on_disk:
+            raise ValueError(
+                f"{name} has the shape {tuple(found.get_shape())}, but {CONFIG} asks for {on_disk}; it lies in {file}"
+            )
+        if (kind := found.get_dtype()) not in _FLOATING:
+            raise ValueError(
+                f"{name} has dtype {kind}; weights must be floating-point, not quantized: one of "
+                f"{', '.join(_FLOATING)}; it lies in {file}"
+            )
+
+
+def _read(files: Mapping[str, Any], path, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
     """A parameter, read tensor by tensor."""
     stacked, names = path[0].key == "layers", list(_names(path, leaf.shape))
-    shape = leaf.shape[stacked:]
-    on_disk = shape[::-1] if _transposed(path) else shape
-    array = np.empty((len(names), *shape), leaf.dtype)
+    array = np.empty((len(names), *leaf.shape[stacked:]), leaf.dtype)
     for row, name in zip(array, names, strict=True):
-        tensor = files[name].get_tensor(name)
-        if tensor.shape != on_disk:
-            raise ValueError(f"{name} has the shape {tensor.shape}, but {CONFIG} asks for {on_disk}")
-        if not jnp.issubdtype(tensor.dtype, jnp.floating):
-            raise ValueError(f"{name} has dtype {tensor.dtype}; weights must be floating-point, not quantized")
-        row[...] = tensor.T if _transposed(path) else tensor
+        file, opened = files[name]
+        tensor = opened.get_tensor(name)
+        with np.errstate(over="ignore"):
+            row[...] = tensor.T if _transposed(path) else tensor
+        if not np.isfinite(row).all():
+            raise ValueError(f"{name} in {file} has numbers that are NaN or infinite")
     return array if stacked else array[0]
 
 
@@ -272,7 +351,8 @@ def _check_params(config, params):
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
-    expected, given = shapes(jax.eval_shape(lambda: init(jax.random.key(0), config))), shapes(params)
+    leaves, structure = _shapes(config)
+    expected, given = shapes(jax.tree.unflatten(structure, [leaf for _, leaf in leaves])), shapes(params)
     for name in sorted(expected.keys() | given.keys()):
         if expected.get(name) != given.get(name):
             raise ValueError(
@@ -287,10 +367,17 @@ def _copy_companions(source, folder):
                 shutil.copyfile(file, folder / file.name)
 
 
-def _read_json(file):
-    if not file.is_file():
-        raise FileNotFoundError(f"no {file.name} in {file.parent}: path must be a folder of a model")
-    return json.loads(file.read_text())
+def _read_json(file: Path) -> dict[str, Any]:
+    # `Path.is_file` raises where a path cannot be looked at.
+    if not os.path.isfile(file):
+        raise ValueError(f"no {file.name} in {file.parent}: path must be a folder of a model")
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file} must be JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} must be a JSON object, got {content!r:.80}")
+    return content
 
 
 def _write_json(file, content):

@@ -1,10 +1,29 @@
-"""What an entry in the table of methods is."""
+"""What an entry in a table of methods is, and how one is looked up."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import numbers
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from rlx.envs.language.option_types import check, declared
+from rlx.envs.registry import nearest
+from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, contains
+
+WITHIN = {
+    **dict.fromkeys(("clip", "clip_low", "clip_high", "value_clip", "soft_room", "bound"), NOT_NEGATIVE),
+    **dict.fromkeys(("beta", "coefficient", "penalty", "budget", "shaping", "bonus"), NOT_NEGATIVE),
+    **dict.fromkeys(("value_coefficient", "entropy_coefficient", "demonstration_coefficient"), NOT_NEGATIVE),
+    **dict.fromkeys(("negative_coefficient", "max_coefficient", "first_multiplier", "sft_weight"), NOT_NEGATIVE),
+    **dict.fromkeys(("desirable_weight", "undesirable_weight"), NOT_NEGATIVE),
+    **dict.fromkeys(("fraction", "quantile", "lambda_"), FRACTION),
+    **dict.fromkeys(("temperature", "eps", "length"), POSITIVE),
+    **dict.fromkeys(("num_turns", "num_steps", "total_updates"), COUNT),
+    "top_p": "(0, 1]",
+    "flip_rate": "[0, 0.5)",
+}
+"""Interval of a hyperparameter, which is the same in all methods that have it."""
 
 
 class Entry(NamedTuple):
@@ -24,3 +43,37 @@ class Entry(NamedTuple):
     def hyperparameters(self) -> dict[str, Any]:
         """Name → default."""
         return {name: parameter.default for name, parameter in inspect.signature(self.make).parameters.items()}
+
+
+def check_method(methods: Mapping[str, Entry], name: str, options: Mapping[str, Any]) -> None:
+    """Check the name of a method and its hyperparameters, without JAX.
+
+    Args:
+        methods: the table.
+        name: of a method.
+        options: hyperparameters that are given. Arrays, which may be traced, are passed over.
+
+    Raises:
+        ValueError: there is no such method, it has no such hyperparameter, or one has a value of another type or out of
+            its range.
+    """
+    if name not in methods:
+        raise ValueError(f"no method {name!r}; {nearest(name, methods)}")
+    known = methods[name].hyperparameters
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{name} has no hyperparameter {option!r}; it has {', '.join(known) or 'none'}")
+    check(name, options, declared(methods[name].make))
+    for option, value in options.items():
+        if isinstance(value, numbers.Real) and not contains(WITHIN.get(option), value):
+            raise ValueError(f"{name}: {option} must be in {WITHIN[option]}, got {value!r}")
+
+
+def make(methods: Mapping[str, Entry], name: str, options: Mapping[str, Any]) -> Any:
+    """A method of a table, with some of its hyperparameters changed.
+
+    Raises:
+        ValueError: as `check_method`.
+    """
+    check_method(methods, name, options)
+    return methods[name].make(**options)

@@ -1,5 +1,6 @@
 """A user's function scores texts from inside a compiled program, whatever it does."""
 
+import contextlib
 import itertools
 import sys
 import threading
@@ -82,19 +83,85 @@ def test_a_failing_function_costs_its_response_only(workers):
                 return None
             case "exit":
                 sys.exit(3)
+            case "again":
+                raise KeyboardInterrupt("not of the keyboard")
         return 1.0
 
     score = text_reward(function, PAIRS, decode=decode, end_token=END, failed=-2.0, workers=workers)
-    texts = ["two", "raise", "nan", "three", "none", "exit", "raise again", "two"]
+    texts = ["two", "raise", "nan", "three", "none", "exit", "raise again", "again", "two"]
     with pytest.warns(UserWarning) as warned:
         reward, answer = jax.jit(jax.vmap(score, (None, 0, 0)))(jnp.int32(0), *responses(*texts))
         reward.block_until_ready()
-    np.testing.assert_array_equal(reward, [1, -2, -2, 1, -2, -2, -2, 1])
+    np.testing.assert_array_equal(reward, [1, -2, -2, 1, -2, -2, -2, -2, 1])
     np.testing.assert_array_equal(answer == -1, True)
     kinds = {"KeyError": "'no raise'", "ValueError": "got nan", "TypeError": "'NoneType'", "SystemExit": "3"}
+    kinds["KeyboardInterrupt"] = "not of the keyboard"
     for kind, message in kinds.items():
         (text,) = [str(warning.message) for warning in warned if f": {kind}: " in str(warning.message)]
         assert message in text and "gives -2" in text and "the response was '" in text
+
+
+def test_calls_that_ask_the_program_to_stop_lose_no_room(monkeypatch):
+    monkeypatch.setattr(rewards, "MAX_HANGING", 2)
+
+    def function(prompt, response, answer):
+        if response != "two":
+            raise KeyboardInterrupt
+        return 1.0
+
+    score = jax.jit(jax.vmap(text_reward(function, PAIRS, decode=decode, end_token=END, failed=-1.0), (None, 0, 0)))
+    with pytest.warns(UserWarning, match="KeyboardInterrupt"):
+        reward, _ = score(jnp.int32(0), *responses(*["again"] * 8, "two"))
+        np.testing.assert_array_equal(reward, [-1] * 8 + [1])
+
+
+def test_endless_loops_end_with_their_time(monkeypatch):
+    monkeypatch.setattr(rewards, "MAX_HANGING", 1000)
+
+    def function(prompt, response, answer):
+        while True:
+            with contextlib.suppress(Exception):
+                len(response)
+
+    before = set(threading.enumerate())
+    calls = rewards._Calls(function, otherwise=(-1.0, -1), timeout=0.05, workers=4)
+    with pytest.warns(UserWarning, match="TimeoutError: no result after 0.05 s"):
+        assert calls([("", "two", "")] * 8) == [(-1.0, -1)] * 8
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("nosuch:f", "no module 'nosuch' for reward='nosuch:f'"),
+        ("json.nosuch:f", "no module 'json.nosuch'"),
+        ("json:lods", "module 'json' of reward='json:lods' has no 'lods'; did you mean loads"),
+        ("json", "written module:function, got 'json'"),
+    ],
+)
+def test_functions_are_found_by_name_or_missed(name, message):
+    with pytest.raises(ValueError, match=message):
+        rewards.named_reward(name)
+    assert rewards.named_reward("rlx.envs.language.rewards:math_answer") is math_answer
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"function": 3.0}, "a function of .prompt, response, answer., got 3.0, which cannot be called"),
+        ({"function": lambda response: 1.0}, "is called with .prompt, response, answer., but .*too many positional"),
+        ({"timeout": float("nan")}, "timeout must be a positive number of seconds, .* got nan"),
+        ({"timeout": 1e30}, "timeout must be a positive number of seconds, .* got 1e"),
+        ({"failed": 1e300}, "failed must be a finite number"),
+        ({"workers": 10**9}, "workers must be at least 1 and at most 1024, got 1000000000"),
+    ],
+)
+def test_what_cannot_reward_is_refused(change, message):
+    options = {"function": math_answer} | change
+    with pytest.raises(ValueError, match=message):
+        text_reward(options.pop("function"), PAIRS, decode=decode, end_token=END, **options)
 
 
 def test_what_hangs_is_left_behind_and_bounded(monkeypatch):

@@ -1,6 +1,7 @@
 """Questions and answers become tasks: every text is found again, and no prompt is both trained and tested on."""
 
 import json
+import os
 from functools import partial
 
 import jax
@@ -68,11 +69,44 @@ def test_a_file_is_read_line_by_line(tmp_path):
         (["", '{"question": "q", "answr": "a"}'], "line 2: no 'answer'; did you mean answr"),
         (['{"question": "q", "answer": 4}'], "line 1: 'answer' must be a text, got 4"),
         (["", ""], r"bad.jsonl is empty; it must hold a JSON object with 'question' and 'answer'"),
+        (["[" * 100_000 + "]" * 100_000], "line 1: each line must be a JSON object: maximum recursion depth"),
+        (['{"question": "q", "answer": "\\ud800"}'], "line 1: 'answer' must be a text of whole characters"),
+        (['{"question": "q", "answer": ' + "1" * 5000 + "}"], "line 1: each line must be a JSON object: Exceeds"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path, lines, message):
     with pytest.raises(ValueError, match=message):
         read_jsonl(write(tmp_path / "bad.jsonl", *lines))
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name, found in (("nowhere.jsonl", "there is none"), ("pipe", "it is no file"), (".", "it is a folder")):
+        with pytest.raises(ValueError, match=f"must be a file, but {found}"):
+            read_jsonl(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"timeout": "nan"}, "train.jsonl: timeout must be a finite number, got 'nan'"),
+        ({"timeout": float("inf")}, "timeout must be a finite number, got inf"),
+        ({"workers": 1.5}, "workers must be a whole number, got 1.5"),
+        ({"test": 5}, "test must be a text or a PathLike or None, got 5"),
+        ({"test": "nowhere.jsonl"}, "nowhere.jsonl must be a file, but there is none"),
+        ({"prompt": ["q"]}, r"prompt must be a text, got \['q'\]"),
+        ({"answer_of": "last"}, "answer_of must be a function, got 'last'"),
+    ],
+)
+def test_options_have_types(tmp_path, tokenizer, options, message):
+    rows = [json.dumps({"question": question, "answer": answer}) for question, answer in PAIRS]
+    with pytest.raises(ValueError, match=message):
+        from_jsonl(write(tmp_path / "train.jsonl", *rows), tokenizer, end_token=1, **options)
+
+
+def test_a_tokenizer_that_fails_is_told():
+    with pytest.raises(ValueError, match="the tokenizer fails at 'Q': substring not found"):
+        from_texts([("Q", "a"), ("b", "a")], Letters(), end_token=".", test=[("c", "a")])
 
 
 def test_problems_are_those_of_their_split_and_solutions_are_right(task):
@@ -160,7 +194,9 @@ def test_any_tokenizer_will_do_and_what_does_not_fit_is_told():
     [
         ({"end_token": "cd"}, r"end_token must be one of the tokenizer's 22 tokens, got 'cd', which is \[16, 17\]"),
         ({"end_token": 22}, "end_token must be one of the tokenizer's 22 tokens, got 22"),
-        ({"prompt_length": 0}, "prompt_length must be at least 1, got 0"),
+        ({"prompt_length": 0}, "prompt_length must lie between 1 and 1048576, got 0"),
+        ({"response_length": 10**30}, "response_length must lie between 1 and 1048576, got 1"),
+        ({"reward": 3.0}, "got 3.0, which cannot be called"),
         ({"prompt_length": 1}, "prompt_length=1 leaves none of 2 training problems: their prompts have 2 to 2 tokens"),
         ({"test_share": 1.0}, "test_share must lie between 0 and 1, got 1.0"),
         ({"test": []}, "problems to train and to test on, got 2 and 0"),

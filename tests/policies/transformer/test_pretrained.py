@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from rlx.cli.errors import is_for_the_user, one_line
 from rlx.policies.transformer import generation, model
 from rlx.policies.transformer.config import Config, RopeScaling
 from rlx.policies.transformer.pretrained import load_pretrained, load_tokenizer, save_pretrained
+from tests.fuzz import language_files
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = ("qwen2", "qwen3", "llama", "llama_biased")
@@ -148,6 +150,18 @@ def test_rotary_entries_of_either_style_are_read(copy):
         ({"num_hidden_layers": 3}, "lacks tensors .*: model.layers.2.input_layernorm.weight, .* and 9 more"),
         ({"num_hidden_layers": 1}, "has unexpected tensors .*: model.layers.1.input_layernorm.weight, "),
         ({"tie_word_embeddings": False}, "lacks tensors .*: lm_head.weight$"),
+        ({"hidden_size": "16"}, "config.json has hidden_size='16', which must be a whole number of at least 1"),
+        ({"num_attention_heads": 0}, "num_attention_heads=0, which must be a whole number of at least 1"),
+        ({"num_hidden_layers": -1}, "num_hidden_layers=-1, which must be"),
+        ({"rms_norm_eps": float("nan")}, "rms_norm_eps=nan, which must be a positive, finite number"),
+        ({"tie_word_embeddings": "yes"}, "tie_word_embeddings='yes', which must be true or false"),
+        ({"model_type": ["qwen2"]}, r"model_type=\['qwen2'\], which is not supported"),
+        ({"rope_parameters": 3}, "rope_parameters=3, which must be an object"),
+        ({"layer_types": "full"}, "layer_types='full', which must be a list"),
+        ({"num_key_value_heads": 3}, "describes no model: num_key_value_heads must divide num_heads"),
+        # Neither the memory of such a model nor so many names are asked for.
+        ({"vocab_size": 10**12}, r"a model of 3.2e\+13 parameters, which take .* GiB at least, but there are"),
+        ({"num_hidden_layers": 10**6}, "lacks tensors .*: model.layers.10.input_layernorm.weight"),
     ],
 )
 def test_configurations_that_do_not_fit_are_refused(copy, entries, message):
@@ -169,30 +183,91 @@ def test_files_that_do_not_fit_are_refused(copy, tmp_path):
     rewrite(folder, **{"lm_head.weight": np.zeros(1), "model.layers.0.self_attn.rotary_emb.inv_freq": np.zeros(1)})
     load_pretrained(folder)
     rewrite(folder, **{"model.norm.weight": np.zeros(32, np.int8)})
-    with pytest.raises(ValueError, match="model.norm.weight has dtype int8; weights must be floating-point"):
+    with pytest.raises(ValueError, match="model.norm.weight has dtype I8; weights must be floating-point"):
         load_pretrained(folder)
     rewrite(folder, **{"model.norm.weight": None, "model.nrom.weight": np.zeros(32)})
     with pytest.raises(ValueError, match="qwen2 lacks tensors .*: model.norm.weight$"):
         load_pretrained(folder)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(FileNotFoundError, match="neither model.safetensors nor .*pytorch_model.bin.*converted"):
+    with pytest.raises(ValueError, match="neither model.safetensors nor .*pytorch_model.bin.*converted"):
         load_pretrained(folder)
-    with pytest.raises(FileNotFoundError, match="no config.json in .*nowhere"):
+    with pytest.raises(ValueError, match="no config.json in .*nowhere"):
         load_pretrained(tmp_path / "nowhere")
 
     folder = copy("llama")
     (folder / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(
-        FileNotFoundError, match="lacks the shard model-00002-of-00002.safetensors, which holds lm_head"
-    ):
+    with pytest.raises(ValueError, match="lacks the shard model-00002-of-00002.safetensors, which holds lm_head"):
         load_pretrained(folder)
+
+
+def test_sizes_are_told_without_arrays():
+    for name in MODELS:
+        config, params = loaded(name)
+        assert config.num_parameters == sum(leaf.size for leaf in jax.tree.leaves(params))
+    with pytest.raises(ValueError, match="rope_scaling must be above low_freq_factor"):
+        Config(vocab_size=9, rope_scaling=RopeScaling(8.0, 4.0, 1.0, 32))
+
+
+DAMAGED = [
+    (name, make)
+    for name, make in language_files.cases()
+    if name.startswith(("model.safetensors", "tokenizer.json")) and not any(at in name for at in ("seed", "cut"))
+]
+
+
+@pytest.mark.parametrize("name, make", DAMAGED, ids=[name for name, _ in DAMAGED])
+def test_damaged_files_load_or_are_named(tmp_path, name, make):
+    path = make(tmp_path)
+    try:
+        load_pretrained(path)
+        load_tokenizer(path)
+    except ValueError as error:
+        assert str(path) in one_line(error) and is_for_the_user(error)
+
+
+def test_weights_that_are_no_numbers_are_named(tmp_path):
+    folder = language_files.model(tmp_path)
+    rewrite(folder, **{"model.norm.weight": np.array([1, 2, np.nan, 3], np.float32)})
+    with pytest.raises(ValueError, match="model.norm.weight in .*model.safetensors has numbers that are NaN"):
+        load_pretrained(folder)
+
+
+def test_an_index_names_files_of_its_folder_alone(tmp_path):
+    (tmp_path / "model").mkdir()
+    folder = language_files.sharded(tmp_path / "model")
+    index = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    for outside in ("../model-0.safetensors", str(tmp_path / "model-0.safetensors")):
+        shutil.copyfile(folder / "model-0.safetensors", tmp_path / "model-0.safetensors")
+        changed = {name: outside if file == "model-0.safetensors" else file for name, file in index.items()}
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": changed}))
+        with pytest.raises(ValueError, match="must name files of its own folder alone, but .* lies in '.*model-0"):
+            load_pretrained(folder)
+
+
+def test_links_of_a_cache_are_followed(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    for file in language_files.sharded(tmp_path / "blobs").iterdir():
+        (tmp_path / "snapshot" / file.name).symlink_to(file)
+    load_pretrained(tmp_path / "snapshot")
+    load_tokenizer(tmp_path / "snapshot")
+
+
+def test_a_tokenizer_has_no_more_tokens_than_the_model(tmp_path):
+    folder = language_files.model(tmp_path)
+    load_tokenizer(folder)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"]["vocab"]["far"] = language_files.VOCABULARY
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="tokenizer.json has tokens up to 8, but the model has vocab_size=8 of them"):
+        load_tokenizer(folder)
 
 
 def test_tokenizers_are_those_of_the_folder(monkeypatch):
     tokenizer = load_tokenizer(GOLDEN / "qwen2")
     assert tokenizer.encode("1 2 + 3 = 1 5").ids == [2, 3, 11, 4, 12, 2, 6]
     assert tokenizer.decode([2, 3, 11]) == "1 2 +"
-    with pytest.raises(FileNotFoundError, match="no tokenizer at .*llama/tokenizer.json: it must be a tokenizer.json"):
+    with pytest.raises(ValueError, match="no tokenizer at .*llama/tokenizer.json: it must be a tokenizer.json"):
         load_tokenizer(GOLDEN / "llama")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ImportError, match="needs the library tokenizers"):

@@ -1,0 +1,105 @@
+"""Files of JSON, read so that whatever is wrong with one is a ValueError of one line that names it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rlx.envs.registry import nearest
+
+
+def read_object(path: str | os.PathLike) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        ValueError: there is no such file, or it holds anything else.
+    """
+    check_file(path)
+    try:
+        content = json.loads(Path(path).read_bytes())
+    # JSON's own errors and those of its encoding are ValueErrors; deep nesting is a RecursionError.
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must be a JSON object, got {content!r:.80}")
+    return content
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """The text that a file holds.
+
+    Raises:
+        ValueError: there is no such file, or it holds no text in UTF-8.
+    """
+    check_file(path)
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} must be a text in UTF-8: {error}") from error
+
+
+def read_rows(path: str | os.PathLike, *, kind: str = "line") -> Iterator[tuple[str, dict[str, Any]]]:
+    """The JSON objects of a file that has one on each line, and where they stand, for errors.
+
+    Args:
+        path: the file.
+        kind: what a line is called.
+
+    Raises:
+        ValueError: there is no such file, or a line is no JSON object.
+    """
+    check_file(path)
+    try:
+        # Bytes: a text file would also break lines at characters that may stand within JSON's strings.
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    where = f"{path}, {kind} {number}"
+                    yield where, _row(line, where, kind)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _row(line: bytes, where: str, kind: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: each {kind} must be a JSON object: {error}") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"{where}: each {kind} must be a JSON object, got {row!r:.80}")
+    return row
+
+
+def text_of(row: dict[str, Any], key: str) -> str:
+    """A text of a row.
+
+    Raises:
+        ValueError: there is none, or a value of another kind, or half a character, which JSON can write.
+    """
+    if key not in row:
+        raise ValueError(f"no {key!r}; {nearest(key, row)}")
+    value = row[key]
+    if not isinstance(value, str):
+        raise ValueError(f"{key!r} must be a text, got {value!r:.80}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{key!r} must be a text of whole characters, got {value!a:.80}: {error.reason}") from error
+    return value
+
+
+def check_file(path: str | os.PathLike) -> None:
+    """Check that a path is a file, and no folder, pipe or device: reading from those might never end.
+
+    Raises:
+        ValueError: it is none.
+    """
+    # `Path.is_file` raises where a path cannot be looked at.
+    if not os.path.isfile(path):
+        found = (
+            "it is a folder" if os.path.isdir(path) else "it is no file" if os.path.exists(path) else "there is none"
+        )
+        raise ValueError(f"{os.fspath(path)} must be a file, but {found}")
