@@ -233,8 +233,9 @@ class _Saver:
         self._folder, self._compiled, self._keep, self._replay = folder, compiled, keep, replay
         self._kept = jax.tree.map(lambda kind: replay or kind != REPLAY, compiled.layout)
         self._manager = None
-        if folder is not None and not quiet:
-            self._say_size()
+        note = size_note(compiled.layout, compiled.template, replay=replay)
+        if folder is not None and not quiet and note is not None:
+            print(note, flush=True)
 
     def restore(self) -> tuple[PyTree | None, int]:
         """State and update of the newest readable checkpoint; None and 0 where nothing was saved yet.
@@ -276,19 +277,26 @@ class _Saver:
             manager, self._manager = self._manager, None
             checkpoints.close(manager)
 
-    def _say_size(self) -> None:
-        sizes = jax.tree.map(
-            lambda kind, part: (kind == REPLAY, checkpoints.size_in_bytes(part)),
-            self._compiled.layout,
-            self._compiled.template,
-        )
-        parts = jax.tree.leaves(sizes, is_leaf=lambda x: isinstance(x, tuple) and len(x) == 2 and type(x[0]) is bool)
-        replay, rest = (sum(size for is_replay, size in parts if is_replay == wanted) for wanted in (True, False))
-        total = rest + (replay if self._replay else 0)
-        if total >= LARGE_CHECKPOINT:
-            of_it = f", of which the replay is {bytes_in_words(replay)}" if replay and self._replay else ""
-            leave = "; --no-replay-in-checkpoints leaves it out" if replay and self._replay else ""
-            print(f"a checkpoint takes {bytes_in_words(total)}{of_it}{leave}", flush=True)
+
+def size_note(layout: PyTree, template: PyTree, *, replay: bool) -> str | None:
+    """What a person should know of the size of checkpoints before training; None where they are small.
+
+    Args:
+        layout: of the state, as of `Program`.
+        template: shapes of the state of all runs.
+        replay: whether checkpoints hold past experience.
+    """
+
+    def size(*, past: bool) -> int:
+        of_part = lambda kind, part: checkpoints.size_in_bytes(part) if (kind == REPLAY) == past else 0
+        return sum(jax.tree.leaves(jax.tree.map(of_part, layout, template)))
+
+    of_replay = size(past=True) if replay else 0
+    total = size(past=False) + of_replay
+    if total < LARGE_CHECKPOINT:
+        return None
+    leave = f", of which the replay is {bytes_in_words(of_replay)}; --no-replay-in-checkpoints leaves it out"
+    return f"a checkpoint takes {bytes_in_words(total)}{leave if of_replay else ''}"
 
 
 def _as_seeds(seeds: Sequence[int]) -> np.ndarray:
