@@ -40,6 +40,7 @@ MAKERS = (
     "rlx.policies.transformer.generation",
     "rlx.policies.transformer.hf_config",
     "rlx.policies.transformer.lora",
+    "rlx.policies.transformer.memory",
     "rlx.policies.transformer.model",
     "rlx.policies.transformer.partition",
     "rlx.policies.transformer.pretrained",

@@ -54,8 +54,10 @@ def load(task: str, *, backend: str | None = None, **options: Any) -> Task:
         backend = default_backend(task)
     check_choice("backend", backend, BACKENDS)
     check_options(name, options, _options(task))
-    with silenced():
+    # Its constants are numbers even where it is made within a trace, as in a sweep: its time step is read below.
+    with silenced(), jax.ensure_compile_time_eval():
         simulator = brax_envs.get_environment(task, backend=backend, **options)
+        time_step = float(simulator.dt) if hasattr(simulator, "sys") else None
 
     # Brax's step reads the physics and the info of the state it is given; the rest it overwrites.
     blank = jax.tree.map(
@@ -92,7 +94,7 @@ def load(task: str, *, backend: str | None = None, **options: Any) -> Task:
         max_episode_steps=DEFAULT_MAX_EPISODE_STEPS,
         draw=functools.partial(_draw, simulator) if hasattr(simulator, "sys") else None,
         renew=resets.in_chunks,
-        time_step=float(simulator.dt) if hasattr(simulator, "sys") else None,
+        time_step=time_step,
     )
 
 

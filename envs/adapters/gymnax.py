@@ -30,12 +30,12 @@ def load(task: str, **options: Any) -> Task:
         ValueError: If an option does not exist.
     """
     name = f"gymnax:{task}"
-    simulator, params = gymnax.make(task)
+    simulator, params = _make(task)
     fields = {field.name for field in dataclasses.fields(params)}
     arguments = set(inspect.signature(type(simulator)).parameters)
     check_options(name, options, fields | arguments)
     if arguments & options.keys():
-        simulator, params = gymnax.make(task, **{k: v for k, v in options.items() if k in arguments})
+        simulator, params = _make(task, **{k: v for k, v in options.items() if k in arguments})
     params = params.replace(**{k: v for k, v in options.items() if k in fields})
 
     def reset(key: Key[Array, ""]) -> tuple[Any, Any]:
@@ -54,7 +54,7 @@ def load(task: str, **options: Any) -> Task:
         )
 
     _, example = jax.eval_shape(reset, jax.random.key(0))
-    # A run that is made within a trace, as in a sweep, must not make tracers of the numbers that spaces are made of.
+    # As in `_make`, for the numbers that spaces are made of.
     with jax.ensure_compile_time_eval():
         observation_space = gymnax_space_to_gym_space(simulator.observation_space(params))
         action_space = gymnax_space_to_gym_space(simulator.action_space(params))
@@ -69,6 +69,12 @@ def load(task: str, **options: Any) -> Task:
         # The one or the other name, in the tasks that integrate over time.
         time_step=getattr(params, "dt", getattr(params, "tau", None)),
     )
+
+
+def _make(task: str, **options: Any) -> tuple[Any, Any]:
+    """A simulator and its parameters as plain numbers, also within a trace, as of a sweep: its mazes look at them."""
+    with jax.ensure_compile_time_eval():
+        return gymnax.make(task, **options)
 
 
 def _with_dtype(space: gymnasium.Space, dtype: np.dtype) -> gymnasium.Space:

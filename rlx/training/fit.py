@@ -207,6 +207,7 @@ def fit(
                 raise error
         progress.phase("saving")
         saver.close()
+        state = compiled.join(state)
 
         summary = None
         if update >= num_updates:
@@ -253,14 +254,14 @@ class _Saver:
         except checkpoints.CheckpointError as error:
             raise runs.RunError(f"{error}: {anew}") from error
         if not self._replay:
-            fresh = self._compiled.init()
+            fresh = self._compiled.join(self._compiled.init())
             state = jax.tree.map(
                 lambda keep, old, new: old if keep else new,
                 jax.tree.map(lambda keep, part: jax.tree.map(lambda _: keep, part), self._kept, state),
                 state,
                 fresh,
             )
-        return state, update
+        return self._compiled.split(state), update
 
     def open(self, update: int) -> None:
         """Make ready to save what follows an update."""
@@ -269,7 +270,7 @@ class _Saver:
 
     def save(self, update: int, state: PyTree, rows: Mapping[str, Any]) -> None:
         if self._manager is not None:
-            checkpoints.save(self._manager, update, state, _score(rows), kept=self._kept)
+            checkpoints.save(self._manager, update, self._compiled.join(state), _score(rows), kept=self._kept)
 
     def close(self) -> None:
         """Wait until everything is saved."""

@@ -39,10 +39,11 @@ def largest_divisor(number: int, limit: int) -> int:
 
 
 def make_mesh(num_runs: int, num_envs: int, *, seed: int | None = None, env: int | None = None) -> Mesh:
-    """A mesh of all devices (of all processes) with the axes `seed` and `env`.
+    """A mesh of the devices (of all processes) with the axes `seed` and `env`.
 
     Seeds need no communication, so by default as many devices as divide `num_runs` go to the axis `seed` and the
-    rest to `env`.
+    rest to `env`. Of the devices of a CPU the rest stays idle: to spread the environments of one run makes small arrays
+    no faster, and would change its numbers with the number of devices.
 
     Args:
         num_runs: seeds times settings.
@@ -54,6 +55,9 @@ def make_mesh(num_runs: int, num_envs: int, *, seed: int | None = None, env: int
         ValueError: the devices cannot be laid out that way, or do not divide the runs or the environments.
     """
     devices = np.array(jax.devices())
+    if seed is None and env is None and jax.default_backend() == "cpu" and jax.process_count() == 1:
+        seed, env = largest_divisor(num_runs, devices.size), 1
+        devices = devices[:seed]
     if seed is None:
         seed = math.gcd(num_runs, devices.size) if env is None else devices.size // env
     env = devices.size // seed if env is None else env

@@ -97,26 +97,6 @@ class TestKilledRuns:
         assert hashes(run_dir) == hashes(uninterrupted)
         assert_same_metrics(run_dir, uninterrupted)
 
-    @pytest.mark.parametrize("damaged", ["default", "metrics", "."])
-    def test_damaged_checkpoint_is_skipped(self, uninterrupted, killed, damaged, tmp_path):
-        run_dir = shutil.copytree(killed, tmp_path / "run")
-        newest = max((p for p in (run_dir / "checkpoints").glob("*") if p.name.isdigit()), key=lambda p: int(p.name))
-        for path in (newest / damaged).rglob("*"):
-            if path.is_file():
-                path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        result = run(*TINY, "--run-dir", str(run_dir), "--resume")
-        assert result.returncode == 0, result.stderr
-        assert f"checkpoint {newest.name} in" in result.stderr and "is skipped" in result.stderr
-        assert hashes(run_dir) == hashes(uninterrupted)
-        assert_same_metrics(run_dir, uninterrupted)
-
-    def test_resume_without_a_checkpoint_starts_afresh(self, uninterrupted, killed, tmp_path):
-        run_dir = shutil.copytree(killed, tmp_path / "run")
-        shutil.rmtree(run_dir / "checkpoints")
-        assert run(*TINY, "--run-dir", str(run_dir), "--resume").returncode == 0
-        assert hashes(run_dir) == hashes(uninterrupted)
-        assert_same_metrics(run_dir, uninterrupted)
-
     def test_sigterm_saves_and_the_folder_is_enough_to_resume(self, uninterrupted, tmp_path):
         run_dir = tmp_path / "run"
         process = start(*TINY, "--run-dir", str(run_dir))

@@ -18,6 +18,7 @@ from experiments.benchmarks import (
     memory,
     offline,
     peers,
+    reliability,
     seeds,
     startup,
     timing,
@@ -260,6 +261,21 @@ def test_functions_are_measured_with_the_gradients_they_carry():
     assert logits["rlx.regularizers.entropy.categorical_entropy"]["temporary_over_logits"] > 0
 
 
+@pytest.mark.slow
+def test_a_quick_look_at_reliability_finds_nothing(monkeypatch):
+    """A kill at each kind of moment, signals, a full disk where one may be mounted, and two processes on one folder."""
+    monkeypatch.setattr(timing, "save", lambda *_: pytest.fail("a quick run must not write results"))
+    found = reliability.main(["--quick"])["results"]
+    assert all(tried == survived for tried, survived in found["kills"]["ppo"]["tried_and_survived"].values())
+    assert all(of["same_end"] == len(of["seconds"]) for of in found["signals"].values())
+    assert found["company"]["second_code"] == 2 and found["company"]["first_unharmed"]
+    assert found["commands"]["not"] == [] and all(of["not"] == [] for of in found["files"].values())
+    assert all(of["same_end"] for name, of in found["disks"].items() if name != "not_tried")
+
+
 def test_every_benchmark_is_covered():
-    covered = (brax_sac, efficiency, functions, gpu, memory, offline, peers, seeds, startup, tokens, value_based)
+    covered = (
+        *(brax_sac, efficiency, functions, gpu, memory, offline, peers, reliability, seeds, startup, tokens),
+        value_based,
+    )
     assert {module.__name__.rpartition(".")[2] for module in covered} == benchmarks().keys()

@@ -85,7 +85,6 @@ def test_the_data_is_an_argument_of_the_program(monkeypatch):
             {},
             updates_per_report=1,
             mesh=make_mesh(2, 1),
-            num_envs=0,
         )
     small, large = sorted(sizes[:3]), sorted(sizes[3:])
     assert all(b < a + 1000 for a, b in zip(small, large)), (small, large)

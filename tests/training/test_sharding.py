@@ -89,7 +89,7 @@ def test_programs_whose_threads_would_wait_for_each_other_take_one_device():
                 )
 
             compiled = compile_runs(
-                build, np.arange(4), {}, updates_per_report=50, mesh=make_mesh(4, 1), num_envs=1
+                build, np.arange(4), {}, updates_per_report=50, mesh=make_mesh(4, 1), batching="vmap"
             )
             state, _ = compiled.advance(compiled.init())
             return len(jax.block_until_ready(state.learner).sharding.device_set)
