@@ -94,7 +94,7 @@ def load_pretrained(
     """
     folder = Path(path)
     config = read_config(folder, dtype)
-    memory.check(config, str(folder / CONFIG), devices=None if mesh is None else mesh.devices.ravel())
+    memory.check(config, str(folder / CONFIG), devices=None if mesh is None else [*mesh.devices.flat])
     with contextlib.ExitStack() as stack:
         files = _open_weights(folder, stack)
         _check_names(files, folder, config)
