@@ -240,7 +240,7 @@ def test_an_index_names_files_of_its_folder_alone(tmp_path):
         shutil.copyfile(folder / "model-0.safetensors", tmp_path / "model-0.safetensors")
         changed = {name: outside if file == "model-0.safetensors" else file for name, file in index.items()}
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": changed}))
-        with pytest.raises(ValueError, match="must name files of its own folder alone, but .* lies in '.*model-0"):
+        with pytest.raises(ValueError, match="must name files of its own folder alone, but .* lies in '"):
             load_pretrained(folder)
 
 
