@@ -130,7 +130,13 @@ def advantages():
     return {name: advantage() for name, advantage in ADVANTAGES.items()}
 
 
-@pytest.mark.parametrize("name", SURROGATES)
+# A compilation each; those that differ most in what they take.
+FEW = ("clipped_surrogate", "decoupled_clip", "low_probability", "kl_cov", "mixed_policy")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in SURROGATES]
+)
 def test_a_surrogate_composes_with_everything(name, regularizer_parts, advantages):
     surrogate = lambda logits, advantage: SURROGATES[name](D.chosen(logits), advantage)
 

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-pytestmark = pytest.mark.long(minutes=2.5)
+pytestmark = pytest.mark.long(minutes=0.2)
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -27,6 +27,7 @@ def kinds_of_outputs(notebook):
     ]
 
 
+@pytest.mark.slow
 @every_notebook
 def test_notebook_runs_and_shows_what_was_committed(path, monkeypatch):
     monkeypatch.setenv("RLX_TINY", "1")

@@ -30,7 +30,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,11 +53,11 @@ SMALLEST = (
     "--eval-episodes 1 --max-episode-steps 10 --no-report --no-rollout"
 )
 JOBS = {
-    "ppo": f"ppo --env rlx:pendulum --unroll-length 32 --num-minibatches 2 --total-steps 400000 {SMALL}",
+    "ppo": f"ppo --env rlx:pendulum --unroll-length 32 --num-minibatches 2 --total-steps 100000 {SMALL}",
     "sac": f"sac --env rlx:pendulum --buffer-size 20000 --warmup-steps 400 --batch-size 32 --total-steps 20000 {SMALL}",
     "td3_bc": "td3_bc --dataset {dataset} --total-steps 20000 --batch-size 64 --hidden-sizes 32 --eval-episodes 2 "
     "--seeds 2 --reports 40 --checkpoints 20 --evaluations 4 --no-report --no-rollout",
-    "grpo": "grpo --task addition@digits=1 --warmup-steps 20 --warmup-batch-size 8 --width 16 --depth 1 "
+    "grpo": "grpo --task addition@digits=1 --warmup-steps 20 --warmup-batch-size 8 --hidden-size 16 --num-layers 1 --num-heads 2 "
     "--num-prompts 4 --group-size 4 --total-steps 3200 --seeds 2 --reports 20 --checkpoints 10 --evaluations 2 "
     "--eval-prompts 8 --no-report",
 }
@@ -84,8 +83,8 @@ class Outcome(NamedTuple):
 class Process:
     """`rlx train …` at work, with what it says in files beside the run folder."""
 
-    def __init__(self, words: str, folder: Path, *, resume: bool = False):
-        self.folder, self._log = folder, folder.with_name(f"{folder.name}.{time.monotonic_ns()}.log")
+    def __init__(self, words: str, folder: Path, *, resume: bool = False, log: Path | None = None):
+        self.folder, self._log = folder, (log or folder.parent) / f"{folder.name}.{time.monotonic_ns()}.log"
         command = [sys.executable, "-m", "rlx.cli", "train", *words.split(), "--run-dir", str(folder)]
         self.began = time.time()
         self._process = subprocess.Popen(
@@ -162,9 +161,9 @@ def equal(a: tuple, b: tuple) -> bool:
     )
 
 
-def ends_as(reference: tuple, words: str, folder: Path) -> bool:
+def ends_as(reference: tuple, words: str, folder: Path, *, log: Path | None = None) -> bool:
     """Whether a run that was interrupted goes on to the same end."""
-    return Process(words, folder, resume=True).wait().code == 0 and equal(reference, result(folder))
+    return Process(words, folder, resume=True, log=log).wait().code == 0 and equal(reference, result(folder))
 
 
 def undisturbed(words: str, folder: Path) -> tuple[tuple, Outcome]:
@@ -225,35 +224,83 @@ def signals(words: str, scratch: Path, *, repetitions: int) -> dict[str, Any]:
     return found
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own, in memory."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+def system(*command: str) -> None:
+    """Run a command of the system; its error is ours."""
+    subprocess.run(command, check=True, capture_output=True)
+
+
+class Disk(NamedTuple):
+    """A file system of its own, and how it fails and is mended.
+
+    Attributes:
+        make: `(folder)`: mounts it.
+        fail: `(folder)`: makes it fail in the middle of a run; None for one that fails by itself.
+        mend: `(folder)`: makes it whole again.
+    """
+
+    make: Callable[[Path], None]
+    fail: Callable[[Path], None] | None
+    mend: Callable[[Path], None]
+
+
+def image(folder: Path) -> Path:
+    """The file that a file system lies in."""
+    return folder.with_suffix(".image")
+
+
+def make_ext4(folder: Path) -> None:
+    """A file system of 64 MB."""
+    with image(folder).open("wb") as file:
+        file.truncate(64_000_000)
+    system("mkfs.ext4", "-q", "-F", str(image(folder)))
+    system("mount", "-o", "loop", str(image(folder)), str(folder))
+
+
+def mend_ext4(folder: Path) -> None:
+    """What an administrator does after the kernel has made a file system read-only."""
+    system("umount", str(folder))
+    subprocess.run(["fsck.ext4", "-p", str(image(folder))], capture_output=True)  # 1 says that it mended something
+    system("mount", "-o", "loop", str(image(folder)), str(folder))
+
+
+DISKS = {
+    "full": Disk(
+        lambda folder: system("mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)),
+        None,
+        lambda folder: system("mount", "-o", "remount,size=64m", str(folder)),
+    ),
+    # As the kernel does it after an error of the device, whatever is open there.
+    "read-only": Disk(make_ext4, lambda folder: system("mount", "-o", "remount,abort", str(folder)), mend_ext4),
+}
 
 
 def disks(words: str, scratch: Path) -> dict[str, Any]:
     """A disk that fills up and one that becomes read-only in the middle of a run, and is then mended."""
     reference, _ = undisturbed(words, scratch / "disks")
-    remount = lambda folder, how: subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
     found = {}
-    try:
-        for name, size, harm, cure in (("full", "600k", None, "size=64m"), ("read-only", "64m", "ro", "rw")):
-            with small_disk(scratch / f"disk-{name}", size) as disk:
-                process = Process(words, disk / "run")
-                if harm and process.reach("training", np.random.default_rng(0)):
-                    remount(disk, harm)
-                outcome = process.wait()
-                remount(disk, cure)
-                same = ends_as(reference, words, disk / "run")
-                found[name] = {"code": outcome.code, "errors": outcome.errors[-3:], "lines": len(outcome.errors)}
-                found[name]["same_end"] = same
-    except (OSError, subprocess.CalledProcessError) as error:
-        found["not_tried"] = f"mounting failed: {error}"
+    for name, disk in DISKS.items():
+        folder = scratch / f"disk-{name}"
+        folder.mkdir()
+        try:
+            disk.make(folder)
+        except (OSError, subprocess.CalledProcessError) as error:
+            found["not_tried"] = f"no file system may be mounted here ({error})"
+            continue
+        try:
+            process = Process(words, folder / "run", log=scratch)
+            if disk.fail is not None and process.reach("training", np.random.default_rng(0)):
+                disk.fail(folder)
+            outcome = process.wait()
+            disk.mend(folder)
+            same = ends_as(reference, words, folder / "run", log=scratch)
+            found[name] = {
+                "code": outcome.code,
+                "lines": len(outcome.errors),
+                "errors": [line.replace(str(scratch), "") for line in outcome.errors[-3:]],
+                "same_end": same,
+            }
+        finally:
+            system("umount", "-l", str(folder))
     return found
 
 
@@ -344,7 +391,7 @@ def files(scratch: Path, limit: int | None) -> dict[str, Any]:
 def make_dataset(scratch: Path) -> Path:
     """A small dataset of uniform actions, for the run that learns from data."""
     path = scratch / "pendulum.hdf5"
-    words = f"dataset make --env rlx:pendulum --policy uniform --transitions 2000 --out {path}"
+    words = f"dataset make --env rlx:pendulum --level random --steps 2000 --out {path}"
     subprocess.run([sys.executable, "-m", "rlx.cli", *words.split()], check=True, capture_output=True)
     return path
 

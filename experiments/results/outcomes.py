@@ -241,6 +241,7 @@ def reliability(record: Record) -> Content:
     rows = [
         (name, str(one["code"]), str(one["lines"]), one["errors"][-1] if one["errors"] else "", value(one["same_end"]))
         for name, one in of["disks"].items()
+        if name != "not_tried"
     ]
     columns = ("disk", "exit code", "lines said", "the last of them", "same end when mended")
     tables.append(Table("Disks that fail in the middle of a run", columns, rows))

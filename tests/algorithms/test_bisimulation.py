@@ -147,6 +147,7 @@ LEARNERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNERS)
 def test_without_weight_a_learner_is_what_it_is_without_and_with_it_its_encoder_differs(name):
     def trained(**settings):

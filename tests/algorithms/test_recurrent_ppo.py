@@ -205,6 +205,7 @@ TINY = dict(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -29,6 +29,7 @@ TINY = dict(
 WORDS = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
+@pytest.mark.slow
 def test_methods_side_by_side_from_the_same_warm_up(tmp_path, capsys):
     out = tmp_path / "comparison"
     words = ["ablate", "grpo", *WORDS, "--methods", "entropy_bonus@coefficient=0.5,reinforce", "--seeds", "2"]

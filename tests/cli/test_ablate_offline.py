@@ -25,6 +25,7 @@ def dataset(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.slow
 def test_learners_side_by_side_leave_a_table_a_picture_and_a_summary(dataset, tmp_path, capsys):
     out = tmp_path / "comparison"
     words = [

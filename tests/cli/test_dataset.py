@@ -132,6 +132,7 @@ class TestLevels:
         assert 0.6 < scores.maximum < 1.6
         np.testing.assert_allclose(scores.scores / scores.scores[4], SKILLS, atol=0.3)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("level", "skill"),
         [("random", 0), ("medium", 0.3), ("medium-expert", 0.65), ("expert", 1), ("mixed", 0.05)],
@@ -192,6 +193,7 @@ def write(path, reward=(0.0, 1.0, 2.0, 3.0), metadata=None):
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_a_policy_is_trained_once_and_makes_better_data_than_chance(self, files, environment_cache):
         (run_dir,) = (environment_cache / "rlx" / "policies").iterdir()
         assert run_dir.name.startswith("ppo-rlx-bandit-seed0-") and (run_dir / "summary.json").exists()

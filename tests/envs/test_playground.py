@@ -23,6 +23,7 @@ def run(env):
     return rollout(env, seeds=2, envs=3, steps=6)
 
 
+@pytest.mark.slow
 def test_it_keeps_the_promises(env, run):
     check_promises(env, run)
 
@@ -79,6 +80,7 @@ class TwoViews:
         return state.replace(obs={"state": state.obs, "privileged_state": jax.numpy.append(state.obs, state.reward)})
 
 
+@pytest.mark.slow
 def test_observations_in_a_dict_stay_what_they_are(env, run, monkeypatch):
     load = dm_control_suite.load
     monkeypatch.setattr(dm_control_suite, "load", lambda *args, **options: TwoViews(load(*args, **options)))
@@ -103,3 +105,8 @@ def test_observations_in_a_dict_stay_what_they_are(env, run, monkeypatch):
 
 def test_nothing_was_downloaded():
     assert not mjx_env.MENAGERIE_PATH.exists()
+
+
+def test_it_may_be_made_within_a_trace():
+    inside = jax.eval_shape(lambda key: envs.make("playground:CartpoleBalance").reset(key)[1], jax.random.key(0))
+    assert inside.shape == (5,)

@@ -47,6 +47,7 @@ def batched(renew, depth):
     return jax.jit(function)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fraction", [0.0, 0.05, 0.5, 1.0])
 @pytest.mark.parametrize("shape", [(), (1,), (37,), (3, 16), (2, 3, 8)])
 def test_chunks_equal_the_plain_select_bit_for_bit(shape, fraction):

@@ -9,6 +9,7 @@ from experiments.benchmarks import memory, timing
 from rlx.training.statistics import bootstrap_interval, interquartile_mean
 
 
+@pytest.mark.slow
 def test_a_quick_run_trains_every_seed_and_writes_nothing(monkeypatch):
     monkeypatch.setattr(timing, "save", lambda *_: pytest.fail("a quick run must not write results"))
     methods = ["ppo_stacked", "recurrent_ppo_gru"]

@@ -31,7 +31,13 @@ def test_every_script_is_tried():
     assert scripts == set(TINY)
 
 
-@pytest.mark.parametrize("name", TINY)
+# The others train language models, or from a dataset that they make first.
+QUICK = ("ppo_on_brax", "sac_from_parts", "sweep")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TINY]
+)
 def test_a_script_runs(name, capsys):
     options, shape = TINY[name]
     found = importlib.import_module(f"experiments.{name}").main(**options)

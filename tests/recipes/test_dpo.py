@@ -22,6 +22,7 @@ TINY = dict(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_on_a_task_with_a_sweep_of_beta():
     recipe = recipes.recipe("dpo")
     config = recipe.configure(**TINY, warmup_learning_rate=0.01)

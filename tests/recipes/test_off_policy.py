@@ -18,6 +18,7 @@ RECIPES = {name: recipes.recipe(name) for name in ("sac", "td3")}
 SEEDS = 2
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_pendulum_is_swung_up(name):
@@ -86,7 +87,7 @@ def test_playground_presets_match_playgrounds_own_table(env):
     }.items() <= dataclasses.asdict(config).items()
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", ["sac", pytest.param("td3", marks=pytest.mark.slow)])
 def test_a_sweep_runs_resumes_and_leaves_a_folder(name, tmp_path, capsys):
     command = [
         *("train", name, "--env", "rlx:pendulum", "--seeds", "2", "--sweep", "tau=0.005,0.05"),

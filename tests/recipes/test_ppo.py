@@ -50,6 +50,7 @@ def test_environments_on_the_host_train_and_are_evaluated_for_many_seeds(env):
         np.testing.assert_array_equal(evaluation["eval_return_mean"], 6)
 
 
+@pytest.mark.slow
 def test_a_run_on_the_host_resumes_with_new_episodes(tmp_path):
     config = ppo.Config(env="gym:Pendulum-v1", **TINY)
 

@@ -64,6 +64,7 @@ def test_numbers_of_a_method():
     )
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_table_and_a_picture(tmp_path, capsys):
     flags = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value).strip("(,)"))]
     code = main(

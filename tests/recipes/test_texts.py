@@ -29,6 +29,7 @@ def weights(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_weights_are_trained_on_a_file_and_written_again(weights, tmp_path, capsys):
     lines = [json.dumps({"question": f"{a} + {b} =", "answer": f"#### {a + b}"}) for a in range(4) for b in range(4)]
     (tmp_path / "sums.jsonl").write_text("\n".join(lines))

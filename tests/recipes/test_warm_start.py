@@ -30,6 +30,7 @@ def saved(tmp_path_factory):
     return str(path), warm_start.save(grpo.Config(**TINY), [3, 5], path)
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_policy_that_its_own_warm_up_would_give(saved):
     path, measured = saved
     own = make_program(recipe("grpo"), grpo.Config(**TINY))

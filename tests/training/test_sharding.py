@@ -56,7 +56,7 @@ def assert_equal_runs(ours, theirs):
             np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("seed_axis", [4, 1])
+@pytest.mark.parametrize("seed_axis", [pytest.param(4, marks=pytest.mark.slow), 1])
 def test_eight_devices_equal_one(one_device, tmp_path, seed_axis):
     out = tmp_path / "result.npz"
     finish(start(out, 0, 1, 0, seed_axis, devices=8))
@@ -130,6 +130,7 @@ def test_environments_on_several_devices_keep_their_samples():
     assert done.stdout.strip() == "4 []"
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_run_together(one_device, tmp_path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
