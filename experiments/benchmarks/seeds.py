@@ -39,7 +39,7 @@ def batched_update(config: Config, seeds: int, devices: int = 1) -> Callable[[],
     mesh = Mesh(np.array(jax.devices()[:devices]).reshape(devices, 1), ("seed", "env"))
     states = jax.jit(jax.vmap(program.init))(jax.random.split(jax.random.key(0), seeds))
     states = jax.device_put(states, NamedSharding(mesh, P("seed")))
-    return timing.compiled(over_runs(program.step, batching=batching, mesh=mesh), states)
+    return timing.compiled(over_runs(program.step, mesh=mesh), states)
 
 
 def single_update(config: Config) -> Callable[[], Any]:

@@ -100,11 +100,11 @@ class Options:
     )
     batching: Literal["auto", "map", "vmap"] = setting(
         "auto",
-        "How the seeds and settings of one device go through the program. map: one after the other, so that the "
-        "numbers of each are, bit for bit, those it gives alone, whatever trains beside it. vmap: all at once, as an "
-        "axis of every array, which can be faster for small runs, but rounding, and with it the whole course of a run, "
-        "then depends on how many there are. auto: map on a CPU, vmap on an accelerator. Environments that run on the "
-        "host (gym:…) and those of one run on several devices (env of --mesh) are always batched as by vmap.",
+        "How seeds and settings go through the program. map: one after the other, on a CPU as many at a time as there "
+        "are devices; there the numbers of each are, bit for bit, those it gives alone. vmap: all at once, as an axis "
+        "of every array, which can be faster for small runs; but then rounding, and with it the whole course of a run, "
+        "depends on how many there are. auto: map on a CPU, vmap on an accelerator. Runs of gym:… environments and "
+        "runs whose environments lie on several devices (env of --mesh) are always batched by vmap.",
         group="device",
     )
     distributed: Switch = setting(

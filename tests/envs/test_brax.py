@@ -109,3 +109,10 @@ def test_swimmer_swims_in_its_one_backend():
     assert jax.eval_shape(env.step, state, jnp.zeros(2), jax.random.key(0))[0] == state
     with pytest.raises(ValueError, match="Unsupported backend: mjx"):
         envs.make("brax:swimmer", backend="mjx")
+
+
+def test_it_may_be_made_within_a_trace():
+    """As the sweep of the README does: the time step is a number there too."""
+    made = []
+    jax.eval_shape(lambda x: (made.append(envs.make("brax:hopper", backend="spring")), x)[1], 1.0)
+    assert made[0].time_step == envs.make("brax:hopper", backend="spring").time_step

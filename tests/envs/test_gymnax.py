@@ -87,3 +87,15 @@ def test_others_say_that_they_are_not():
     env = envs.make("gymnax:Catch-bsuite")
     with pytest.raises(envs.RenderingUnavailable, match="gymnax:Catch-bsuite has no picture"):
         env.render(env.reset(jax.random.key(0))[0])
+
+
+@pytest.mark.parametrize(
+    "name", ["FourRooms-misc", "MetaMaze-misc", "Breakout-MinAtar", "Pendulum-v1", "DeepSea-bsuite"]
+)
+def test_it_may_be_made_within_a_trace(name):
+    """As the sweep of the README does: the mazes look at their maps while they are made."""
+    name = f"gymnax:{name}"
+    first = lambda key: envs.make(name).reset(key)[1]
+
+    inside = jax.eval_shape(jax.vmap(jax.jit(first)), jax.random.split(jax.random.key(0), 2))
+    assert inside.shape == (2, *envs.make(name).observation_space.shape)

@@ -34,6 +34,8 @@ KINDS = {
 SEED, RATE, REPORTS = 1, 1e-3, 2
 COMPANIES = {"alone": [], "two at a time": [(5, 2e-3)], "one after the other": [(0, 3e-2), (2, 1e-3)]}
 """Seeds and learning rates of further runs; three do not divide evenly among two devices, so they take one."""
+MANY = ("rollouts",)
+"""Kinds that are tried in all companies, the others only alone and two at a time."""
 
 
 def digest(fitted, index: int) -> str:
@@ -64,7 +66,7 @@ def results(kind: str, folder: Path) -> dict[str, str]:
     config = found.configure(**values)
     build = make_build(found, config, REPORTS)
     digests = {}
-    for company, others in COMPANIES.items():
+    for company, others in list(COMPANIES.items())[: None if kind in MANY else 2]:
         runs = [*others[:1], (SEED, RATE), *others[1:]]
         fitted = fit(
             build,

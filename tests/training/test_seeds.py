@@ -15,8 +15,6 @@ from rlx.training.compiled import compile_runs, resolved_batching
 from rlx.training.program import Program, TrainState
 from rlx.training.sharding import make_mesh
 
-pytestmark = [pytest.mark.long(minutes=0.7), pytest.mark.optimized]
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -32,10 +30,12 @@ def digests(tmp_path_factory):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
+@pytest.mark.optimized
 @pytest.mark.parametrize("kind", ["rollouts", "replay", "dataset", "responses", "pairs"])
 def test_a_run_does_not_depend_on_its_company(digests, kind):
     found = digests[kind]
-    assert len(found) == 3 and len(set(found.values())) == 1, found
+    assert len(found) >= 2 and len(set(found.values())) == 1, found
 
 
 def test_one_run_takes_one_device_of_a_cpu():
@@ -57,13 +57,14 @@ def test_states_are_joined_and_split(batching):
         doubling, np.arange(3), {"rate": np.arange(3.0)}, updates_per_report=2, mesh=make_mesh(3, 1), batching=batching
     )
     start = compiled.join(compiled.init())
+    first = np.asarray(start.learner)  # before it is donated
     states, metrics = compiled.advance(compiled.split(start))
     state = compiled.join(states)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == jax.tree.map(
         lambda x: (x.shape, x.dtype), compiled.template
     )
     assert metrics["first"].shape == (3, 2)
-    np.testing.assert_array_equal(state.learner, 4 * np.asarray(start.learner))
+    np.testing.assert_array_equal(state.learner, 4 * first)
     np.testing.assert_allclose(compiled.evaluate(states)["rate"], np.arange(3.0) + np.asarray(state.learner)[:, 0])
 
 
