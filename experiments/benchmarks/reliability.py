@@ -57,9 +57,9 @@ JOBS = {
     "sac": f"sac --env rlx:pendulum --buffer-size 20000 --warmup-steps 400 --batch-size 32 --total-steps 20000 {SMALL}",
     "td3_bc": "td3_bc --dataset {dataset} --total-steps 20000 --batch-size 64 --hidden-sizes 32 --eval-episodes 2 "
     "--seeds 2 --reports 40 --checkpoints 20 --evaluations 4 --no-report --no-rollout",
-    "grpo": "grpo --task addition@digits=1 --warmup-steps 20 --warmup-batch-size 8 --hidden-size 16 --num-layers 1 --num-heads 2 "
-    "--num-prompts 4 --group-size 4 --total-steps 3200 --seeds 2 --reports 20 --checkpoints 10 --evaluations 2 "
-    "--eval-prompts 8 --no-report",
+    "grpo": "grpo --task addition@digits=1 --warmup-steps 20 --warmup-batch-size 8 --hidden-size 16 --num-layers 1 "
+    "--num-heads 2 --num-prompts 4 --group-size 4 --total-steps 3200 --seeds 2 --reports 20 --checkpoints 10 "
+    "--evaluations 2 --eval-prompts 8 --no-report",
 }
 """One small run of each kind, as words of `rlx train`."""
 
