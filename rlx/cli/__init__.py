@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rlx.cli.errors import CommandError, is_for_the_user, one_line, unforeseen
 from rlx.envs.registry import nearest
-from rlx.training.stopping import Stopped, early_stops, stopped_at_once
+from rlx.training.stopping import Stopped, early_stops
 
 COMMANDS = {
     "train": ("rlx.cli.train", "train an algorithm in an environment, many seeds in one program"),
@@ -56,9 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal n.
     """
     code = run(_dispatch, list(sys.argv[1:] if argv is None else argv))
-    if argv is None and stopped_at_once():
-        # The interpreter would wait for the threads of a compiler, which nobody waits for any more.
+    if argv is None and code:
+        # The interpreter would wait for threads that nobody waits for any more: those of a compiler, or, for five
+        # minutes, those of a checkpoint whose folder cannot be made.
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
     return code
 

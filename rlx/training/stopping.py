@@ -60,11 +60,6 @@ def early_stops() -> Iterator[None]:
         os.close(write)  # which ends the thread
 
 
-def stopped_at_once() -> bool:
-    """Whether a signal has ended what this process did, with threads perhaps still at work."""
-    return _stopping.is_set()
-
-
 @contextlib.contextmanager
 def undo(action: Callable[[], object]) -> Iterator[None]:
     """Do something before a signal ends the process within this block."""
