@@ -18,10 +18,14 @@ left alone: the parameters' digests of every seed, and every number of the metri
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import itertools
 import os
+import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -94,15 +98,17 @@ class Process:
             # A signal reaches it alone, as it would from another terminal.
             start_new_session=True,
         )
-        self._ended: tuple[int, Any] | None = None
+        self._ended: int | None = None
+        self._bytes = 0
 
     def poll(self) -> bool:
         """Whether it has ended."""
-        if self._ended is None:
-            pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
-            if pid:
-                self._ended = os.waitstatus_to_exitcode(status), usage
-                self._process.returncode = self._ended[0]
+        # What the system tells of a process that has ended counts its parent's memory too, from before it began.
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{self._process.pid}/status").read_text()
+            if found := re.search(r"VmHWM:\s*(\d+) kB", status):  # not of one that has just ended
+                self._bytes = max(self._bytes, int(found[1]) * 1024)
+        self._ended = self._process.poll()
         return self._ended is not None
 
     def wait(self) -> Outcome:
@@ -111,9 +117,8 @@ class Process:
             if time.time() - self.began > DEADLINE:
                 self.send(signal.SIGKILL)
             time.sleep(0.02)
-        code, usage = self._ended
         errors = self._log.with_suffix(".err").read_text(errors="replace").splitlines()
-        return Outcome(code, errors, time.time() - self.began, usage.ru_maxrss * 1024)
+        return Outcome(self._ended, errors, time.time() - self.began, self._bytes)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -311,7 +316,8 @@ def company(words: str, scratch: Path) -> dict[str, Any]:
     first.reach("training", np.random.default_rng(0))
     second = Process(words, scratch / "shared", resume=True).wait()
     alone = first.wait().code == 0 and equal(reference, result(scratch / "shared"))
-    return {"second_code": second.code, "second_said": second.errors, "first_unharmed": alone}
+    said = [line.replace(str(scratch), "").replace(socket.gethostname(), "HOST") for line in second.errors]
+    return {"second_code": second.code, "second_said": said, "first_unharmed": alone}
 
 
 def sizes(scratch: Path, *, quick: bool) -> dict[str, Any]:
@@ -361,7 +367,12 @@ def files(scratch: Path, limit: int | None) -> dict[str, Any]:
 
     def copies() -> Iterator[tuple[str, Callable[[Path], Path]]]:
         for name, damage in run_folders.cases(run):
-            yield name, lambda folder, damage=damage: damage(shutil.copytree(run, folder / "run")) or folder / "run"
+            yield name, functools.partial(damaged, damage)
+
+    def damaged(damage: Callable[[Path], Any], folder: Path) -> Path:
+        copy = shutil.copytree(run, folder / "run")
+        damage(copy)
+        return copy
 
     kinds = {
         "run folders": (copies(), choose),
@@ -402,6 +413,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", help="which to do, by commas; the record keeps what it has of others")
+    parser.add_argument("--killed", default=",".join(JOBS), help="runs to kill, by commas; the record keeps others")
+    parser.add_argument("--signals", type=int, default=3, help="repetitions of each signal at each moment")
     parser.add_argument("--chains", type=int, default=5, help="rows of four kills for each algorithm")
     parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")
     options = parser.parse_args(argv)
@@ -410,11 +423,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         jobs = {algorithm: words.format(dataset=scratch / "pendulum.hdf5") for algorithm, words in JOBS.items()}
+        killed = {name: jobs[name] for name in (["ppo"] if quick else options.killed.split(","))}
         parts: dict[str, Callable[[], dict[str, Any]]] = {
             "commands": lambda: commands(scratch, 3 if quick else None),
             "files": lambda: files(scratch, 3 if quick else None),
-            "kills": lambda: kills({"ppo": jobs["ppo"]} if quick else jobs, scratch, chains=chains),
-            "signals": lambda: signals(jobs["ppo"], scratch, repetitions=1 if quick else 3),
+            "kills": lambda: record.get("kills", {}) | kills(killed, scratch, chains=chains),
+            "signals": lambda: signals(jobs["ppo"], scratch, repetitions=1 if quick else options.signals),
             "disks": lambda: disks(jobs["ppo"], scratch),
             "company": lambda: company(jobs["ppo"], scratch),
             "sizes": lambda: sizes(scratch, quick=quick),
@@ -422,7 +436,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         wanted = list(parts) if options.parts is None else options.parts.split(",")
         if unknown := set(wanted) - parts.keys():
             parser.error(f"--parts knows {', '.join(parts)}; got {', '.join(sorted(unknown))}")
-        if "kills" in wanted and not quick:
+        if "kills" in wanted and "td3_bc" in killed:
             make_dataset(scratch)
         for part in wanted:
             start = time.perf_counter()

@@ -215,6 +215,7 @@ def reliability(record: Record) -> Content:
     figures |= {
         "kills": str(sum(total(counts, 0) for counts in tried.values())),
         "survived": str(sum(total(counts, 1) for counts in tried.values())),
+        "killed": listed(list(tried)),
     }
     answered = {"wrong commands": of["commands"]} | {f"damaged {name}": one for name, one in of["files"].items()}
     rows = [(name, str(one["tried"]), str(one["answered_well"])) for name, one in answered.items()]

@@ -115,14 +115,15 @@ Each number is the median of two starts only."""
         outcomes.reliability,
         title="Kills, wrong commands, damaged files and full disks",
         asked="What does a run survive, and is everything that is wrong said in one line?",
-        headline="{survived} of {kills} runs that were killed at a random moment ended bit for bit as if left alone; "
-        "{commands_well} of {commands} wrong commands and {files_well} of {files} damaged files were answered well.",
+        headline="{survived} of {kills} kills (of {killed}) were survived bit for bit; {commands_well} of {commands} "
+        "wrong commands and {files_well} of {files} damaged files were answered well.",
         readings={
             CPU: """\
-{survived} of {kills} kills (`kill -9`) left nothing behind that the resumed run did not make good: it ended with the
-same parameters and the same metrics, bit for bit. {commands_well} of {commands} wrong commands ended with exit code 2
-and one line, and had written nothing. {files_well} of {files} damaged files were read or refused in one line. From
-Ctrl-C or SIGTERM to the end of the process it takes {signal_median} s (median) and {signal_most} s at most.
+{survived} of {kills} kills (`kill -9`, runs of {killed}) left nothing behind that the resumed run did not make good: it
+ended with the same parameters and the same metrics, bit for bit. {commands_well} of {commands} wrong commands ended
+with exit code 2 and one line, and had written nothing. {files_well} of {files} damaged files were read or refused in
+one line. From Ctrl-C or SIGTERM to the end of the process it took {signal_median} s (median over kinds of moments) and
+{signal_most} s at most, one try each.
 
 A second process on the same folder ends with exit code {second_code}; the first one unharmed: {first}."""
         },
