@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from rlx.training import checkpoints, lock, runs
-from rlx.training.compiled import Build, CompiledRuns, compile_runs
+from rlx.training.compiled import Build, CompiledRuns, compile_runs, resolved_batching
 from rlx.training.disk import free_name
 from rlx.training.guard import Guard
 from rlx.training.metrics import MetricsTable
@@ -132,7 +132,7 @@ def fit(
         record = None
         if folder is not None:
             open_folder = lambda: _open_folder(
-                stack, folder, config, mesh, resume=resume, allow_changes=allow_changes, quiet=quiet
+                stack, folder, config, mesh, batching=batching, resume=resume, allow_changes=allow_changes, quiet=quiet
             )
             record = by_first_process(open_folder)
         progress = stack.enter_context(Progress(steps_after(num_updates), quiet=silent))
@@ -318,6 +318,7 @@ def _open_folder(
     config: Mapping[str, Any],
     mesh: Mesh,
     *,
+    batching: str,
     resume: bool,
     allow_changes: bool,
     quiet: bool,
@@ -325,7 +326,8 @@ def _open_folder(
     """Lock a folder and see whether this run may write there; returns what `config.json` shall hold."""
     changes = runs.check_folder(folder, config["config"], resume=resume, allow_changes=allow_changes)
     stack.enter_context(lock.held(folder.path))
-    start = numerics(config.get("env"), dict(mesh.shape))
+    one_by_one = resolved_batching(batching) == "map" and mesh.shape["env"] == 1
+    start = numerics(config.get("env"), None if one_by_one else dict(mesh.shape))
     starts = runs.starts(folder)
     moved = runs.config_changes({**start, **starts[-1]["numerics"]}, start) if starts else []
     if moved and not allow_changes:

@@ -46,7 +46,8 @@ def numerics(env: str | None = None, mesh: Mapping[str, int] | None = None) -> d
 
     Args:
         env: the run's environment, `suite:task`.
-        mesh: how many devices lie along each axis.
+        mesh: how many devices lie along each axis, where that touches the numbers; None where every run goes through
+            the program of a single run, and the number of a CPU's devices does not count.
 
     Returns:
         Name → value, ready for JSON. On a CPU the cores count: how XLA divides a sum among threads rounds it.
@@ -56,7 +57,9 @@ def numerics(env: str | None = None, mesh: Mapping[str, int] | None = None) -> d
     kinds = [_kind(device) for device in jax.devices()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "devices": ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds)),
+        "devices": ", ".join(
+            kind if mesh is None else f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds)
+        ),
         "mesh": ", ".join(f"{axis}={count}" for axis, count in (mesh or {}).items()),
         "cores": cores if jax.default_backend() == "cpu" else None,
         "machine": platform.machine(),
