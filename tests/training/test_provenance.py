@@ -6,7 +6,7 @@ import subprocess
 import jax
 import pytest
 
-from rlx.training.provenance import command_line, git_state, installed_versions, provenance
+from rlx.training.provenance import command_line, git_state, installed_versions, numerics, provenance
 
 
 def test_provenance_is_json_and_names_this_process():
@@ -71,3 +71,10 @@ def test_command_line_is_what_a_person_types():
     ]
     script = ["python", "experiments/ppo.py", "--seeds", "8"]
     assert command_line(script[1:], script, "/usr/bin/python") == script
+
+
+def test_devices_of_a_cpu_are_counted_only_where_runs_share_a_program():
+    """A run that was begun with one device is resumed with one of every core, unless `vmap` puts runs together."""
+    alone, together = numerics(), numerics(mesh={"seed": 1, "env": 1})
+    assert " x " not in alone["devices"] and alone["mesh"] == ""
+    assert " x " in together["devices"] and together["mesh"] == "seed=1, env=1"
