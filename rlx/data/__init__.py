@@ -16,6 +16,7 @@ from rlx.data.files import (
     DatasetFile,
     read_d4rl,
     read_dataset,
+    read_metadata,
     read_minari,
     write_d4rl,
     write_dataset,

@@ -64,14 +64,36 @@ def read_dataset(path: str | os.PathLike) -> DatasetFile:
     Raises:
         DatasetError: it is missing, damaged, empty or inconsistent.
     """
+    path, is_folder = _find(path)
+    return read_minari(path) if is_folder else read_d4rl(path)
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
+    """What `read_dataset` gives as metadata; transitions are neither read nor checked.
+
+    Args:
+        path: as of `read_dataset`.
+
+    Raises:
+        DatasetError: there is no such dataset, or its metadata cannot be read.
+    """
+    path, is_folder = _find(path)
+    with _naming(path):
+        if is_folder:
+            return _minari_metadata(_minari_folder(path))
+        _check_regular(path)
+        with Group.open(path, memory=memory.free()) as file:
+            return _d4rl_metadata(path, file)
+
+
+def _find(path: str | os.PathLike) -> tuple[Path, bool]:
+    """Where a dataset is, and whether it is a folder, in Minari's format."""
     path = Path(path)
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError) as error:
         raise DatasetError(f"there is no dataset {str(path)!r} ({_reason(error)})") from None
-    if path.name == minari.DATA:
-        path, is_folder = path.parent, True
-    return read_minari(path) if is_folder else read_d4rl(path)
+    return (path.parent, True) if path.name == minari.DATA else (path, is_folder)
 
 
 def write_dataset(path: str | os.PathLike, dataset: Dataset, metadata: Mapping[str, Any] | None = None) -> None:
@@ -110,12 +132,16 @@ def read_d4rl(path: str | os.PathLike) -> DatasetFile:
             # Next observations take as much as observations, whether or not they are in the file.
             file.check_memory([held.get(field, D4RL_NAMES["observation"]) for field in D4RL_NAMES])
             arrays = {field: file.array(key) for field, key in held.items()}
-            metadata = {"dataset_id": path.stem} | file.attributes
+            metadata = _d4rl_metadata(path, file)
         if "next_observation" not in arrays:
             # So checked once as logged: what is wrong is to be found by its row in the file.
             make_dataset(**arrays, next_observation=arrays["observation"], names=D4RL_NAMES)
             arrays = _with_next_observations(arrays)
         return DatasetFile(make_dataset(**arrays, names=D4RL_NAMES), metadata, "D4RL")
+
+
+def _d4rl_metadata(path: Path, file: Group) -> dict[str, Any]:
+    return {"dataset_id": path.stem} | file.attributes
 
 
 def write_d4rl(path: str | os.PathLike, dataset: Dataset, metadata: Mapping[str, Any] | None = None) -> None:
@@ -152,14 +178,22 @@ def read_minari(path: str | os.PathLike) -> DatasetFile:
             images compressed as JPEG, actions of several parts.
     """
     path = Path(path)
-    folder = path / "data" if (path / "data").is_dir() else path
+    folder = _minari_folder(path)
     with _naming(path):
-        metadata = minari.check_metadata(read_json(folder / minari.METADATA))
+        metadata = _minari_metadata(folder)
         spaces = {name: minari.check_space(name, parse_json(metadata.get(name, "{}"), name)) for name in minari.SPACES}
         _check_regular(folder / minari.DATA)
         with Group.open(folder / minari.DATA, memory=memory.free()) as file:
             rows = minari.read_episodes(file, metadata.get("total_episodes"), spaces)
         return DatasetFile(make_dataset(**rows, names=minari.NAMES), metadata, "Minari")
+
+
+def _minari_folder(path: Path) -> Path:
+    return path / "data" if (path / "data").is_dir() else path
+
+
+def _minari_metadata(folder: Path) -> dict[str, Any]:
+    return minari.check_metadata(read_json(folder / minari.METADATA))
 
 
 def write_minari(path: str | os.PathLike, dataset: Dataset, metadata: Mapping[str, Any] | None = None) -> None:

@@ -238,7 +238,8 @@ def env_of(values: Mapping[str, Any]) -> str | None:
 
     if not values.get("dataset"):
         return None
-    env = data.read_dataset(values["dataset"]).metadata.get("env")
+    # The transitions are for later: to read them begins JAX, before devices are made of the cores.
+    env = data.read_metadata(values["dataset"]).get("env")
     return env if isinstance(env, str) else None
 
 

@@ -18,6 +18,7 @@ from rlx.data import (
     minari,
     read_d4rl,
     read_dataset,
+    read_metadata,
     read_minari,
     reference_scores,
     write_d4rl,
@@ -498,6 +499,15 @@ class TestMinari:
             read_dataset(path)
         with pytest.raises(DatasetError, match="there are no episodes"):
             read_dataset(write_folder(tmp_path / "empty", []))
+
+
+@pytest.mark.parametrize("name", ["log.hdf5", "minari"])
+def test_metadata_are_those_of_the_dataset(tmp_path, name):
+    write_log(tmp_path / "logged.hdf5", log())
+    dataset = read_dataset(tmp_path / "logged.hdf5").dataset
+    write_dataset(tmp_path / name, dataset, {"env": "rlx:pendulum", "episodes": [1, 2]})
+    metadata = read_metadata(tmp_path / name)
+    assert metadata == read_dataset(tmp_path / name).metadata and metadata["env"] == "rlx:pendulum"
 
 
 class TestReferenceScores:

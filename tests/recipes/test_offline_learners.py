@@ -2,7 +2,11 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +23,7 @@ from rlx.recipes import offline
 from rlx.recipes.datasets import collect
 from rlx.training.interaction import uniform_actions
 
+ROOT = Path(__file__).parents[2]
 SCORED = (-60.0, -1.0)
 TINY = {"embedding_size": 8, "num_layers": 1, "sequence_length": 3, "batch_size": 4}
 
@@ -133,6 +138,19 @@ def test_one_update_of_every_learner_is_evaluated_and_scored(dataset, name):
     expected = 100 * (evaluation["eval_return_mean"] - low) / (high - low)
     np.testing.assert_allclose(evaluation["eval_normalized_score"], expected, rtol=1e-4)
     assert config.num_envs_per_seed == 0 and config.steps_name == "gradient_steps" and config.num_updates == 1
+
+
+def test_a_config_is_made_before_jax_runs(dataset):
+    """Its environment is read from the dataset's metadata; after that, devices can still be made of the cores."""
+    code = (
+        "import sys, jax; from rlx import recipes; config = recipes.recipe('td3_bc').configure(dataset=sys.argv[1]); "
+        "jax.config.update('jax_num_cpu_devices', 3); print(config.env, jax.device_count())"
+    )
+    variables = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, dataset], cwd=ROOT, env=variables, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["rlx:pendulum", "3"], done.stderr
 
 
 def test_the_dataset_names_the_environment_and_another_one_is_refused(dataset):
