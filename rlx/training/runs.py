@@ -107,14 +107,15 @@ def check_place(path: Path) -> None:
     Raises:
         RunError: a file is in the way, or the place is read-only, or this user may not write there.
     """
+    if "\0" in str(path):
+        raise RunError(f"--run-dir {str(path)[:100]!r} cannot be a folder: its name has a null byte")
     try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.stat(path)
         place = next(parent for parent in (path, *path.absolute().parents) if os.path.lexists(parent))
         is_folder = place.is_dir()
-    except (OSError, ValueError) as error:  # too long a name, a name that no file can have, a link to itself
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RunError(f"--run-dir {str(path)[:100]!r} cannot be a folder: {reason}") from None
+    except OSError as error:  # too long a name, a link to itself
+        raise RunError(f"--run-dir {str(path)[:100]!r} cannot be a folder: {error.strerror}") from None
     if not is_folder:
         below = "" if place == path else f", so {path} cannot be made"
         raise RunError(f"{place} is a file{below}: --run-dir must name a folder, or one that can be made")
