@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 
 from rlx.envs.names import TASKS
@@ -36,6 +37,10 @@ _MANY = 40
 
 class UnknownEnvironment(ValueError):
     """No environment has this name; the message is one line, with the nearest names where some are near."""
+
+
+class NoSuchModule(ValueError):
+    """There is no module of this name, neither installed nor in the current folder."""
 
 
 class UntrustedCode(ValueError):
@@ -184,6 +189,27 @@ def check_trusted(text: str, flags: str) -> None:
         )
 
 
+def own_module(name: str, what: str) -> ModuleType:
+    """Imports a module of the user's own, which is installed or lies in the current folder.
+
+    Args:
+        name: The module's name.
+        what: What it is imported for, for the message.
+
+    Raises:
+        NoSuchModule: There is none. What goes wrong inside the module keeps its own traceback.
+    """
+    # An installed command does not look into the current folder by itself. At the end, it hides no other module.
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise NoSuchModule(f"no module {error.name!r} for {what}, neither installed nor in {os.getcwd()}") from None
+
+
 def check_options(name: str, options: Iterable[str], allowed: Iterable[str] | Callable) -> None:
     """Raises a ValueError that names the nearest right options unless all `options` are `allowed`.
 
@@ -229,20 +255,12 @@ def _in_episodes(task: Any, max_episode_steps: Any, action_repeat: int) -> Envir
 
 
 def _function(spec: str) -> Callable[[], Any]:
-    """Imports what `"module:function"` names. What goes wrong inside the module keeps its own traceback."""
+    """Imports what `"module:function"` names."""
     name, _, attribute = spec.partition(":")
-    # An installed command does not look into the current folder by itself. At the end, it hides no other module.
-    if not {"", os.getcwd()} & set(sys.path):
-        sys.path.append(os.getcwd())
     try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
-        raise UnknownEnvironment(
-            f"no module {error.name!r} for {spec!r}, neither installed nor in {os.getcwd()}, and no suite {name!r}; "
-            f"{nearest_name(spec)}"
-        ) from None
+        module = own_module(name, repr(spec))
+    except NoSuchModule as error:
+        raise UnknownEnvironment(f"{error}, and no suite {name!r}; {nearest_name(spec)}") from None
     function = getattr(module, attribute, None)
     if function is None:
         own = [key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == name]

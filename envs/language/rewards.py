@@ -7,11 +7,8 @@ such a function: whether a response ends in the right number.
 from __future__ import annotations
 
 import ctypes
-import importlib
 import inspect
-import os
 import re
-import sys
 import threading
 import time
 import warnings
@@ -25,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from rlx.envs.registry import nearest
+from rlx.envs.registry import nearest, own_module
 
 Reward = Callable[[str, str, str], float]
 """`(prompt, response, answer) -> reward`."""
@@ -86,17 +83,7 @@ def named_reward(spec: str) -> Reward:
     name, colon, attribute = spec.partition(":")
     if not (name and colon and attribute):
         raise ValueError(f"reward must be a function, written module:function, got {spec!r:.80}")
-    # An installed command does not look into the current folder by itself. At the end, it hides no other module.
-    if not {"", os.getcwd()} & set(sys.path):
-        sys.path.append(os.getcwd())
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
-        raise ValueError(
-            f"no module {error.name!r} for reward={spec!r}, neither installed nor in {os.getcwd()}"
-        ) from None
+    module = own_module(name, f"reward={spec!r}")
     if not hasattr(module, attribute):
         own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise ValueError(f"module {name!r} of reward={spec!r} has no {attribute!r}; {nearest(attribute, own)}")

@@ -14,8 +14,8 @@ from rlx.cli.errors import CommandError
 from rlx.cli.options import Options
 from rlx.cli.side_by_side import by_seed, labels_of, plain, speed, train_all
 from rlx.cli.train import prepare_jax, read_arguments
-from rlx.envs.registry import nearest
 from rlx.recipes import language, recipe, trained
+from rlx.recipes.language_methods.table import check_method
 from rlx.recipes.settings import setting
 from rlx.recipes.wiring import Config, Recipe
 from rlx.training import runs
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str], name: str = "grpo") -> int:
     parent = Path(options.run_dir or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     # What is wrong with any of them shall be known before the first of them is trained.
     for label in labels:
-        check_method(known, label)
+        check_method(known, *language.named(label))
     configs = {label: of_run(compared, common, method=label) for label in labels}
     start = warm_up(compared, common, options, parent)
     folders = {label: runs.RunFolder(parent / label) for label in labels}
@@ -118,16 +118,6 @@ def main(arguments: Sequence[str], name: str = "grpo") -> int:
     if code := train_all({label: job(label) for label in labels}, parent):
         return code
     return conclude(compared, parent, common, start, folders)
-
-
-def check_method(known: Mapping[str, Any], label: str) -> None:
-    """Raises `CommandError` unless a label names a method of a table and hyperparameters that it has."""
-    name, options = language.named(label)
-    if name not in known:
-        raise CommandError(f"no method {name!r}; {nearest(name, known)}")
-    for option in options:
-        if option not in (own := known[name].hyperparameters):
-            raise CommandError(f"{name} has no hyperparameter {option!r}; it has {', '.join(own) or 'none'}")
 
 
 def of_run(compared: Comparison, common: Config, **changes: Any) -> Config:

@@ -118,8 +118,7 @@ def check_environment(env: str) -> None:
     """Raises `UnknownEnvironment` where a name cannot be one of an environment. Imports no simulator."""
     # Gymnasium's registry is open, so its ids are checked where the environment is made.
     if envs.is_spec(env):
-        if not envs.is_trusted(env):
-            raise CommandError(f"{env} is code of your own, which a run's record does not start: add --env {env}")
+        envs.check_trusted(env, f"--env {env}")
     elif env not in envs.names() and not env.startswith("gym:"):
         raise envs.UnknownEnvironment(f"no environment {env!r}; {nearest_name(env)} (rlx envs lists them all)")
 

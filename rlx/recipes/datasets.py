@@ -165,7 +165,7 @@ def exploring(policies: Policies) -> Partial:
     Raises:
         ValueError: the policies have a memory.
     """
-    _check_memory(policies)
+    _check_feedforward(policies)
     count = len(policies.updates)
 
     def act(states, observation, key):
@@ -196,7 +196,7 @@ def score_policies(
     Raises:
         ValueError: the best policy is no better than random actions; the policies have a memory.
     """
-    _check_memory(policies)
+    _check_feedforward(policies)
     policy_key, reference_key = jax.random.split(key)
     learner, act_randomly = policies.learner, uniform_actions(environment.action_space)
 
@@ -354,7 +354,7 @@ def _parallel(environment: envs.Environment, num_steps: int) -> int:
     return int(np.clip(num_steps // (10 * (environment.max_episode_steps or 1000)), 1, 64))
 
 
-def _check_memory(policies: Policies) -> None:
+def _check_feedforward(policies: Policies) -> None:
     if policies.learner.memory is not None:
         raise ValueError("datasets are made by policies that act on one observation; these have a memory")
 
