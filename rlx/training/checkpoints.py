@@ -114,7 +114,7 @@ def updates(directory: Path | str) -> list[int]:
 
 
 def restore(
-    where: ocp.CheckpointManager | Path | str,
+    directory: Path | str,
     template: PyTree,
     *,
     update: int | Sequence[int] | None = None,
@@ -125,7 +125,7 @@ def restore(
     A checkpoint that cannot be read is skipped with a warning.
 
     Args:
-        where: a folder of checkpoints, or its manager.
+        directory: a folder of checkpoints.
         template: pytree of arrays or `jax.ShapeDtypeStruct` (with shardings where the state is sharded).
         update: this checkpoint alone, or the first readable one of several, instead of the newest readable one.
         kept: tree prefix of the state, False at what was left out; those leaves come back as zeros.
@@ -133,7 +133,7 @@ def restore(
     Raises:
         CheckpointError: there is no readable checkpoint.
     """
-    directory = Path(where.directory if isinstance(where, ocp.CheckpointManager) else where).resolve()
+    directory = Path(directory).resolve()
     wanted = updates(directory)[::-1] if update is None else [update] if isinstance(update, int) else list(update)
     expected = _pack(template, kept)
     failures = {}

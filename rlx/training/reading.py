@@ -6,19 +6,13 @@ Files are read, never run: JSON, Parquet and pictures, and nothing that could ho
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import numbers
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from rlx.training.metrics import MetricsTable
-from rlx.training.runs import RunError
-
-MAX_BYTES = 2**32
-"""More than this is no table of metrics, nor a file that a page could show: a small file may claim to unpack to it."""
+from rlx.training.runs import MAX_BYTES, RunError, contents, naming, read_json
 
 NUMBER = numbers.Real
 """In a shape: a finite number that a float can hold."""
@@ -30,12 +24,10 @@ def json_object(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         RunError: there is no such file, or it holds anything else.
     """
-    with _naming(path, "JSON") as path:
-        value = json.loads(_contents(path))
-        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair could be written nowhere
-        if not isinstance(value, dict):
-            raise RunError(f"{path} must hold a JSON object, got {type(value).__name__}")
-        return value
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise RunError(f"{path} must hold a JSON object, got {type(value).__name__}")
+    return value
 
 
 def metrics(path: str | os.PathLike) -> MetricsTable:
@@ -46,7 +38,7 @@ def metrics(path: str | os.PathLike) -> MetricsTable:
     """
     import pyarrow.parquet
 
-    with _naming(path, "Parquet") as path:
+    with naming(path, "Parquet") as path:
         if path.is_file():
             known = pyarrow.parquet.ParquetFile(path).metadata
             if 8 * known.num_rows * known.num_columns > MAX_BYTES:
@@ -64,8 +56,8 @@ def raw(path: str | os.PathLike) -> bytes:
     Raises:
         RunError: there is no such file.
     """
-    with _naming(path, "file") as path:
-        return _contents(path)
+    with naming(path, "file") as path:
+        return contents(path)
 
 
 def check_shape(path: str | os.PathLike, value: Any, shape: Any, name: str = "") -> None:
@@ -119,26 +111,6 @@ def _words(shape: Any) -> str:
     return names[shape if shape is None or isinstance(shape, type) else type(shape)]
 
 
-def _contents(path: Path) -> bytes:
-    if not path.is_file():  # neither a folder nor a pipe, which nobody may ever write to
-        raise RunError(f"{path} must be a file" if path.exists() else f"there is no file {path}")
-    if path.stat().st_size > MAX_BYTES:
-        raise RunError(f"{path} has {path.stat().st_size:,} bytes, more than a run writes")
-    return path.read_bytes()
-
-
 def _indexes(column: Any, choices: Any) -> bool:
     values = column.compressed()
     return bool(((values >= 0) & (values < len(choices)) & (values == values.round())).all())
-
-
-@contextlib.contextmanager
-def _naming(path: str | os.PathLike, kind: str) -> Iterator[Path]:
-    """Turn whatever a library meets in a file into a message that names it."""
-    try:
-        yield Path(path)
-    except RunError:
-        raise
-    except Exception as error:  # each library has its own errors, and more than it documents
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise RunError(reason if str(path) in reason else f"{path} is not readable as {kind} ({reason})") from error

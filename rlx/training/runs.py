@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rlx.training.disk import free_name
 from rlx.training.metrics import MetricsTable, atomic_path, remove_unfinished
+
+MAX_BYTES = 2**32
+"""More than this is no table of metrics, nor a file that a page could show: a small file may claim to unpack to it."""
 
 FORMAT = 2
 """Kind of the run folders that this release writes and reads, as `config.json` notes it."""
@@ -61,22 +64,37 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: str | os.PathLike) -> Any:
     """Read a JSON file.
 
     Raises:
-        RunError: it is missing, cannot be read, or is not JSON.
+        RunError: it is missing, no file, cannot be read, or is not JSON.
     """
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise RunError(f"{path} must be a file")
+    with naming(path, "JSON") as path:
+        value = json.loads(contents(path))
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair could be written nowhere
+        return value
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a file of a run folder; raises `RunError` where there is no file, or one that no run wrote."""
+    if not path.is_file():  # neither a folder nor a pipe, which nobody may ever write to
+        raise RunError(f"{path} must be a file" if path.exists() else f"there is no file {path}")
+    if path.stat().st_size > MAX_BYTES:
+        raise RunError(f"{path} has {path.stat().st_size:,} bytes, more than a run writes")
+    return path.read_bytes()
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike, kind: str) -> Iterator[Path]:
+    """Turn whatever a library meets in a file into a message that names it."""
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise RunError(f"{path.parent} is not a run folder: it has no {path.name}") from None
-    except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is not valid JSON ({error})") from None
+        yield Path(path)
+    except RunError:
+        raise
+    except Exception as error:  # each library has its own errors, and more than it documents
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise RunError(reason if str(path) in reason else f"{path} is not readable as {kind} ({reason})") from error
 
 
 def read_summary(folder: RunFolder) -> dict[str, Any] | None:

@@ -268,16 +268,16 @@ def test_best_and_newest_checkpoints_stay(tmp_path):
     manager.wait_until_finished()
     assert sorted(manager.all_steps()) == [1, 3, 4] and manager.best_step() == 1
     template = jax.eval_shape(lambda: state(0.0))
-    restored, update = checkpoints.restore(manager, template)
+    restored, update = checkpoints.restore(tmp_path, template)
     assert update == 4
     np.testing.assert_array_equal(restored["w"], [4.0] * 3)
     np.testing.assert_array_equal(jax.random.key_data(restored["key"]), jax.random.key_data(jax.random.key(4)))
     assert restored["empty"].shape == (0, 2)
-    best, _ = checkpoints.restore(manager, template, update=1)
+    best, _ = checkpoints.restore(tmp_path, template, update=1)
     np.testing.assert_array_equal(best["w"], [1.0] * 3)
     with pytest.raises(checkpoints.CheckpointError, match="no readable checkpoint"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        checkpoints.restore(manager, template, update=17)
+        checkpoints.restore(tmp_path, template, update=17)
     manager.close()
 
 
