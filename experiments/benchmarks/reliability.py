@@ -31,7 +31,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -352,11 +351,9 @@ def commands(scratch: Path, limit: int | None) -> dict[str, Any]:
 
 def files(scratch: Path, limit: int | None) -> dict[str, Any]:
     """Damaged files, read or named in one line."""
-    from rlx.cli.errors import is_for_the_user, one_line
-    from rlx.data import read_dataset
-    from rlx.envs.language import pairs
     from rlx.recipes import trained
     from tests.fuzz import data_files, language_files, run_folders
+    from tests.fuzz.damage import answers
 
     def choose(folder: Path) -> None:
         record = trained.read(folder)
@@ -376,26 +373,14 @@ def files(scratch: Path, limit: int | None) -> dict[str, Any]:
 
     kinds = {
         "run folders": (copies(), choose),
-        "datasets": (
-            data_files.cases(),
-            lambda path: pairs.read_jsonl(path) if path.suffix == ".jsonl" else read_dataset(path),
-        ),
+        "datasets": (data_files.cases(), data_files.load),
         "language models": (language_files.cases(), language_files.load),
     }
     found = {}
     for kind, (cases, read) in kinds.items():
-        wrong, tried = [], 0
-        for name, make in itertools.islice(cases, limit):
-            tried += 1
-            with tempfile.TemporaryDirectory(dir=scratch) as folder, warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                path = make(Path(folder))
-                try:
-                    read(path)
-                except Exception as error:
-                    if not is_for_the_user(error):
-                        wrong.append(f"{name}: {type(error).__name__}: {one_line(error)[:200]}")
-        found[kind] = {"tried": tried, "answered_well": tried - len(wrong), "not": wrong}
+        answered = list(answers(itertools.islice(cases, limit), read, scratch))
+        wrong = [f"{name}: {error}" for name, error in answered if error is not None]
+        found[kind] = {"tried": len(answered), "answered_well": len(answered) - len(wrong), "not": wrong}
     return found
 
 

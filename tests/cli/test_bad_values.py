@@ -147,7 +147,9 @@ class TestMemory:
         recipe = recipes.recipe("ppo")
         config = recipe.configure(**TINY, num_envs=4, unroll_length=8, num_minibatches=1)
         program = make_program(recipe, config, num_runs=8)
-        jax.eval_shape(program.step, jax.eval_shape(program.init, jax.random.key(0)))
+        state = jax.eval_shape(program.init, jax.random.key(0))
+        stepped, _ = jax.eval_shape(program.step, state)
+        assert stepped == state
 
     def test_without_a_size_that_fits_the_largest_is_named(self):
         config = Config(num_envs=4096, unroll_length=3)

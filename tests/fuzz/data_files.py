@@ -5,9 +5,7 @@ for name, make_damaged in cases():
 """
 
 import json
-import os
 import random
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,28 +14,29 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tests.fuzz.damage import CUTS, REPLACED, Make, cut, replaced
+
 ROWS = 12
 DEEP = 100_000
 FLIPS = 50
-CUTS = (0.0, 0.01, 0.2, 0.5, 0.8, 0.99)
-
-Make = Callable[[Path], Path]
 
 
 def cases() -> Iterable[tuple[str, Make]]:
     """Names of damaged files, and functions that make each in an empty folder and return its path."""
-    valid = {"d4rl": d4rl, "minari": minari, "pairs": pairs}
-    for kind, make in valid.items():
-        parts = {"minari": ("data/main_data.hdf5", "data/metadata.json")}.get(kind, ("",))
-        for part in parts:
-            label = f"{kind} {part}".strip()
+    valid = {
+        d4rl: ("log.hdf5",),
+        minari: ("set/data/main_data.hdf5", "set/data/metadata.json"),
+        pairs: ("pairs.jsonl",),
+    }
+    for make, files in valid.items():
+        for file in files:
             # A text is short: few places of it make a difference.
-            for seed in range(FLIPS if part.endswith("hdf5") or kind == "d4rl" else 10):
-                yield f"{label}: bytes flipped, seed {seed}", partial(flipped, make, part, seed)
+            for seed in range(FLIPS if file.endswith("hdf5") else 10):
+                yield f"{file}: bytes flipped, seed {seed}", partial(flipped, make, file, seed)
             for share in CUTS:
-                yield f"{label}: cut to {share:.0%}", partial(cut, make, part, share)
-            for what in ("missing", "a folder", "a pipe"):
-                yield f"{label}: {what}", partial(replaced, make, part, what)
+                yield f"{file}: cut to {share:.0%}", partial(cut, make, file, share)
+            for what in REPLACED:
+                yield f"{file}: {what}", partial(replaced, make, file, what)
     for name, change in _hdf5_changes():
         yield f"d4rl: {name}", partial(d4rl_with, change)
         yield f"minari: {name}", partial(minari_with, change)
@@ -45,6 +44,14 @@ def cases() -> Iterable[tuple[str, Make]]:
         yield f"minari: metadata with {name}", partial(minari_metadata, metadata)
     for name, line in _lines():
         yield f"pairs: {name}", partial(pairs_line, line)
+
+
+def load(path: Path) -> Any:
+    """A dataset or a file of pairs, as it is read."""
+    from rlx.data import read_dataset
+    from rlx.envs.language.pairs import read_jsonl
+
+    return read_jsonl(path) if path.suffix == ".jsonl" else read_dataset(path)
 
 
 def d4rl(folder: Path) -> Path:
@@ -82,32 +89,13 @@ def pairs(folder: Path) -> Path:
     return path
 
 
-def flipped(make: Make, part: str, seed: int, folder: Path) -> Path:
+def flipped(make: Make, file: str, seed: int, folder: Path) -> Path:
     """One to eight bytes are others."""
     path, rng = make(folder), random.Random(seed)
-    content = bytearray((path / part).read_bytes())
+    content = bytearray((folder / file).read_bytes())
     for _ in range(rng.choice([1, 2, 8])):
         content[rng.randrange(len(content))] ^= rng.randrange(1, 256)
-    (path / part).write_bytes(content)
-    return path
-
-
-def cut(make: Make, part: str, share: float, folder: Path) -> Path:
-    """Only its beginning is left."""
-    path = make(folder)
-    content = (path / part).read_bytes()
-    (path / part).write_bytes(content[: int(share * len(content))])
-    return path
-
-
-def replaced(make: Make, part: str, what: str, folder: Path) -> Path:
-    """Something else is in its place, or nothing."""
-    path = make(folder)
-    (path / part).unlink()
-    if what == "a folder":
-        (path / part).mkdir()
-    elif what == "a pipe":
-        os.mkfifo(path / part)
+    (folder / file).write_bytes(content)
     return path
 
 
@@ -284,8 +272,3 @@ def _lines() -> Iterator[tuple[str, bytes]]:
     yield "deep objects", b'{"prompt":' * DEEP
     yield "no UTF-8", b'{"prompt": "\xff"}'
     yield "a number of many digits", b'{"prompt": ' + b"1" * 5000 + b"}"
-
-
-def clean(path: Path) -> None:
-    """Removes what `make_damaged` made."""
-    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

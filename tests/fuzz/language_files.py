@@ -7,7 +7,6 @@ for name, make_damaged in cases():
 
 import io
 import json
-import os
 import pickle
 import random
 import struct
@@ -19,14 +18,13 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save, save_file
 
+from tests.fuzz.damage import CUTS, REPLACED, Make, cut, replaced
+
 DEEP = 100_000
-CUTS = (0.0, 0.01, 0.2, 0.5, 0.8, 0.99)
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 WORDS = ("<pad>", "<end>", "+", "=", "1", "2", "3")
 VOCABULARY, WIDTH = 8, 4
-
-Make = Callable[[Path], Path]
 
 
 def cases() -> Iterator[tuple[str, Make]]:
@@ -39,7 +37,7 @@ def cases() -> Iterator[tuple[str, Make]]:
                 yield f"{file}: bytes flipped, seed {seed}", partial(flipped, make, file, seed)
             for share in CUTS:
                 yield f"{file}: cut to {share:.0%}", partial(cut, make, file, share)
-            for what in ("missing", "a folder", "a pipe"):
+            for what in REPLACED:
                 yield f"{file}: {what}", partial(replaced, make, file, what)
             yield f"{file}: nested deeply", partial(written, make, file, b"[" * DEEP + b"]" * DEEP)
             yield f"{file}: another kind of value", partial(written, make, file, b"[1, 2]")
@@ -60,23 +58,24 @@ def cases() -> Iterator[tuple[str, Make]]:
         yield f"warmup.npz: {name}", partial(written, policies, "warmup.npz", content)
 
 
-def load(path: Path) -> None:
-    """Read all that a path holds, as training would."""
+def load(path: Path) -> Any:
+    """All that a path holds, as training would read it."""
     from rlx.envs.language import chat, text
     from rlx.envs.language.tokens import Tokens
     from rlx.policies import transformer
     from rlx.recipes import warm_start
 
     if path.suffix == ".npz":
-        warm_start.seeds_of(path)
+        return warm_start.seeds_of(path)
     elif path.suffix == ".jsonl":
-        text.read_jsonl(path)
+        return text.read_jsonl(path)
     else:
-        transformer.load_pretrained(path)
+        weights = transformer.load_pretrained(path)
         tokens = Tokens(transformer.load_tokenizer(path))
         tokens.end(text.end_of(path))
         chat.template(path)([{"role": "user", "content": "1 + 2"}], add_generation_prompt=True)
         tokens.text(tokens.whole("1 + 2 ="))
+        return weights
 
 
 def tensors() -> dict[str, np.ndarray]:
@@ -142,24 +141,6 @@ def flipped(make: Make, file: str, seed: int, folder: Path) -> Path:
     for _ in range(3):
         content[draw.randrange(min(len(content), draw.choice((16, 400, 10**9))))] = draw.randrange(256)
     (folder / file).write_bytes(content)
-    return path
-
-
-def cut(make: Make, file: str, share: float, folder: Path) -> Path:
-    """A file ends early."""
-    path = make(folder)
-    os.truncate(folder / file, int(share * (folder / file).stat().st_size))
-    return path
-
-
-def replaced(make: Make, file: str, what: str, folder: Path) -> Path:
-    """A file is missing, or something else."""
-    path = make(folder)
-    (folder / file).unlink()
-    if what == "a folder":
-        (folder / file).mkdir()
-    elif what == "a pipe":
-        os.mkfifo(folder / file)
     return path
 
 

@@ -249,8 +249,9 @@ def test_links_of_a_cache_are_followed(tmp_path):
     (tmp_path / "snapshot").mkdir()
     for file in language_files.sharded(tmp_path / "blobs").iterdir():
         (tmp_path / "snapshot" / file.name).symlink_to(file)
-    load_pretrained(tmp_path / "snapshot")
-    load_tokenizer(tmp_path / "snapshot")
+    ours, theirs = (load_pretrained(tmp_path / name)[1] for name in ("snapshot", "blobs"))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    assert load_tokenizer(tmp_path / "snapshot").get_vocab() == load_tokenizer(tmp_path / "blobs").get_vocab()
 
 
 def test_a_tokenizer_has_no_more_tokens_than_the_model(tmp_path):
