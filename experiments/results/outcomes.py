@@ -239,6 +239,8 @@ def reliability(record: Record) -> Content:
     )
     seconds = [x for one in of["signals"].values() for x in one["seconds"]]
     figures |= {"signal_median": number(statistics.median(seconds), 1), "signal_most": number(max(seconds), 1)}
+    same = sum(one["same_end"] for one in of["signals"].values())
+    figures |= {"signals": str(len(seconds)), "signals_same": str(same)}
     rows = [
         (name, str(one["code"]), str(one["lines"]), one["errors"][-1] if one["errors"] else "", value(one["same_end"]))
         for name, one in of["disks"].items()

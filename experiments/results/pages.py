@@ -122,8 +122,8 @@ Each number is the median of two starts only."""
 {survived} of {kills} kills (`kill -9`, runs of {killed}) left nothing behind that the resumed run did not make good: it
 ended with the same parameters and the same metrics, bit for bit. {commands_well} of {commands} wrong commands ended
 with exit code 2 and one line, and had written nothing. {files_well} of {files} damaged files were read or refused in
-one line. From Ctrl-C or SIGTERM to the end of the process it took {signal_median} s (median over kinds of moments) and
-{signal_most} s at most, one try each.
+one line. From Ctrl-C or SIGTERM to the end of the process it took {signal_median} s (median) and {signal_most} s at
+most, over {signals} signals; {signals_same} of these runs then went on to the same end.
 
 A second process on the same folder ends with exit code {second_code}; the first one unharmed: {first}."""
         },
