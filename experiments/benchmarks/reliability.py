@@ -278,33 +278,36 @@ DISKS = {
 }
 
 
-def disks(words: str, scratch: Path) -> dict[str, Any]:
+def disks(words: str, scratch: Path, *, repetitions: int) -> dict[str, Any]:
     """A disk that fills up and one that becomes read-only in the middle of a run, and is then mended."""
     reference, _ = undisturbed(words, scratch / "disks")
-    found = {}
+    found: dict[str, Any] = {}
     for name, disk in DISKS.items():
-        folder = scratch / f"disk-{name}"
-        folder.mkdir()
-        try:
-            disk.make(folder)
-        except (OSError, subprocess.CalledProcessError) as error:
-            found["not_tried"] = f"no file system may be mounted here ({error})"
-            continue
-        try:
-            process = Process(words, folder / "run", log=scratch)
-            if disk.fail is not None and process.reach("training", np.random.default_rng(0)):
-                disk.fail(folder)
-            outcome = process.wait()
-            disk.mend(folder)
-            same = ends_as(reference, words, folder / "run", log=scratch)
+        outcomes, same = [], 0
+        for index in range(repetitions):
+            folder = scratch / f"disk-{name}-{index}"
+            folder.mkdir()
+            try:
+                disk.make(folder)
+            except (OSError, subprocess.CalledProcessError) as error:
+                found["not_tried"] = f"no file system may be mounted here ({error})"
+                break
+            try:
+                process = Process(words, folder / "run", log=scratch)
+                if disk.fail is not None and process.reach("training", np.random.default_rng(index)):
+                    disk.fail(folder)
+                outcomes.append(process.wait())
+                disk.mend(folder)
+                same += ends_as(reference, words, folder / "run", log=scratch)
+            finally:
+                system("umount", "-l", str(folder))
+        if outcomes:
             found[name] = {
-                "code": outcome.code,
-                "lines": len(outcome.errors),
-                "errors": [line.replace(str(scratch), "") for line in outcome.errors[-3:]],
+                "codes": [outcome.code for outcome in outcomes],
+                "lines": [len(outcome.errors) for outcome in outcomes],
+                "errors": [line.replace(str(scratch), "") for line in outcomes[-1].errors[-3:]],
                 "same_end": same,
             }
-        finally:
-            system("umount", "-l", str(folder))
     return found
 
 
@@ -400,6 +403,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--parts", help="which to do, by commas; the record keeps what it has of others")
     parser.add_argument("--killed", default=",".join(JOBS), help="runs to kill, by commas; the record keeps others")
     parser.add_argument("--signals", type=int, default=3, help="repetitions of each signal at each moment")
+    parser.add_argument("--disks", type=int, default=8, help="repetitions of each failure of a disk")
     parser.add_argument("--chains", type=int, default=5, help="rows of four kills for each algorithm")
     parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")
     options = parser.parse_args(argv)
@@ -414,7 +418,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "files": lambda: files(scratch, 3 if quick else None),
             "kills": lambda: record.get("kills", {}) | kills(killed, scratch, chains=chains),
             "signals": lambda: signals(jobs["ppo"], scratch, repetitions=1 if quick else options.signals),
-            "disks": lambda: disks(jobs["ppo"], scratch),
+            "disks": lambda: disks(jobs["ppo"], scratch, repetitions=2 if quick else options.disks),
             "company": lambda: company(jobs["ppo"], scratch),
             "sizes": lambda: sizes(scratch, quick=quick),
         }

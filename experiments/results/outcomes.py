@@ -241,12 +241,22 @@ def reliability(record: Record) -> Content:
     figures |= {"signal_median": number(statistics.median(seconds), 1), "signal_most": number(max(seconds), 1)}
     same = sum(one["same_end"] for one in of["signals"].values())
     figures |= {"signals": str(len(seconds)), "signals_same": str(same)}
+    failed = {name: one for name, one in of["disks"].items() if name != "not_tried"}
+    figures |= {
+        "disks": str(sum(len(one["codes"]) for one in failed.values())),
+        "disks_same": str(sum(one["same_end"] for one in failed.values())),
+    }
     rows = [
-        (name, str(one["code"]), str(one["lines"]), one["errors"][-1] if one["errors"] else "", value(one["same_end"]))
-        for name, one in of["disks"].items()
-        if name != "not_tried"
+        (
+            name,
+            ", ".join(map(str, sorted({*one["codes"]}))),
+            f"{max(one['lines'])}",
+            one["errors"][-1],
+            f"{one['same_end']} of {len(one['codes'])}",
+        )
+        for name, one in failed.items()
     ]
-    columns = ("disk", "exit code", "lines said", "the last of them", "same end when mended")
+    columns = ("disk", "exit codes", "lines said, most", "the last of them", "same end when mended")
     tables.append(Table("Disks that fail in the middle of a run", columns, rows))
     rows = [
         (name, number(one["memory_bytes"] / 2**30, 2), number(one["disk_bytes"] / 2**20, 1), f"`{one['command']}`")

@@ -125,7 +125,9 @@ with exit code 2 and one line, and had written nothing. {files_well} of {files} 
 one line. From Ctrl-C or SIGTERM to the end of the process it took {signal_median} s (median) and {signal_most} s at
 most, over {signals} signals; {signals_same} of these runs then went on to the same end.
 
-A second process on the same folder ends with exit code {second_code}; the first one unharmed: {first}."""
+Where the disk filled up or became read-only in the middle of a run and was then mended, {disks_same} of {disks} runs
+went on to the same end. A second process on the same folder ends with exit code {second_code}; the first one unharmed:
+{first}."""
         },
     ),
     "brax_sac": benchmark(

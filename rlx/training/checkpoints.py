@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import math
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,7 @@ def open_manager(
             aside with a warning, so that its number can be saved again.
     """
     directory = Path(directory).resolve()
+    _drop_late_callbacks()
     if jax.process_index() == 0:
         _set_damaged_aside(directory, restored)
 
@@ -65,8 +67,25 @@ def open_manager(
         preservation_policy=policies.AnyPreservationPolicy(kept),
         create=True,
         cleanup_tmp_directories=True,
+        async_options=ocp.AsyncOptions(post_finalization_callback=lambda: _flush(directory)),
     )
     return ocp.CheckpointManager(directory, options=options)
+
+
+def _flush(directory: Path) -> None:
+    """Wait until the checkpoints' files are on the disk.
+
+    Orbax calls this before a checkpoint gets its name, and before older ones are removed for it. The name alone would
+    reach the disk first: after a power failure the newest checkpoints would be empty files, and no older one left.
+    """
+    for path in directory.rglob("*"):
+        # What is being removed meanwhile needs no flush; some network file systems open no folder.
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def save(
@@ -137,7 +156,7 @@ def restore(
     wanted = updates(directory)[::-1] if update is None else [update] if isinstance(update, int) else list(update)
     expected = _pack(template, kept)
     failures = {}
-    _drop_late_reads()
+    _drop_late_callbacks()
     for number in wanted:
         try:
             _read_metrics(directory / str(number))
@@ -155,13 +174,13 @@ def restore(
     raise CheckpointError(f"no readable checkpoint in {directory}: {tried or 'it holds none'}")
 
 
-def _drop_late_reads() -> None:
-    """Keep quiet about what is still being read of a checkpoint after its first damaged array ended the reading.
+def _drop_late_callbacks() -> None:
+    """Keep quiet about arrays that are still being read or written when the first that failed has ended the whole.
 
-    Each array that arrives too late would leave a traceback, dozens for one damaged file, after the one line that says
-    what happened.
+    Each of them would leave a traceback, dozens for one damaged file or full disk, beside the one line that says what
+    happened.
     """
-    if getattr(sys.unraisablehook, "drops_late_reads", False):
+    if getattr(sys.unraisablehook, "drops_late_callbacks", False):
         return
     earlier = sys.unraisablehook
 
@@ -170,7 +189,7 @@ def _drop_late_reads() -> None:
         if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
             earlier(unraisable)
 
-    hook.drops_late_reads = True
+    hook.drops_late_callbacks = True
     sys.unraisablehook = hook
 
 

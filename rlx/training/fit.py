@@ -364,7 +364,7 @@ def _rows_so_far(
     if folder.metrics.exists() and write:
         aside = free_name(folder.metrics, "old")
         folder.metrics.rename(aside)
-        reason += f"; they are in {aside.name} now"
+        reason += f"; the earlier rows are in {aside.name} now"
         warnings.warn(reason, RuntimeWarning, stacklevel=3)
     return empty
 

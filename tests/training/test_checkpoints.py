@@ -1,6 +1,7 @@
 """Checkpoints: which ones stay, and how one reads a folder in which some are damaged."""
 
 import hashlib
+import os
 import shutil
 import warnings
 
@@ -105,6 +106,25 @@ def test_metrics_of_another_kind_make_no_checkpoint_the_best(three, tmp_path):
     checkpoints.save(manager, 4, state(4.0))
     checkpoints.close(manager)
     assert checkpoints.updates(folder) == [1, 4]
+
+
+def test_files_are_on_the_disk_before_their_checkpoint_gets_its_name(tmp_path, monkeypatch):
+    """After a power failure, the name of a checkpoint whose files were still in memory would stand for empty files."""
+    flushed, fsync = set(), os.fsync
+
+    def noting(descriptor):
+        flushed.add(os.fstat(descriptor).st_ino)
+        assert not any(path.name.isdecimal() for path in tmp_path.iterdir())
+        fsync(descriptor)
+
+    monkeypatch.setattr(checkpoints.os, "fsync", noting)
+    save(tmp_path, [1.0], keep=1)
+    files = [path for path in (tmp_path / "1").rglob("*") if path.is_file()]
+    for path in files:
+        if path.stat().st_ino not in flushed:
+            path.write_text("")  # Orbax writes a mark of success between the two; that it is there is enough
+    restored, _ = checkpoints.restore(tmp_path, TEMPLATE)
+    assert len(flushed) > 5 and float(restored["w"][0]) == 1.0
 
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
