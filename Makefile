@@ -21,7 +21,8 @@ train: install
 test: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests
 
-# Whole benchmarks and claims at their smallest size, and the wheel in an environment of its own.
+# What takes long: whole runs, kills, learning, scripts, benchmarks and claims at their smallest size, further options of
+# functions, and the wheel in an environment of its own.
 test-slow: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist load -m slow tests
 

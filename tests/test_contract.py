@@ -205,8 +205,16 @@ CASES = {
 
 
 def cases(applies: Callable[[Case], Any] = lambda case: True) -> pytest.MarkDecorator:
-    """Parametrizes a check over the examples and their variants, as far as it applies."""
-    return pytest.mark.parametrize("case", [pytest.param(case, id=id) for id, case in CASES.items() if applies(case)])
+    """Parametrizes a check over the examples and their variants, as far as it applies.
+
+    Of each function the first of them is checked by `make test`, the others by `make test-slow`.
+    """
+    chosen = {id: case for id, case in CASES.items() if applies(case)}
+    first = {case.name: id for id, case in reversed(chosen.items())}
+    later = lambda id, case: () if first[case.name] == id else pytest.mark.slow
+    return pytest.mark.parametrize(
+        "case", [pytest.param(case, id=id, marks=later(id, case)) for id, case in chosen.items()]
+    )
 
 
 every_function = pytest.mark.parametrize("name", sorted(FUNCTIONS))

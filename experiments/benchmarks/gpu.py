@@ -29,7 +29,7 @@ def steps_per_second(config: Config, num_seeds: int, repetitions: int) -> dict[s
     """Training speed of `num_seeds` seeds in one program; `error` instead where they do not fit."""
     row: dict[str, Any] = {"env": config.env, "num_envs": config.num_envs, "seeds": num_seeds}
     try:
-        times = timing.alternate({"update": seeds.batched_update(config, num_seeds)}, repetitions)["update"]
+        times = timing.alternate({"update": seeds.update_of_seeds(config, num_seeds)}, repetitions)["update"]
     except jax.errors.JaxRuntimeError as error:
         return row | {"error": out_of_memory(error)}
     speed = num_seeds * config.steps_per_update / statistics.median(times)

@@ -4,8 +4,9 @@ The learner is TD3+BC, the dataset lies on the device, and an update is a gradie
 
 - The program (`rlx.training.sources.dataset`: draws, gradient steps, targets, metrics) against bare gradient steps,
   written here for one resident batch and noise drawn beforehand.
-- 8 seeds in one program against one seed, for a `vmap`, for one seed after the other (`lax.map`), and as they are
-  trained: one after the other on each of the devices that `rlx.training.sharding.use_cores` makes of a CPU's cores.
+- 8 seeds against one seed, in one program on one device (`--batching vmap`), and as they are trained on a CPU: the
+  program of one seed, called for one seed after the other on each of the devices that
+  `rlx.training.sharding.use_cores` makes of a CPU's cores.
 - PRDC, which looks up the nearest of all (β·s, a) in every step of its actor: an update of it, its search, and beside
   it the search by a k-d tree on the host, a core for a query, which an update would have to wait for.
 
@@ -24,16 +25,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from experiments.benchmarks import timing
 from rlx import data, policies
 from rlx.algorithms import Learner, prdc, td3_bc
 from rlx.training import program as programs
 from rlx.training import sources
-from rlx.training.compiled import over_runs
-from rlx.training.sharding import make_mesh, use_cores
+from rlx.training.compiled import Build
+from rlx.training.sharding import use_cores
 
 FLOOR = 0.9
 """Updates/s of the program over those of bare gradient steps."""
@@ -167,17 +166,11 @@ def cost_of_program(size: Size, dataset: data.Dataset, repetitions: int) -> dict
     """Seconds of the program, of several seeds in one, and of the bare gradient steps."""
 
     def step(dataset, state):
-        return make_program(size, dataset, updates=size.updates).step(state)
+        return build.make({}, dataset).step(state)
 
-    def of_seeds(mapped):
-        return lambda dataset, states: mapped(lambda state: step(dataset, state), states)
-
-    initialize = jax.jit(lambda dataset, key: make_program(size, dataset, updates=size.updates).init(key))
-    states = jax.vmap(initialize, (None, 0))(dataset, jax.random.split(jax.random.key(1), size.seeds))
-    one = jax.tree.map(lambda x: x[0], states)
-    mesh = make_mesh(size.seeds, 0)
-    spread = jax.device_put((dataset, states), (NamedSharding(mesh, P()), NamedSharding(mesh, P("seed"))))
-    as_trained = over_runs(step, num_shared=1, mesh=mesh)
+    build = Build(lambda _, dataset: make_program(size, dataset, updates=size.updates), dataset)
+    one = jax.jit(lambda dataset, key: build.make({}, dataset).init(key))(dataset, jax.random.key(1))
+    devices = min(size.seeds, jax.device_count())
 
     init, steps = bare_gradients(size)
     batch = data.sample(dataset, jax.random.key(2), (DELAY, size.batch_size))
@@ -188,15 +181,14 @@ def cost_of_program(size: Size, dataset: data.Dataset, repetitions: int) -> dict
         {
             "bare": timing.compiled(steps, init(jax.random.key(1)), batch, noise),
             "program": timing.compiled(step, dataset, one),
-            "seeds_by_vmap": timing.compiled(of_seeds(lambda f, x: jax.vmap(f)(x)), dataset, states),
-            "seeds_one_by_one": timing.compiled(of_seeds(jax.lax.map), dataset, states),
-            "seeds_as_trained": timing.compiled(as_trained, *spread),
+            "seeds_in_one_program": timing.update_of_runs(build, size.seeds, batching="vmap"),
+            "seeds_as_trained": timing.update_of_runs(build, size.seeds, devices=devices),
         },
         repetitions,
     )
     return {
         "seeds": size.seeds,
-        "seeds_over_devices": mesh.shape["seed"],
+        "seeds_over_devices": devices,
         "updates_per_second": {
             name: size.updates * (size.seeds if name.startswith("seeds") else 1) / statistics.median(values)
             for name, values in times.items()

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+from jax.sharding import Mesh
 from rich.console import Console
 from rich.table import Table
 
 from rlx.recipes.ppo import Config
+from rlx.training.compiled import compile_runs
 from rlx.training.provenance import installed_versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -45,6 +48,30 @@ def compiled(function: Callable, *arguments: Any) -> Callable[[], Any]:
     """`function` compiled for its arguments, as a call without arguments that ends when the result is there."""
     executable = jax.jit(function).lower(*arguments).compile()
     return lambda: jax.block_until_ready(executable(*arguments))
+
+
+def update_of_runs(build: Callable, seeds: int, *, devices: int = 1, batching: str = "auto") -> Callable[[], Any]:
+    """One update of several seeds, compiled as `rlx train` does it, as a call without arguments.
+
+    Each call goes on from the state that the last one left, since the compiled program reuses its memory.
+
+    Args:
+        build: as of `rlx.training.compiled.compile_runs`.
+        seeds: how many.
+        devices: that the seeds are dealt out to, the first ones.
+        batching: `"vmap"` for one program of all seeds; the default on a CPU is the program of one seed, called for one
+            seed after the other on each device.
+    """
+    mesh = Mesh(np.array(jax.devices()[:devices]).reshape(devices, 1), ("seed", "env"))
+    runs = compile_runs(build, np.arange(seeds), {}, updates_per_report=1, mesh=mesh, batching=batching)
+    state = runs.init()
+
+    def update():
+        nonlocal state
+        state, metrics = runs.advance(state)
+        return jax.block_until_ready((state, metrics))
+
+    return update
 
 
 def seconds(function: Callable[[], Any]) -> float:

@@ -343,7 +343,7 @@ class Trainer:
             batch = side.sample(
                 sample_key,
                 laboratory.structure,
-                state.behavior_params,
+                state.sampling_params,
                 laboratory.task,
                 responses.draw(draw_key, laboratory.task, "train", num_prompts),
                 group_size=group_size,

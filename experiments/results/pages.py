@@ -79,16 +79,20 @@ other pages, since the machine was shared and its load differed from one measure
         "seeds",
         tables.seeds,
         title="What seeds and environments cost",
-        asked="How much longer does an update take with 2 to 64 seeds in one program, on one device and dealt out to "
-        "the cores of a CPU, and how does speed grow with the number of environments?",
-        headline="8 seeds of PPO in one program cost {cores_64x64_8} times one seed and 64 cost {cores_64x64_64} "
-        "times, dealt out to two cores.",
+        asked="How much longer does an update take with 2 to 64 seeds, in one program and as `rlx train` has them on a "
+        "CPU, and how does speed grow with the number of environments?",
+        headline="8 seeds of PPO cost {trained_64x64_8} times one seed and 64 cost {trained_64x64_64} times, as "
+        "`rlx train` has them on two cores.",
         readings={
             CPU: """\
-With networks of 64×64, 8 seeds in one program cost {cores_64x64_8} times one seed and 64 cost {cores_64x64_64}
-times, dealt out to both cores as `rlx train` does it. On one device they cost {cost_64x64_8} and {cost_64x64_64}
-times. All seeds share one compilation. Physics in MJX keeps to one device: several devices of one CPU and MJX's
-calls of LAPACK would wait for each other.
+With networks of 64×64, 8 seeds cost {trained_64x64_8} times one seed and 64 cost {trained_64x64_64} times, as
+`rlx train` has them: one compilation, and the program of one seed called for one seed after the other on each core. In
+one program on one device (`--batching vmap`) they cost {together_64x64_8} and {together_64x64_64} times. Physics in MJX
+keeps to one device: several devices of one CPU and MJX's calls of LAPACK would wait for each other.
+
+That a seed's numbers do not depend on its company has a price where a seed has little to do: 8 seeds of 8 environments
+of light physics take {small_8_8} times as long as in one program, of 64 environments {small_64_8} times, and of 256
+environments {small_256_8} times.
 
 Each row has its own measurement of one seed, taken in the same minutes, since the machine was shared. Where that
 measurement is far from those of the other rows, the load changed within the row, and its ratios are that uncertain:
@@ -157,15 +161,15 @@ Brax's interval; {reach_not} do not. SAC lies in the lower half of Brax's interv
         "offline",
         tables.offline,
         title="Speed of learning from a dataset",
-        asked="How fast does TD3+BC learn from a dataset beside bare gradient steps, what do seeds in one program "
-        "cost, and what does PRDC's search for neighbors cost?",
-        headline="TD3+BC does {over_bare} of the updates per second of bare gradient steps; {seeds} seeds in one "
-        "program cost {trained} times one.",
+        asked="How fast does TD3+BC learn from a dataset beside bare gradient steps, what do seeds cost, "
+        "and what does PRDC's search for neighbors cost?",
+        headline="TD3+BC does {over_bare} of the updates per second of bare gradient steps; {seeds} seeds cost "
+        "{trained} times one.",
         readings={
             CPU: """\
 With a million transitions on the device, TD3+BC does {over_bare} of the updates per second of bare gradient steps
-(floor: {floor}). {seeds} seeds in one program cost {trained} times one seed, dealt out to both cores, and {vmap}
-times side by side on one device.
+(floor: {floor}). {seeds} seeds cost {trained} times one seed as `rlx train` has them on two cores, and {vmap} times
+in one program on one device.
 
 PRDC looks up the nearest of all {rows} transitions for each of the {batch} queries of a minibatch. Its exact search
 takes {search} ms, where a k-d tree on the host takes {tree} ms. An update of PRDC takes {prdc} ms on average, since

@@ -106,36 +106,28 @@ def peers(record: Record) -> Content:
 
 def seeds(record: Record) -> Content:
     """What seeds and environments cost."""
-    figures, tables, settings = {}, [], {}
+    figures, tables, settings = {}, [], {"small runs": record["small"]["settings"]}
+
+    def costs(row: dict[str, Any]) -> tuple[str, ...]:
+        names = ("cost_in_one_program", "cost_as_trained", "one_program_over_as_trained")
+        one = aggregate(row["seconds"]["one"])["interval"]
+        return (*(f"{row[name]:.2f}" for name in names), number(row["steps_per_second"]), span([1e3 * x for x in one]))
+
+    columns = (
+        "seeds",
+        "cost in one program / one seed",
+        "cost as trained / one seed",
+        "one program / as trained",
+        "steps/s as trained",
+        "one seed in the same minutes, ms, 95 % interval",
+    )
     for network, of in record["results"].items():
         settings[network] = of["settings"]
-        rows = []
         for row in of["seeds"]:
-            cores, count = row["over_devices"], row["seeds"]
-            figures[f"cost_{network}_{count}"] = number(row["cost_in_seeds"], 2)
-            if cores:
-                figures[f"cores_{network}_{count}"] = number(cores["cost_in_seeds"], 2)
-            rows.append(
-                (
-                    str(count),
-                    f"{row['cost_in_seeds']:.2f}",
-                    f"{cores['cost_in_seeds']:.2f}" if cores else "–",
-                    f"{cores['speedup']:.2f}" if cores else "–",
-                    f"{row['cost_of_sequence']:.2f}",
-                    number(row["steps_per_second"]),
-                    span([1e3 * end for end in aggregate(row["seconds"]["one"])["interval"]]),
-                )
-            )
-        columns = (
-            "seeds",
-            "cost on one device / one seed",
-            "cost over the cores / one seed",
-            "one device / over the cores",
-            "one after the other / one device",
-            "steps/s on one device",
-            "one seed in the same minutes, ms, 95 % interval",
-        )
-        tables.append(Table(f"Seeds in one program, networks {network}", columns, rows))
+            figures[f"together_{network}_{row['seeds']}"] = number(row["cost_in_one_program"], 2)
+            figures[f"trained_{network}_{row['seeds']}"] = number(row["cost_as_trained"], 2)
+        rows = [(str(row["seeds"]), *costs(row)) for row in of["seeds"]]
+        tables.append(Table(f"Seeds, networks {network}", columns, rows))
         rows = [
             (
                 f"{row['num_envs']:,}",
@@ -145,8 +137,13 @@ def seeds(record: Record) -> Content:
             )
             for row in of["environments"]
         ]
-        columns = ("environments", "steps/s", "update, ms, interquartile mean", "95 % interval")
-        tables.append(Table(f"Environments of one seed, networks {network}", columns, rows))
+        of_environments = ("environments", "steps/s", "update, ms, interquartile mean", "95 % interval")
+        tables.append(Table(f"Environments of one seed, networks {network}", of_environments, rows))
+    small = record["small"]["seeds"]
+    for row in small:
+        figures[f"small_{row['num_envs']}_{row['seeds']}"] = f"{1 / row['one_program_over_as_trained']:.2f}"
+    rows = [(f"{row['num_envs']} environments, {row['seeds']} seeds", *costs(row)) for row in small]
+    tables.append(Table("Small runs", ("run", *columns[1:]), rows))
     return Content(figures, tables, settings)
 
 
@@ -184,7 +181,7 @@ def offline(record: Record) -> Content:
         "seeds": str(program["seeds"]),
         "devices": str(program["seeds_over_devices"]),
         "trained": number(cost["seeds_as_trained"], 2),
-        "vmap": number(cost["seeds_by_vmap"], 2),
+        "vmap": number(cost["seeds_in_one_program"], 2),
         "rows": f"{search['rows']:,}",
         "batch": str(record["settings"]["batch_size"]),
         "search": number(1e3 * search["seconds_per_search"]["search"]),

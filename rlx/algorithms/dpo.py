@@ -22,7 +22,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from rlx import reduce
-from rlx.algorithms.grpo import score
+from rlx.algorithms.grpo import TokenScores, score
 from rlx.algorithms.learner import Learner
 from rlx.algorithms.responses import Responses
 from rlx.losses import preference
@@ -184,6 +184,7 @@ def learner(
     params: Callable[[PRNGKeyArray], PyTree] | None = None,
     model: Callable[[PyTree], PyTree] = lambda params: params,
     remat: bool = False,
+    microbatch_size: int | None = None,
     measure_drift: bool = False,
 ) -> Learner:
     """Preference optimization as a learner from `Responses` in groups of two: the chosen one, then the rejected one.
@@ -198,6 +199,7 @@ def learner(
         params: what is learned, as it begins, from the key that `init` is given, as of `grpo.learner`.
         model: from what is learned to the policy's parameters, as of `grpo.learner`.
         remat: static; recompute layers in the backward pass, for less memory.
+        microbatch_size: static; responses that are scored at a time, as of `grpo.learner`.
         measure_drift: static; keep the policy of the start, from which evaluations then tell the divergence.
 
     Raises:
@@ -218,13 +220,17 @@ def learner(
             first_params=first_params if missing or measure_drift else None,
         )
 
+    def scored(params: PyTree, batch: Responses, *, remat: bool = False) -> TokenScores:
+        options = dict(distribution=distribution, remat=remat, microbatch_size=microbatch_size)
+        return score(config, model(params), batch, **options)
+
     def update(state: DPOState, batch: Responses, key: PRNGKeyArray) -> tuple[DPOState, dict[str, Array]]:
         if "reference" in needed and (distribution or batch.reference_log_prob is None):
-            reference = score(config, model(state.first_params), batch, distribution=distribution)
+            reference = scored(state.first_params, batch)
             batch = batch._replace(reference_log_prob=reference.log_prob, reference_logits=reference.logits)
 
         def objective(params: dict[str, PyTree]) -> tuple[Array, dict[str, Array]]:
-            found = score(config, model(params["policy"]), batch, distribution=distribution, remat=remat)
+            found = scored(params["policy"], batch, remat=remat)
             seen = batch._replace(log_prob=found.log_prob, logits=found.logits)
             value = loss_of(loss, seen)
             return value, {"loss": value} | jax.lax.stop_gradient(diagnostics(loss, seen))

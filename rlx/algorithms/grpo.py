@@ -128,7 +128,7 @@ class GRPOState(NamedTuple):
 
     Attributes:
         params: `{"policy"}` and, for a method that uses values, `{"critic"}`.
-        behavior_params: the policy that samples.
+        behavior_params: the policy that samples, where it is not the one in training (`renew_behavior` above 1).
         reference_params: the policy that the method stays close to; None unless it uses one.
         optimizer_state: of the optimizer.
         memory: of the method.
@@ -137,12 +137,17 @@ class GRPOState(NamedTuple):
     """
 
     params: dict[str, PyTree]
-    behavior_params: PyTree
+    behavior_params: PyTree | None
     reference_params: PyTree
     optimizer_state: PyTree
     memory: PyTree
     update: Int[Array, ""]
     first_params: PyTree = None
+
+    @property
+    def sampling_params(self) -> PyTree:
+        """The policy that samples."""
+        return self.params["policy"] if self.behavior_params is None else self.behavior_params
 
 
 USES = ("reference", "distribution", "value", "solution")
@@ -162,6 +167,38 @@ class TokenScores(NamedTuple):
     logits: Float[Array, "prompt group time vocab"] | None
 
 
+def in_microbatches(function: Callable[[Responses], PyTree], batch: Responses, size: int | None) -> PyTree:
+    """What a function of responses gives for each, computed for `size` of them at a time.
+
+    The backward pass computes what the function did anew, again for so many at a time: whatever is made of the results
+    then has the gradient of the whole batch, in the memory of a microbatch.
+
+    Args:
+        function: of a batch, whose results have the leading axes `[prompt, group]`; it sees the tokens and masks alone.
+        batch: the responses.
+        size: static; how many at a time; None for all at once.
+    """
+    shape = batch.token.shape[:2]
+    count = shape[0] * shape[1]
+    if size is None or size >= count:
+        return function(batch)
+    names = ("prompt", "prompt_where", "token", "present", "where")
+    rows = {name: getattr(batch, name).reshape(count, -1) for name in names}
+
+    @jax.checkpoint
+    def of_rows(rows: dict[str, Array]) -> PyTree:
+        found = function(batch._replace(**{name: x[:, None] for name, x in rows.items()}))
+        return jax.tree.map(lambda x: x[:, 0], found)
+
+    whole = count - count % size
+    chunks = {name: x[:whole].reshape(-1, size, x.shape[-1]) for name, x in rows.items()}
+    found = jax.tree.map(lambda x: x.reshape(whole, *x.shape[2:]), jax.lax.map(of_rows, chunks))
+    if whole < count:
+        rest = of_rows({name: x[whole:] for name, x in rows.items()})
+        found = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), found, rest)
+    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), found)
+
+
 def features(config: transformer.Config, params: PyTree, batch: Responses, *, remat: bool = False) -> Array:
     """Representations from which each token of the responses is predicted `[prompt, group, time, hidden]`."""
     tokens = jnp.concatenate([batch.prompt, batch.token], axis=-1)
@@ -171,23 +208,47 @@ def features(config: transformer.Config, params: PyTree, batch: Responses, *, re
 
 
 def score(
-    config: transformer.Config, params: PyTree, batch: Responses, *, distribution: bool = False, remat: bool = False
+    config: transformer.Config,
+    params: PyTree,
+    batch: Responses,
+    *,
+    temperature: Scalar | None = None,
+    distribution: bool = False,
+    remat: bool = False,
+    microbatch_size: int | None = None,
 ) -> TokenScores:
-    """Log-probabilities and entropies of the responses' tokens under a policy, at temperature 1.
+    """Log-probabilities and entropies of the responses' tokens under a policy.
 
     Args:
         config: structure of the policy.
         params: its parameters; carry the gradient.
         batch: with the tokens.
+        temperature: that the logits are divided by; None for 1.
         distribution: keep the logits, `[prompt, group, time, vocab]` in float32; otherwise they exist in chunks only.
         remat: recompute each layer in the backward pass.
+        microbatch_size: static; responses that are scored at a time, as of `in_microbatches`.
     """
+    scored = partial(_score, config, params, temperature=temperature, distribution=distribution, remat=remat)
+    return in_microbatches(scored, batch, microbatch_size)
+
+
+def _score(
+    config: transformer.Config,
+    params: PyTree,
+    batch: Responses,
+    *,
+    temperature: Scalar | None,
+    distribution: bool,
+    remat: bool,
+) -> TokenScores:
     x = features(config, params, batch, remat=remat)
     if not distribution:
         unembedding = params["embedding"].T if config.tie_embeddings else params["unembedding"]["kernel"]
-        found = transformer.token_statistics(x, unembedding, batch.token, where=batch.where)
+        heat = 1.0 if temperature is None else temperature
+        found = transformer.token_statistics(x, unembedding, batch.token, where=batch.where, temperature=heat)
         return TokenScores(found.log_prob, found.entropy, None)
     logits = transformer.unembed(config, params, x)
+    logits = logits if temperature is None else logits / temperature
     log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), batch.token[..., None], axis=-1)[..., 0]
     kept = lambda x: jnp.where(batch.where, x, 0.0)
     return TokenScores(kept(log_prob), kept(categorical_entropy(logits)), logits)
@@ -204,12 +265,14 @@ def learner(
     minibatches: int = 1,
     renew_behavior: int = 1,
     remat: bool = False,
+    microbatch_size: int | None = None,
     measure_drift: bool = False,
 ) -> Learner:
     """GRPO, or another method, as a learner from `Responses`.
 
     What a batch says of the policy that sampled it (`behavior_log_prob`) is believed, since that may be an earlier one;
-    where it says nothing, it is `behavior_params` of the state.
+    where it says nothing, it is the sampling policy of the state. All policies are scored at the temperature that the
+    batch says it was sampled at, so that the policy in training is the one that samples, and a batch of it on-policy.
 
     Args:
         config: structure of the policy, and of the critic where the method uses one.
@@ -224,13 +287,20 @@ def learner(
         renew_behavior: static; the sampling policy becomes the trained one after every so many updates; batches in
             between are stale.
         remat: static; recompute layers in the backward pass, for less memory.
+        microbatch_size: static; responses that are scored, forward and backward, at a time; None for all of a
+            minibatch. It bounds the memory of a gradient step, whose gradient stays the same.
         measure_drift: static; keep the policy of the start, from which evaluations then tell the divergence.
 
     Raises:
         ValueError: a count below one, or a method that uses what does not exist.
     """
     make_params = partial(transformer.init, config=config) if params is None else params
-    for name, count in (("epochs", epochs), ("minibatches", minibatches), ("renew_behavior", renew_behavior)):
+    for name, count in (
+        ("epochs", epochs),
+        ("minibatches", minibatches),
+        ("renew_behavior", renew_behavior),
+        ("microbatch_size", microbatch_size or 1),
+    ):
         if count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}")
     if unknown := method.uses - set(USES):
@@ -241,10 +311,10 @@ def learner(
         policy_params = make_params(key)
         params = {"policy": policy_params}
         if "value" in method.uses:
-            params["critic"] = policy_params | {"head": jnp.zeros(config.hidden_size, config.dtype)}
+            params["critic"] = policy_params | {"head": jnp.zeros(config.hidden_size)}
         return GRPOState(
             params=params,
-            behavior_params=policy_params,
+            behavior_params=policy_params if renew_behavior > 1 else None,
             reference_params=policy_params if "reference" in method.uses else None,
             optimizer_state=optimizer.init(params),
             memory=method.memory(*example.reward.shape),
@@ -252,8 +322,19 @@ def learner(
             first_params=policy_params if measure_drift else None,
         )
 
+    def scored(params: PyTree, batch: Responses, *, remat: bool = False) -> TokenScores:
+        return score(
+            config,
+            model(params),
+            batch,
+            temperature=batch.temperature,
+            distribution=distribution,
+            remat=remat,
+            microbatch_size=microbatch_size,
+        )
+
     def in_training(params: dict[str, PyTree], batch: Responses) -> Responses:
-        found = score(config, model(params["policy"]), batch, distribution=distribution, remat=remat)
+        found = scored(params["policy"], batch, remat=remat)
         batch = batch._replace(log_prob=found.log_prob, entropy=found.entropy, logits=found.logits)
         if "critic" in params:
             batch = batch._replace(value=value(params["critic"], batch))
@@ -261,7 +342,9 @@ def learner(
 
     def value(critic: PyTree, batch: Responses) -> Float[Array, "prompt group time"]:
         body = model({name: part for name, part in critic.items() if name != "head"})
-        return features(config, body, batch, remat=remat).astype(jnp.float32) @ critic["head"].astype(jnp.float32)
+        head = critic["head"].astype(jnp.float32)
+        of_rows = lambda batch: features(config, body, batch, remat=remat).astype(jnp.float32) @ head
+        return in_microbatches(of_rows, batch, microbatch_size)
 
     def sampled(state: GRPOState, batch: Responses, key: PRNGKeyArray) -> Responses:
         """The batch as slots see it before any gradient step."""
@@ -269,10 +352,10 @@ def learner(
         if replayed:
             behavior = TokenScores(batch.behavior_log_prob, batch.behavior_entropy, batch.behavior_logits)
         else:
-            behavior = score(config, model(state.behavior_params), batch, distribution=distribution)
+            behavior = scored(state.sampling_params, batch)
         now = behavior
         if replayed or renew_behavior > 1:
-            now = score(config, model(state.params["policy"]), batch, distribution=distribution)
+            now = scored(state.params["policy"], batch)
         batch = batch._replace(
             log_prob=now.log_prob,
             behavior_log_prob=behavior.log_prob,
@@ -285,7 +368,7 @@ def learner(
             memory=state.memory,
         )
         if state.reference_params is not None:
-            reference = score(config, model(state.reference_params), batch, distribution=distribution)
+            reference = scored(state.reference_params, batch)
             batch = batch._replace(reference_log_prob=reference.log_prob, reference_logits=reference.logits)
         if "critic" in state.params:
             now = value(state.params["critic"], batch)
@@ -298,8 +381,7 @@ def learner(
                 present=batch.solution_present[:, None],
                 where=batch.solution_where[:, None],
             )
-            of_solution = score(config, model(state.behavior_params), alone).log_prob[:, 0]
-            batch = batch._replace(solution_log_prob=of_solution)
+            batch = batch._replace(solution_log_prob=scored(state.sampling_params, alone).log_prob[:, 0])
         batch = batch._replace(reward=method.reward(batch))
         return method.remember(batch._replace(advantage=method.advantage(batch)))
 
@@ -313,9 +395,10 @@ def learner(
         def gradient_step(carry, index_and_key):
             params, optimizer_state = carry
             index, key = index_and_key
-            # Only what has the prompts' axis is cut; key, update and memory go to every minibatch whole.
-            part = jax.tree.map(lambda x: x[index], batch._replace(key=None, update=None, memory=None))
-            part = part._replace(key=key, update=batch.update, memory=batch.memory)
+            # Only what has the prompts' axis is cut; the rest goes to every minibatch whole.
+            whole = dict(update=batch.update, memory=batch.memory, temperature=batch.temperature)
+            part = jax.tree.map(lambda x: x[index], batch._replace(key=None, **dict.fromkeys(whole)))
+            part = part._replace(key=key, **whole)
 
             def objective(params):
                 seen = in_training(params, part)
@@ -338,15 +421,16 @@ def learner(
         metrics = jax.tree.map(jnp.mean, metrics) | {"log_ratio_max": jnp.max(metrics["log_ratio_max"])}
         if method.conclude is not None:
             batch = batch._replace(memory=method.conclude(jax.lax.stop_gradient(in_training(params, batch))))
-        renew = (state.update + 1) % renew_behavior == 0
+        behavior = state.behavior_params
+        if behavior is not None:
+            renew = (state.update + 1) % renew_behavior == 0
+            behavior = jax.tree.map(lambda new, old: jnp.where(renew, new, old), params["policy"], behavior)
         reference = state.reference_params
         if reference is not None:
             reference = method.reference(params["policy"], reference, state.update)
         state = GRPOState(
             params=params,
-            behavior_params=jax.tree.map(
-                lambda new, old: jnp.where(renew, new, old), params["policy"], state.behavior_params
-            ),
+            behavior_params=behavior,
             reference_params=reference,
             optimizer_state=optimizer_state,
             memory=batch.memory,

@@ -9,13 +9,15 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from rlx import reduce
 from rlx.regularizers.divergence import kl_estimate
+from rlx.types import Scalar
 
 
 class Responses(NamedTuple):
     """Groups of responses to prompts, and what slots of a method may use of them.
 
-    Arrays along tokens are `[prompt, group, time]`, those of sequences `[prompt, group]`. In `Method.loss`
-    `log_prob`, `entropy`, `logits` and `value` carry the gradient; all else is constant.
+    Arrays along tokens are `[prompt, group, time]`, those of sequences `[prompt, group]`. Log-probabilities, entropies
+    and logits are those of policies at the temperature that the batch was sampled at. In `Method.loss` `log_prob`,
+    `entropy`, `logits` and `value` carry the gradient; all else is constant.
 
     Attributes:
         prompt: tokens of the prompts, padded on the left `[prompt, group, prompt_time]`.
@@ -29,8 +31,8 @@ class Responses(NamedTuple):
         first_error: index of the first token of the first wrong step; the length of `time` where none is wrong.
         step: number of the step of reasoning that a token belongs to; −1 outside of any.
         advantage: of tokens.
-        log_prob: of the tokens under the policy in training, at temperature 1.
-        behavior_log_prob: of the tokens under the policy that sampled, at temperature 1.
+        log_prob: of the tokens under the policy in training.
+        behavior_log_prob: of the tokens under the policy that sampled.
         reference_log_prob: of the tokens under the reference; None unless the method uses it.
         entropy: of the policy in training at each token.
         behavior_entropy: of the policy that sampled.
@@ -47,6 +49,7 @@ class Responses(NamedTuple):
         solution_present: True at its real tokens.
         solution_where: True at those of them that a policy would have written.
         solution_log_prob: of them under the policy that sampled.
+        temperature: that the responses were sampled at; None stands for 1.
     """
 
     prompt: Int[Array, "prompt group prompt_time"]
@@ -78,6 +81,7 @@ class Responses(NamedTuple):
     solution_present: Bool[Array, "prompt time"] | None = None
     solution_where: Bool[Array, "prompt time"] | None = None
     solution_log_prob: Float[Array, "prompt time"] | None = None
+    temperature: Scalar | None = None
 
     @property
     def length(self) -> Int[Array, "prompt group"]:

@@ -39,6 +39,7 @@ def learner(
     params: Callable[[PRNGKeyArray], PyTree] | None = None,
     model: Callable[[PyTree], PyTree] = lambda params: params,
     remat: bool = False,
+    microbatch_size: int | None = None,
 ) -> Learner:
     """Maximum likelihood of responses: −log π(token), averaged over all tokens of a batch.
 
@@ -48,6 +49,7 @@ def learner(
         params: what is learned, as it begins, from the key that `init` is given, as of `grpo.learner`.
         model: from what is learned to the policy's parameters, as of `grpo.learner`.
         remat: static; recompute layers in the backward pass, for less memory.
+        microbatch_size: static; responses that are scored at a time, as of `grpo.learner`.
     """
 
     make_params = partial(transformer.init, config=config) if params is None else params
@@ -58,7 +60,7 @@ def learner(
 
     def update(state: SFTState, batch: Responses, key: PRNGKeyArray) -> tuple[SFTState, dict[str, Array]]:
         def objective(params: dict[str, PyTree]):
-            found = score(config, model(params["policy"]), batch, remat=remat)
+            found = score(config, model(params["policy"]), batch, remat=remat, microbatch_size=microbatch_size)
             loss = reduce.token_mean(behavior_cloning(found.log_prob, where=batch.where), where=batch.where)
             return loss, {"loss": loss, "entropy": reduce.token_mean(found.entropy, where=batch.where)}
 

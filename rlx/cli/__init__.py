@@ -15,7 +15,7 @@ from rlx.envs.registry import nearest
 from rlx.training.stopping import Stopped, early_stops
 
 COMMANDS = {
-    "train": ("rlx.cli.train", "train an algorithm in an environment, many seeds in one program"),
+    "train": ("rlx.cli.train", "train an algorithm in an environment, many seeds at once"),
     "ablate": ("rlx.cli.ablate", "train variants of an algorithm side by side, everything else equal"),
     "dataset": ("rlx.cli.dataset", "look at datasets of transitions, convert them, make them"),
     "envs": (

@@ -1,4 +1,4 @@
-"""`rlx ablate ppo`: policy losses side by side in one compiled program, one table, one picture."""
+"""`rlx ablate ppo`: policy losses side by side from one compilation, one table, one picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlx.recipes import recipe
 from rlx.training import runs
 
 DESCRIPTION = """\
-Train {title}, everything else equal, in one compiled program for all losses and seeds, and leave a run folder with one
+Train {title}, everything else equal, compiled once for all losses and seeds, and leave a run folder with one
 table (ablation.md) and one picture (curve.png). With --sweep each loss is tried with each value, to tune them alike.
 
 The values shown are those of {source}. Losses, the first named being the baseline:

@@ -44,7 +44,7 @@ DRAWN = {
 FORMATS = {"length": ".1f", "gradient_norm": ".2f"}
 
 DESCRIPTION = """\
-Train language models by one method after the other, all seeds of a method in one program and all methods from the
+Train language models by one method after the other, all seeds of a method at once and all methods from the
 same warmed-up policies, and leave a folder with one table (ablation.md), two pictures (intervals.png and curve.png),
 summary.json and a run folder of each method. The first method named is what the others are compared with.
 

@@ -24,7 +24,7 @@ NUM_LAST = 10
 """Evaluations at the end of a run whose mean is its score."""
 
 DESCRIPTION = """\
-Train offline learners one after the other on one dataset, all seeds of a learner in one program, and leave a folder
+Train offline learners one after the other on one dataset, all seeds of a learner at once, and leave a folder
 with one table (ablation.md), one picture (curve.png), summary.json and a run folder of each learner.
 
 LEARNER@NAME=VALUE@NAME=VALUE sets options of `rlx train LEARNER`. Learners: {learners}

@@ -20,6 +20,9 @@ from rlx.training.stopping import undo
 ROLLOUT_FRAMES = 250
 ROLLOUT_STEPS = 1000
 
+SOLVED = 0.95
+"""Share of right answers from which on a task counts as solved."""
+
 
 def opening(recipe: Recipe, config: Config, plan: dict[str, Any], num_settings: int, folder: runs.RunFolder) -> str:
     """What will be trained, and what a person should know before."""
@@ -170,6 +173,8 @@ def conclusion(recipe: Recipe, folder: runs.RunFolder, summary: dict[str, Any]) 
         ]
     else:
         lines += [("final return", result(summary["final_return"]))]
+    if recipe.evaluate_start and "start_return" in summary:
+        lines += [("start return", result(summary["start_return"])), *against_the_start(summary)]
     rate = summary["steps_per_second"]
     speed = f"{engineering(rate)} steps/s · " if rate else ""
     took, compiling = duration(summary["wall_time"]), duration(summary["compile_time"])
@@ -182,6 +187,18 @@ def conclusion(recipe: Recipe, folder: runs.RunFolder, summary: dict[str, Any]) 
         ("", f"open {folder.report}") if folder.report.exists() else None,
     ]
     return "\n".join(f"  {name:<13} {text}" for name, text in filter(None, lines))
+
+
+def against_the_start(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where a policy solved its task before it was trained, or was made worse: what to do about it."""
+    start, below = summary["start_return"]["interquartile_mean"], summary["evaluations_below_start"]
+    lines = []
+    if start is not None and start >= SOLVED:
+        lines += [("", f"{start:.0%} at the start leave little to learn: try fewer --warmup-steps, or a harder --task")]
+    if below:
+        count = f"{below} of {summary['evaluations']} evaluations lie"
+        lines += [("", f"{count} below the start: try a smaller --learning-rate")]
+    return lines
 
 
 def _try(name: str, make: Callable[[], Any]) -> None:

@@ -29,7 +29,7 @@ from rlx.recipes.settings import (
 )
 
 MOST_RUNS = 100_000
-"""Most runs of one program, seeds times settings."""
+"""Most runs of one command, seeds times settings."""
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag that is off unless it is given."""
@@ -39,7 +39,7 @@ Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 class Options:
     """How a run is done, apart from its algorithm's config."""
 
-    seeds: int = setting(8, "How many seeds; they train side by side in one program.", group="scale", within="[1, 1e5]")
+    seeds: int = setting(8, "How many seeds; they share one compilation.", group="scale", within="[1, 1e5]")
     first_seed: int = setting(
         0,
         "The first seed; the others follow. On a CPU a seed's numbers do not depend on its company; see --batching.",

@@ -40,7 +40,7 @@ algorithms:
 """
 
 DESCRIPTION = """\
-Train {title} in one compiled program for all seeds and settings, and leave a run folder.
+Train {title}, compiled once for all seeds and settings, and leave a run folder.
 
 {about}The values shown are those of {source}.
 
@@ -94,12 +94,18 @@ def read_arguments(
         own = recipe.config.__dataclass_fields__["env"].default
         env = given["env"] or saved.get("env") or recipe.env_of(given) or own
         check_environment(env)
-        preset = recipe.preset(env)
-        known = (dict(preset.overrides) if preset else {}) | {"env": env}
-        source = f"the preset for {env}; name another --env to see what suits it" if preset else "the defaults"
+        known = {"env": env}
+    if preset := recipe.preset(given | saved | known):
+        subject = recipe.subject(given | saved | known)
+        source = f"the preset for {subject}"
+        if "pretrained" not in subject:
+            source += f"; name another --{'env' if known else 'task'} to see what suits it"
+        known = preset.overrides | preset.options | known
+    elif known:
+        source = "the defaults"
     if resumed:
         source = f"the run in {resumed.folder.path}"
-    defaults = known | saved | ({"env": known["env"]} if known else {})
+    defaults = known | saved | {name: known[name] for name in ("env",) if name in known}
     text = description.format(
         title=recipe.title,
         name=recipe.name,
@@ -198,6 +204,7 @@ def train(
                 num_updates=plan["num_updates"],
                 updates_per_report=plan["updates_per_report"],
                 reports_per_evaluation=max(1, num_reports // options.evaluations),
+                evaluate_start=recipe.evaluate_start,
                 reports_per_checkpoint=max(1, num_reports // options.checkpoints),
                 keep_checkpoints=options.keep_checkpoints,
                 replay_in_checkpoints=options.replay_in_checkpoints,

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 from rlx.recipes import language
 from rlx.recipes.language_methods.table import check_method
 from rlx.recipes.preference_methods import METHODS, make_method
+from rlx.recipes.presets.language import DPO
 from rlx.recipes.settings import COUNT, POSITIVE, SettingError, setting
 from rlx.recipes.wiring import Recipe
 
@@ -207,6 +208,7 @@ def make_learner(
         params=language.initial_params(config, environment, data),
         model=language.make_model(config, data),
         remat=config.remat,
+        microbatch_size=config.microbatch_size or None,
         measure_drift=config.measure_drift,
     )
     optimizer = language.make_optimizer(config) if optimizer is None else optimizer
@@ -265,15 +267,19 @@ RECIPE = Recipe(
     make_evaluator=make_evaluator,
     load=load,
     check_seeds=language.check_seeds,
+    presets=DPO,
+    subject=language.subject,
+    notes=lambda config: language.notes(config, copies=int(config.measure_drift)),
     core="rlx.algorithms.dpo:learner",
     examples=(
         "rlx train dpo --task addition --seeds 4",
         "rlx train dpo --task countdown --method simpo@margin=1.0 --sweep beta=1,2,4",
         "rlx train dpo --task sorting --method dpo@divergence=forward_kl",
-        "rlx train dpo --pairs FILE.jsonl --pretrained FOLDER --warmup-steps 0 --lora-rank 16 --dtype bfloat16",
+        "rlx train dpo --pairs FILE.jsonl --pretrained FOLDER --lora-rank 16 --dtype bfloat16",
     ),
     about="The policy of the start writes the pairs of a task: of several responses to a prompt, a right one is "
     "preferred to a wrong one.",
+    evaluate_start=True,
     watch="responses",
     methods=lambda: METHODS,
 )

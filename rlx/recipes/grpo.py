@@ -13,6 +13,7 @@ from typing import Any
 from rlx.recipes import language
 from rlx.recipes.language_methods import METHODS, make_method
 from rlx.recipes.language_methods.table import check_method
+from rlx.recipes.presets.language import GRPO
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, SettingError, setting
 from rlx.recipes.wiring import Recipe
 
@@ -109,6 +110,7 @@ def make_learner(
         minibatches=config.minibatches,
         renew_behavior=config.renew_behavior,
         remat=config.remat,
+        microbatch_size=config.microbatch_size or None,
         measure_drift=config.measure_drift,
     )
     optimizer = language.make_optimizer(config) if optimizer is None else optimizer
@@ -134,6 +136,15 @@ def make_source(config: Config, environment: Any, learner: Any, data: Any = None
     )
 
 
+def notes(config: Config) -> list[str]:
+    """What a person should know before pretrained weights are trained."""
+    if not config.pretrained:
+        return []
+    uses = chosen_method(config).uses
+    copies = ("reference" in uses) + config.measure_drift + (config.renew_behavior > 1)
+    return language.notes(config, copies=copies, models=1 + ("value" in uses))
+
+
 RECIPE = Recipe(
     name="grpo",
     title="GRPO",
@@ -144,6 +155,9 @@ RECIPE = Recipe(
     make_evaluator=language.make_evaluator,
     load=language.load,
     check_seeds=language.check_seeds,
+    presets=GRPO,
+    subject=language.subject,
+    notes=notes,
     core="rlx.algorithms.grpo:learner",
     examples=(
         "rlx train grpo --task addition --seeds 4",
@@ -152,6 +166,7 @@ RECIPE = Recipe(
         "rlx train grpo --task FILE.jsonl --pretrained FOLDER --lora-rank 16 --dtype bfloat16",
     ),
     about="Tasks have verifiers and solutions of their own: a warm-up on these comes first.",
+    evaluate_start=True,
     watch="responses",
     methods=lambda: METHODS,
 )

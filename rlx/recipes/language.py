@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, SettingError, setting
@@ -65,10 +65,20 @@ class Language(Config):
     num_layers: int = setting(2, "Layers of a policy that is not pretrained.", group="network", within=COUNT)
     num_heads: int = setting(4, "Attention heads of a policy that is not pretrained.", group="network", within=COUNT)
     dtype: Literal["float32", "bfloat16"] = setting(
-        "float32", "Precision of the policy's matrix products.", group="network"
+        "float32",
+        "Precision of the policy's matrix products, and of pretrained weights that have adapters; what is learned, and "
+        "the optimizer's moments, stay in float32.",
+        group="network",
     )
     remat: bool = setting(
         False, "Recompute the policy's layers in the backward pass, for less memory.", group="network"
+    )
+    microbatch_size: int = setting(
+        0,
+        "Responses that are scored, forward and backward, at a time, which bounds the memory of a gradient step and "
+        "changes nothing else; 0 for all of a minibatch.",
+        group="network",
+        within=NOT_NEGATIVE,
     )
     eval_prompts: int = setting(128, "Held-out prompts of an evaluation.", group="reporting", within=COUNT)
     eval_samples: int = setting(
@@ -90,6 +100,46 @@ class Language(Config):
     def env_name(self) -> str:
         """What a run is called after: its task."""
         return self.task
+
+
+def subject(values: Mapping[str, Any]) -> str:
+    """What presets of language models go by: whether there are weights to begin with, or else the task."""
+    if values.get("pretrained"):
+        return "adapters to pretrained weights" if values.get("lora_rank") else "pretrained weights"
+    return values.get("task", Language.task).partition("@")[0]
+
+
+def notes(config: Language, *, copies: int, models: int = 1) -> list[str]:
+    """What a person should know before pretrained weights are trained: how much is learned, how fast, in what memory.
+
+    Args:
+        config: the config.
+        copies: of the policy's parameters that a run keeps beside them.
+        models: that are learned, with a critic two.
+    """
+    if not config.pretrained:
+        return []
+    import jax
+
+    from rlx.policies import transformer
+    from rlx.training.progress import bytes_in_words, engineering
+
+    structure = make_structure(config, None)
+    key = jax.random.key(0)
+    whole = jax.eval_shape(functools.partial(transformer.init, config=structure), key)
+    learned, frozen, what = whole, 0, "all weights"
+    if config.lora_rank:
+        adapters = functools.partial(transformer.lora.init, rank=config.lora_rank, matrices=config.lora_matrices)
+        learned, frozen = jax.eval_shape(adapters, key, whole), structure.num_parameters * structure.bytes_per_parameter
+        what = f"adapters of rank {config.lora_rank}"
+    count = sum(leaf.size for leaf in jax.tree.leaves(learned))
+    # Parameters, their gradients and AdamW's two moments, in float32.
+    needed = frozen + 4 * count * (4 * models + copies)
+    return [
+        f"trains {what} of {config.pretrained}: {engineering(count)} of {engineering(structure.num_parameters)} "
+        f"parameters, at a learning rate of {config.learning_rate:g}",
+        f"each seed takes {bytes_in_words(needed)} of memory, and what a gradient step computes on the way",
+    ]
 
 
 class Loaded(NamedTuple):
@@ -115,7 +165,7 @@ def load(config: Language) -> Loaded | None:
     from rlx.recipes import warm_start
 
     return Loaded(
-        weights=_pretrained(config.pretrained, config.dtype)[1] if config.pretrained else None,
+        weights=_weights(config, None) if config.pretrained else None,
         policies=warm_start.load(config) if config.warm_start else None,
     )
 
@@ -208,14 +258,23 @@ def _texts(task: str, pretrained: str) -> Any:
 
 
 @functools.lru_cache(maxsize=1)
-def _pretrained(path: str, dtype: str) -> tuple[Any, Any]:
+def _pretrained(path: str, dtype: str) -> Any:
     import jax
 
     from rlx.policies import transformer
 
     # What is remembered must outlive the trace that asks for it.
     with jax.ensure_compile_time_eval():
-        return transformer.load_pretrained(path, dtype=dtype)
+        return transformer.load_pretrained(path, dtype=dtype)[1]
+
+
+def params_dtype(config: Language) -> str:
+    """Precision of the policy's parameters: float32 where they are learned, whatever that of the products is.
+
+    A step of Adam is about as large as the learning rate; at 1e-6 bfloat16, which has 8 bits, rounds nearly all of
+    them away.
+    """
+    return config.dtype if config.lora_rank else "float32"
 
 
 def make_structure(config: Language, task: Any) -> Any:
@@ -228,7 +287,7 @@ def make_structure(config: Language, task: Any) -> Any:
     from rlx.policies import transformer
 
     if config.pretrained:
-        return _pretrained(config.pretrained, config.dtype)[0]
+        return transformer.read_config(config.pretrained, config.dtype)
     head_dim = max(2, config.hidden_size // config.num_heads)
     if head_dim % 2:
         raise SettingError(
@@ -267,29 +326,35 @@ def make_params(config: Language, task: Any, data: Loaded | None = None) -> Call
         return functools.partial(
             transformer.lora.init, params=weights, rank=config.lora_rank, matrices=config.lora_matrices
         )
-    return functools.partial(transformer.init, config=make_structure(config, task))
+    structure = dataclasses.replace(make_structure(config, task), dtype=params_dtype(config))
+    return functools.partial(transformer.init, config=structure)
 
 
 def make_model(
     config: Language, data: Loaded | None = None, combine: Literal["attach", "merge"] = "attach"
 ) -> Callable:
-    """From what is learned to the policy's parameters.
+    """From what is learned to the policy's parameters, in the precision of its products.
 
     Args:
         config: the config.
         data: what `load` gave; None loads it.
         combine: how weights go together with adapters: as the function of `transformer.lora`.
     """
+    import optax
+
     from rlx.policies import transformer
 
     if not config.lora_rank:
-        return lambda params: params
+        if config.dtype == params_dtype(config):
+            return lambda params: params
+        # Once, and not at each token that is sampled.
+        return functools.partial(optax.tree.cast, dtype=config.dtype)
     scale = config.lora_alpha / config.lora_rank
     return functools.partial(getattr(transformer.lora, combine), _weights(config, data), scale=scale)
 
 
 def _weights(config: Language, data: Loaded | None) -> Any:
-    return _pretrained(config.pretrained, config.dtype)[1] if data is None else data.weights
+    return _pretrained(config.pretrained, params_dtype(config)) if data is None else data.weights
 
 
 def make_optimizer(config: Language) -> Any:
@@ -323,7 +388,12 @@ def warm_up(config: Language, task: Any, key: Any, data: Loaded | None = None) -
         optax.clip_by_global_norm(1.0), optax.adamw(config.warmup_learning_rate, weight_decay=config.weight_decay)
     )
     learner = sft.learner(
-        make_structure(config, task), optimizer, params=params, model=make_model(config, data), remat=config.remat
+        make_structure(config, task),
+        optimizer,
+        params=params,
+        model=make_model(config, data),
+        remat=config.remat,
+        microbatch_size=config.microbatch_size or None,
     )
     imitation = program.make_program(sources.solutions(task, batch_size=config.warmup_batch_size), learner)
     state, _ = program.make_train(imitation, config.warmup_steps)(key)
@@ -356,6 +426,7 @@ def make_evaluator(config: Language, environment: Any, learner: Any, data: Loade
         model=make_model(config, data),
         num_prompts=config.eval_prompts,
         num_samples=config.eval_samples,
+        microbatch_size=config.microbatch_size or None,
     )
 
 

@@ -1,4 +1,4 @@
-"""PPO with the policy loss of one paper or another, everything else equal, in one compiled program.
+"""PPO with the policy loss of one paper or another, everything else equal, from one compilation.
 
 The method of a run is a number, by which `lax.switch` chooses its loss: the physics, the networks and the critic
 are compiled once for all of them.

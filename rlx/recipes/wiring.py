@@ -80,9 +80,11 @@ class Recipe(NamedTuple):
         make_evaluator: `(config, environment, learner, data) -> (learner_state, key) -> metrics`.
         load: `(config) -> data`: arrays read from files, which become arguments of the compiled program.
         core: the function, "MODULE:FUNCTION", whose keywords are slots beside those of `make_learner`.
-        presets: environment, or suite, -> values that suit it, with their source.
+        presets: environment, suite, or what else `subject` says -> values that suit it, with their source.
+        subject: `(values) -> name`: what presets go by, from values of fields; or None.
         examples: command lines for the help.
         about: further sentences for the help.
+        evaluate_start: whether what a run begins with, such as a policy that was warmed up, is evaluated too.
         watch: how a trained policy is shown: as `"episodes"` in an environment, as `"responses"` of a language model,
             or None.
         methods: `() -> table` of methods that `--method` may name, or None.
@@ -102,8 +104,10 @@ class Recipe(NamedTuple):
     load: Callable[[Any], Any] = lambda config: None
     core: str | None = None
     presets: Mapping[str, Preset] = {}
+    subject: Callable[[Mapping[str, Any]], str | None] = lambda values: values.get("env")
     examples: tuple[str, ...] = ()
     about: str = ""
+    evaluate_start: bool = False
     watch: str | None = "episodes"
     methods: Callable[[], Mapping[str, Any]] | None = None
     command: str = ""
@@ -116,9 +120,12 @@ class Recipe(NamedTuple):
         """The command that trains it."""
         return self.command or f"rlx train {self.name}"
 
-    def preset(self, env: str) -> Preset | None:
-        """The preset of an environment, or else of its suite."""
-        return self.presets.get(env) or self.presets.get(env.partition(":")[0])
+    def preset(self, values: Mapping[str, Any]) -> Preset | None:
+        """The preset of the environment that these values of fields name, or else of its suite; or of a task."""
+        subject = self.subject(values)
+        if not isinstance(subject, str):
+            return None
+        return self.presets.get(subject) or self.presets.get(subject.partition(":")[0])
 
     def configure(self, **values: Any) -> Config:
         """The config with the preset of its environment filled in, and these values on top.
@@ -127,8 +134,7 @@ class Recipe(NamedTuple):
         """
         if "env" not in values and (implied := self.env_of(values)) is not None:
             values["env"] = implied
-        env = values.get("env")
-        found = self.preset(env) if isinstance(env, str) else None
+        found = self.preset(values)
         return self.config(**((found.overrides if found else {}) | values))
 
     def slots(self) -> dict[str, str]:

@@ -66,6 +66,7 @@ def fit(
     num_updates: int,
     updates_per_report: int,
     reports_per_evaluation: int = 1,
+    evaluate_start: bool = False,
     reports_per_checkpoint: int = 1,
     keep_checkpoints: int = 2,
     replay_in_checkpoints: bool = True,
@@ -95,6 +96,7 @@ def fit(
         num_updates: updates in all; a multiple of `updates_per_report`.
         updates_per_report: updates between two rows of the metrics.
         reports_per_evaluation: reports between two evaluations; the last report always has one.
+        evaluate_start: whether what runs begin with is evaluated too, in a row of the metrics for update 0.
         reports_per_checkpoint: reports between two checkpoints; the last report always has one.
         keep_checkpoints: how many of the newest checkpoints stay, besides the best.
         replay_in_checkpoints: whether checkpoints hold past experience. Without it a resumed run goes on with the
@@ -176,6 +178,9 @@ def fit(
             start_time=start_time,
         )
 
+        if evaluate_start and not len(table):
+            progress.phase("evaluating")
+            reporter.report(update, steps_after(update), {}, fetch(compiled.evaluate(state)), trained=0, seconds=0.0)
         stopped_by = None
         while update < num_updates and stopped_by is None:
             progress.phase("training")

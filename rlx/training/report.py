@@ -160,7 +160,7 @@ def _tiles(runs: Sequence[Run], summary: Run, table: MetricsTable | None) -> str
     unit = "env_steps" if table is None else time_column(table)
     tiles = [
         (name, number(best["interquartile_mean"]), _interval(best)) if best else None,
-        ("Runs", str(len(runs)), "in one compiled program") if runs else None,
+        ("Runs", str(len(runs)), "from one compilation") if runs else None,
         (TIMES[unit], engineering(steps), "per run") if steps is not None else None,
         ("Speed", engineering(summary["steps_per_second"]), "steps/s, all runs")
         if summary.get("steps_per_second")

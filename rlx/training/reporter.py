@@ -55,7 +55,7 @@ class Reporter:
         Args:
             update: updates done.
             steps: steps done, of one run.
-            metrics: of the updates since the last report, `[run, update]`.
+            metrics: of the updates since the last report, `[run, update]`; empty at the start of a run.
             evaluation: what an evaluation gave `[run]`, or None.
             trained: steps since the last report, of all runs together.
             seconds: what they took.
@@ -67,11 +67,13 @@ class Reporter:
         rows = dict(self._identity) | {"update": update, self._steps_name: steps}
         # A swept hyperparameter keeps its column: it names the setting, whatever a schedule makes of it.
         rows |= {name: value for name, value in _latest(metrics).items() if name not in self._identity}
-        rows |= {"sps": trained / seconds} | dict(evaluation or {})
+        speed = trained / seconds if trained else None
+        rows |= {"sps": speed} | dict(evaluation or {})
         rows |= {"wall_time": time.perf_counter() - self._start_time}
         newest = rows.get("return_mean", self._returns)
         self._returns = evaluation.get("eval_return_mean", newest) if evaluation else newest
-        self._progress.update(steps, rows["sps"], self._returns)
+        if trained:
+            self._progress.update(steps, speed, self._returns)
         self.table.append(rows)
         if self._folder is not None:
             self.table.write(self._folder.metrics)

@@ -76,7 +76,9 @@ def rollout(
         group_size: responses to each.
         given: tokens that responses begin with, and True where they do: at all of the policy's up to some point of each
             turn, the rest of which it writes, none where nothing is given. Replies are made anew.
-        sampling: temperature, top_k, top_p and min_p of `transformer.decode`.
+        sampling: temperature, top_k, top_p and min_p of `transformer.decode`. A learner scores its policy at the
+            temperature, which the batch tells it. It knows nothing of the other three, under which tokens come from a
+            distribution that is cut off: the ratios of such a batch are biased by what was cut.
 
     Returns:
         A batch whose reward is that of the verdict, or else 1 where the verifier accepts the response and 0 where not.
@@ -116,7 +118,8 @@ def rollout(
             tokens.append(reply), present.append(real), own.append(jnp.zeros_like(real))
     token, present, own = (jnp.concatenate(parts, axis=1) for parts in (tokens, present, own))
     grouped = lambda x: x.reshape(num_prompts, group_size, -1)
-    return judged(task, problems, grouped(token), grouped(present), grouped(own))
+    batch = judged(task, problems, grouped(token), grouped(present), grouped(own))
+    return batch._replace(temperature=jnp.asarray(sampling.get("temperature", 1.0), jnp.float32))
 
 
 def judged(
@@ -172,6 +175,7 @@ def evaluator(
     model: Callable[[PyTree], PyTree] = lambda params: params,
     num_prompts: int = 64,
     num_samples: int = 8,
+    microbatch_size: int | None = None,
 ) -> Callable[[PyTree, PRNGKeyArray], dict[str, Array]]:
     """An evaluator of a learner of language models: how its policy does on test prompts.
 
@@ -181,6 +185,7 @@ def evaluator(
         model: from what is learned to the policy's parameters, as of `rlx.algorithms.grpo.learner`.
         num_prompts: test prompts.
         num_samples: responses to each.
+        microbatch_size: static; responses that are scored at a time, as of `rlx.algorithms.grpo.learner`.
 
     Returns:
         `(learner_state, key) -> metrics` of `evaluate_policy`, for states whose parameters have `"policy"`; the drift
@@ -200,6 +205,7 @@ def evaluator(
             task,
             num_prompts=num_prompts,
             num_samples=num_samples,
+            microbatch_size=microbatch_size,
             first_params=None if first_params is None else model(first_params),
         )
 
@@ -214,6 +220,7 @@ def evaluate_policy(
     *,
     num_prompts: int,
     num_samples: int,
+    microbatch_size: int | None = None,
     first_params: PyTree = None,
 ) -> dict[str, Float[Array, ""]]:
     """How a policy does on test prompts.
@@ -225,6 +232,7 @@ def evaluate_policy(
         task: where prompts come from and what judges responses.
         num_prompts: test prompts.
         num_samples: responses to each.
+        microbatch_size: static; responses that are scored at a time.
         first_params: a policy whose divergence from this one is told; None for none.
 
     Returns:
@@ -238,7 +246,8 @@ def evaluate_policy(
     greedy = rollout(greedy_key, config, params, task, problems, group_size=1, temperature=0.0)
     sampled = rollout(sample_key, config, params, task, problems, group_size=num_samples)
     half = max(1, num_samples // 2)
-    scores = score(config, params, sampled)
+    scored = lambda params: score(config, params, sampled, microbatch_size=microbatch_size)
+    scores = scored(params)
     metrics = {
         "eval_return_mean": jnp.mean(greedy.reward),
         "eval_return_std": jnp.std(greedy.reward),
@@ -251,6 +260,6 @@ def evaluate_policy(
         "eval_entropy": reduce.token_mean(scores.entropy, where=sampled.where),
     }
     if first_params is not None:
-        divergence = kl_estimate(scores.log_prob, score(config, first_params, sampled).log_prob, where=sampled.where)
+        divergence = kl_estimate(scores.log_prob, scored(first_params).log_prob, where=sampled.where)
         metrics["eval_drift"] = reduce.token_mean(divergence, where=sampled.where)
     return metrics

@@ -56,6 +56,7 @@ def summarize(
         **{name: config.get(name) for name in ("algorithm", "env")},
         **totals,
         "num_runs": len(per_run),
+        **_against_the_start(table),
         "final_return": aggregate(final),
         "runs": per_run,
         "settings": [
@@ -64,6 +65,22 @@ def summarize(
             for setting, values in settings.items()
         ],
     }
+
+
+def _against_the_start(table: MetricsTable) -> dict[str, Any]:
+    """What runs began with, and how many evaluations fell below it, in the interquartile mean over runs.
+
+    Empty for runs whose start is not evaluated.
+    """
+    update = np.asarray(table["update"])
+    if np.min(update) > 0:
+        return {}
+    measured = table["eval_return_mean"].astype(float)
+    at = {u: np.ma.filled(measured[update == u], np.nan) for u in np.unique(update[~np.ma.getmaskarray(measured)])}
+    start, *later = (aggregate(values) for _, values in sorted(at.items()))
+    level = -np.inf if start["interquartile_mean"] is None else start["interquartile_mean"]
+    below = sum(of["interquartile_mean"] is not None and of["interquartile_mean"] < level for of in later)
+    return {"start_return": start, "evaluations": len(later), "evaluations_below_start": below}
 
 
 def _number(value: float) -> float | None:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from rlx import data, envs, policies
 from rlx.algorithms import decision_transformer
@@ -99,6 +100,7 @@ def random_data(episodes=300):
     )
 
 
+@pytest.mark.slow
 def test_asking_for_a_larger_return_gives_a_larger_return():
     dataset = random_data()
     environment = envs.with_history(KeyDoor(), 3)

@@ -395,6 +395,7 @@ def test_a_convolution_is_that_of_the_library():
     assert_close(network.apply(params, jnp.asarray(image)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dqn", "n-step dueling dqn", "pqn"])
 def test_the_chain_is_walked_to_its_end(kind):
     """The near end gives a little, the far one much; uniform actions seldom get there."""

@@ -88,8 +88,8 @@ def test_one_step_is_a_step_of_policy_gradient(params, batch, distribution):
     np.testing.assert_allclose(metrics["reward"], reward.mean(), rtol=1e-6)
     np.testing.assert_allclose(metrics["degenerate"], 0.25)
     np.testing.assert_allclose([metrics["behavior_kl"], metrics["log_ratio_max"]], 0.0, atol=1e-5)
-    for name, params_of in (("params", state.params["policy"]), ("behavior_params", state.behavior_params)):
-        assert all(jax.tree.leaves(jax.tree.map(lambda a, b: (a == b).all(), params_of, state.params["policy"]))), name
+    # It samples itself, so that no copy of it is kept.
+    assert state.behavior_params is None and state.sampling_params is state.params["policy"]
 
 
 def test_adapters_are_trained_and_nothing_else(params, batch):
@@ -116,7 +116,7 @@ def test_adapters_are_trained_and_nothing_else(params, batch):
     gradient = jax.jit(jax.grad(objective))(start.params)
     expected = jax.tree.map(lambda p, g: p - 0.1 * g, start.params, gradient)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=3e-6), state.params, expected)
-    assert jax.tree.structure(state.behavior_params) == jax.tree.structure(adapters)
+    assert jax.tree.structure(state.sampling_params) == jax.tree.structure(adapters)
 
 
 def test_groups_of_equal_rewards_teach_nothing(params, batch):
@@ -176,6 +176,7 @@ def test_settings_that_cannot_be(params, batch):
         grpo.learner(CONFIG, optax.sgd(0.1), grpo.Method(uses=frozenset({"logits"})))
 
 
+@pytest.mark.slow
 def test_a_warm_up_raises_the_likelihood_of_solutions(params):
     learner = sft.learner(CONFIG, optax.adam(1e-2), params=lambda key: params)
     solved = responses.solutions(TASK, responses.draw(jax.random.key(5), TASK, "train", 16))
@@ -262,6 +263,42 @@ def test_a_replayed_batch_is_corrected_for_the_policy_that_sampled_it(params, ba
     np.testing.assert_allclose(metrics["behavior_kl"], np.exp(-0.1) - 1 + 0.1, atol=1e-4)
 
 
+@pytest.mark.parametrize("distribution", [False, True])
+def test_policies_are_scored_at_the_temperature_of_sampling(params, distribution):
+    """What is learned is the policy that samples, π_T: a batch of it is on-policy, and its gradient that of log π_T."""
+    problems = responses.draw(jax.random.key(1), TASK, "train", SHAPE[0])
+    roll = jax.jit(partial(responses.rollout, config=CONFIG, task=TASK, group_size=SHAPE[1], temperature=2.0))
+    batch = roll(jax.random.key(2), params=params, problems=problems)
+    assert batch.temperature == 2.0
+    batch = batch._replace(reward=jnp.arange(12.0).reshape(SHAPE) % 3)
+    uses = frozenset({"reference", *(["distribution"] if distribution else [])})
+    seen = {}
+
+    def loss(part):
+        jax.debug.callback(lambda **found: seen.update(found), said=part.log_prob, reference=part.reference_log_prob)
+        return reduce.token_mean(-part.advantage * part.log_prob, where=part.where)
+
+    learner = learner_from(params, optax.sgd(0.1), grpo.Method(uses=uses, loss=loss))
+    state, metrics = jax.jit(learner.update)(begun(learner, batch), batch, jax.random.key(3))
+    jax.effects_barrier()
+
+    def log_prob(params):
+        whole = jnp.concatenate([batch.prompt, batch.token], axis=-1)
+        where = jnp.concatenate([batch.prompt_where, batch.present], axis=-1)
+        logits = transformer.apply(CONFIG, params, whole, where=where)[..., TASK.prompt_length - 1 : -1, :]
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits / 2.0), batch.token[..., None], axis=-1)[..., 0]
+        return jnp.where(batch.where, chosen, 0.0)
+
+    advantage = grpo.group_advantage(batch)
+    objective = lambda params: reduce.token_mean(-advantage * log_prob(params), where=batch.where)
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.jit(jax.grad(objective))(params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), state.params["policy"], expected)
+    of_start = np.sort(np.asarray(log_prob(params)).ravel())
+    for name in ("said", "reference"):
+        np.testing.assert_allclose(np.sort(seen[name].ravel()), of_start, atol=1e-5)
+    np.testing.assert_allclose(metrics["log_ratio_max"], 0.0, atol=1e-5)
+
+
 def test_the_policy_of_the_start_is_kept_where_drift_is_measured(params, batch):
     plain, measured = (learner_from(params, optax.sgd(0.1), measure_drift=kept) for kept in (False, True))
     assert begun(plain, batch).first_params is None
@@ -279,3 +316,25 @@ def test_a_learner_begins_with_what_its_key_gives(batch):
     assert state.memory.shape == SHAPE
     given = sft.learner(CONFIG, optax.sgd(0.1), params=jax.random.key_data).init(key, batch).params["policy"]
     np.testing.assert_array_equal(given, jax.random.key_data(key))
+
+
+@pytest.mark.parametrize("uses", [("value", "reference"), ("distribution",)])
+def test_microbatches_change_no_gradient(params, batch, uses):
+    """Whatever the loss makes of the whole minibatch: here of how what it is told of the tokens differs."""
+
+    def loss(batch):
+        of = [batch.log_prob, batch.entropy, *(x for x in (batch.value, batch.reference_log_prob) if x is not None)]
+        spread = sum(jnp.std(jnp.where(batch.where, x, 0.0)) for x in of)
+        return spread + grpo.clipped_loss(batch) + (0.0 if batch.logits is None else jnp.std(batch.logits))
+
+    method = grpo.Method(uses=frozenset(uses), loss=loss)
+
+    def after(size):
+        learner = learner_from(params, optax.sgd(0.1), method, minibatches=2, microbatch_size=size, remat=size == 4)
+        return jax.jit(learner.update)(begun(learner, batch), batch, jax.random.key(3))
+
+    whole, metrics = after(None)
+    for size in (4, 1):  # of the six responses of a minibatch: with a rest, and one by one
+        state, again = after(size)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6), state.params, whole.params)
+        np.testing.assert_allclose(again["gradient_norm"], metrics["gradient_norm"], rtol=1e-5)

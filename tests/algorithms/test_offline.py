@@ -126,6 +126,7 @@ def assert_close(a, b, **tolerance):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **({"rtol": 1e-5, "atol": 1e-6} | tolerance)), a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNERS)
 def test_two_updates_of_two_seeds_are_finite_and_apart(name):
     learner = LEARNERS[name]()
@@ -236,6 +237,7 @@ def test_cql_and_edac_without_their_penalties_are_sac():
     assert_close(compiled(cql)[0], plain)
 
 
+@pytest.mark.slow
 def test_cql_lowers_values_off_the_data_and_calibration_holds_them():
     def gap(**settings):
         learner = algorithms.cql.learner(*sac_parts(), **BOUNDS, num_actions=4, **settings)
@@ -250,6 +252,7 @@ def test_cql_lowers_values_off_the_data_and_calibration_holds_them():
     assert update(high)[1]["critic_penalty"] == pytest.approx(2 * 2.0 * 1e3, rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_multiplier_grows_while_the_gap_is_too_large():
     def multiplier(target):
         learner = algorithms.cql.learner(*sac_parts(), **BOUNDS, num_actions=2, gap_target=target)
@@ -258,6 +261,7 @@ def test_the_multiplier_grows_while_the_gap_is_too_large():
     assert multiplier(-100.0) > np.e > multiplier(100.0)
 
 
+@pytest.mark.slow
 def test_edac_keeps_the_directions_of_its_critics_apart():
     def agreement(eta):
         state = compiled(algorithms.edac.learner(*sac_parts(4), eta=eta), updates=30)[0]

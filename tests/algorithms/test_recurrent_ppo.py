@@ -114,6 +114,7 @@ def values_by_steps(learner_state, cell, batch):
     return value, next_value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", policies.CELLS)
 def test_each_step_is_valued_with_the_memory_that_it_had(cell):
     """Targets of the critic are those of an independent computation, through truncations and terminations."""
@@ -231,6 +232,7 @@ def test_every_slot_of_ppo_serves(options):
         assert (shape(of_policy), shape(of_critic)) == ((3, 8), (3, 3))
 
 
+@pytest.mark.slow
 def test_a_memory_solves_what_a_single_observation_cannot():
     """The bit shown at the beginning of an episode is asked for at its end: chance is a return of 0."""
     from rlx import recipes

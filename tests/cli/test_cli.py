@@ -89,6 +89,7 @@ def killed(tmp_path_factory):
 
 
 class TestKilledRuns:
+    @pytest.mark.slow
     def test_resume_after_kill_is_exact(self, uninterrupted, killed, tmp_path):
         run_dir = shutil.copytree(killed, tmp_path / "run")
         result = run(*TINY, "--run-dir", str(run_dir), "--resume")
@@ -97,6 +98,7 @@ class TestKilledRuns:
         assert hashes(run_dir) == hashes(uninterrupted)
         assert_same_metrics(run_dir, uninterrupted)
 
+    @pytest.mark.slow
     def test_sigterm_saves_and_the_folder_is_enough_to_resume(self, uninterrupted, tmp_path):
         run_dir = tmp_path / "run"
         process = start(*TINY, "--run-dir", str(run_dir))

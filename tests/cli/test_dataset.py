@@ -147,6 +147,7 @@ class TestLevels:
         np.testing.assert_allclose(dataset.reward.mean() / best.reward.mean(), skill, atol=0.06)
         assert metadata["level"] == level and metadata["ref_max_score"] == scores.maximum
 
+    @pytest.mark.slow
     def test_replay_holds_equal_shares_of_the_policies_up_to_its_end(self, made):
         environment, found, scores = made
         best = datasets.make(environment, found, scores, "expert", num_steps=6000)[0].reward.mean()
@@ -206,6 +207,7 @@ class TestCommand:
         assert (metadata["env"], metadata["level"], metadata["algorithm"]) == ("rlx:bandit", "expert", "ppo")
         assert json.loads(metadata["action_space"])["n"] == 4 and metadata["action_repeat"] == 1
 
+    @pytest.mark.slow
     def test_the_same_seed_makes_the_same_file(self, files, tmp_path, environment_cache):
         (run_dir,) = (environment_cache / "rlx" / "policies").iterdir()
         arguments = ["dataset", "make", "--policy", str(run_dir), "--level", "expert", "--steps", "1200", "--quiet"]

@@ -210,6 +210,7 @@ class TestResume:
         assert "nothing to resume" in capsys.readouterr().out
         assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
 
+    @pytest.mark.slow
     def test_longer_training_goes_on_from_where_it_was(self, run_dir, tmp_path, capsys):
         longer = shutil.copytree(run_dir, tmp_path / "longer")
         command = [

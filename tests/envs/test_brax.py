@@ -28,6 +28,7 @@ def simulator():
     return jax.jit(raw.reset), jax.jit(raw.step)
 
 
+@pytest.mark.slow
 def test_it_keeps_the_promises(env, run):
     check_promises(env, run)
 
@@ -66,6 +67,7 @@ def test_names_are_braxs():
     assert {f"brax:{name}" for name in brax_envs._envs} == set(envs.names("brax"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "observations", "actions"), [("ant", 27, 8), ("halfcheetah", 17, 6), ("fast", 2, 1)])
 def test_spaces_are_the_tasks(name, observations, actions):
     env = envs.make(f"brax:{name}")

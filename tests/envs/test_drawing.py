@@ -40,11 +40,13 @@ def draw(**settings: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_without_a_display_mujoco_models_are_drawn_or_the_message_says_what_is_missing():
     result = draw()
     assert result == "drawn" or "MUJOCO_GL=egl" in result
 
 
+@pytest.mark.slow
 def test_without_opengl_the_message_says_what_is_missing():
     assert "set MUJOCO_GL=egl" in draw(MUJOCO_GL="disable")
 

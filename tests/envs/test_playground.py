@@ -28,6 +28,7 @@ def test_it_keeps_the_promises(env, run):
     check_promises(env, run)
 
 
+@pytest.mark.slow
 def test_transitions_are_playgrounds(run):
     raw = dm_control_suite.load("CartpoleBalance", config_overrides={"impl": "jax"})
     reset, step = jax.jit(raw.reset), jax.jit(raw.step)

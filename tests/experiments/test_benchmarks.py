@@ -116,6 +116,7 @@ def test_growth_stops_at_the_first_that_does_not_fit(monkeypatch):
     assert counts == [8, 16, 32, 64]
 
 
+@pytest.mark.slow
 def test_bare_gradients_are_those_of_the_offline_learner():
     """Without noise on the target's actions, one update of TD3+BC on the same minibatches."""
     size = offline.TINY._replace(updates=offline.DELAY)
@@ -189,6 +190,7 @@ def sampled():
     return size, params, sample(params), tokens.read_prompts(size, params, problems)
 
 
+@pytest.mark.slow
 def test_bare_decode_steps_end_at_the_logits_of_the_whole(sampled):
     size, params, batch, state = sampled
     flat = lambda x: x.reshape(-1, x.shape[-1])

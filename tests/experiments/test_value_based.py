@@ -23,6 +23,7 @@ def flags(environment, key):
 """
 
 
+@pytest.mark.slow
 def test_a_quick_run_evaluates_every_seed_and_writes_nothing(monkeypatch):
     monkeypatch.setattr(timing, "save", lambda *_: pytest.fail("a quick run must not write results"))
     results = value_based.main(["--quick", "--trainers", "cartpole_dqn"])["results"]

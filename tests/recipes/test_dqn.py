@@ -53,6 +53,7 @@ def test_images_are_convolved_and_other_observations_are_vectors(name):
         parameters("rlx:pendulum")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "tiny"), [("dqn", TINY_DQN | dict(n_step=3)), ("pqn", TINY_PQN)])
 def test_numbers_may_be_swept_and_one_of_them_counts(name, tiny):
     """Runs with values side by side are those of each value alone."""

@@ -87,7 +87,8 @@ def test_playground_presets_match_playgrounds_own_table(env):
     }.items() <= dataclasses.asdict(config).items()
 
 
-@pytest.mark.parametrize("name", ["sac", pytest.param("td3", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sac", "td3"])
 def test_a_sweep_runs_resumes_and_leaves_a_folder(name, tmp_path, capsys):
     command = [
         *("train", name, "--env", "rlx:pendulum", "--seeds", "2", "--sweep", "tau=0.005,0.05"),

@@ -23,6 +23,7 @@ TINY = dict(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", ["gymnax:FrozenLake-misc", "gymnax:Breakout-MinAtar", "gym:Blackjack-v1"])
 def test_any_kind_of_observation_trains(env):
     """Networks see vectors, whatever the observations are."""

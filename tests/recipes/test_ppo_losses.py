@@ -36,6 +36,7 @@ def trained():
     return {name: jax.tree.map(lambda x: x[i], params) for i, name in enumerate(ppo_losses.LOSSES)}
 
 
+@pytest.mark.slow
 def test_a_method_trains_in_company_as_alone(trained):
     config = ppo.Config(total_steps=3 * 32, **TINY)
     alone = jax.jit(make_train(make_program(ppo.RECIPE, config), 3))(jax.random.key(0))[0].params

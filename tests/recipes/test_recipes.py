@@ -80,6 +80,7 @@ def test_every_part_of_ppo_is_a_slot():
     assert state.source.observation.shape == (4, 3)  # the pendulum's, not the bandit's
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sac", "td3"])
 def test_networks_and_optimizers_are_slots_of_off_policy_recipes(name):
     environment = envs.make("rlx:pendulum")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from rlx import cli
+from rlx import cli, recipes
+from rlx.cli import train
 from rlx.policies import transformer
 from rlx.training import runs
 
@@ -53,6 +54,27 @@ def test_weights_are_trained_on_a_file_and_written_again(weights, tmp_path, caps
     assert (out / "tokenizer.json").read_bytes() == (weights / "tokenizer.json").read_bytes()
     assert cli.main(["export", run, str(out)]) == 2
     assert "holds weights already" in capsys.readouterr().err
+
+
+@pytest.fixture
+def sums(tmp_path):
+    lines = [json.dumps({"question": f"{a} + {b} =", "answer": f"#### {a + b}"}) for a in range(4) for b in range(4)]
+    (tmp_path / "sums.jsonl").write_text("\n".join(lines))
+    return f"{tmp_path / 'sums.jsonl'}@prompt_length=4@response_length=3@end_token=<end>"
+
+
+@pytest.mark.parametrize("rank, rate, what", [(0, 1e-6, "all weights"), (2, 1e-5, "adapters of rank 2")])
+@pytest.mark.parametrize("name", ["grpo", "dpo"])
+def test_pretrained_weights_are_treated_with_care_unless_told_otherwise(name, weights, sums, rank, rate, what):
+    words = ["--task", sums, "--pretrained", str(weights), "--lora-rank", str(rank)]
+    recipe, config, options, _ = train.read_arguments(recipes.recipe(name), words)
+    assert (config.warmup_steps, config.learning_rate, options.seeds) == (0, rate, 1)
+    assert recipe.configure(task=sums, pretrained=str(weights), lora_rank=rank) == config
+    learned, memory = recipe.notes(config)
+    assert what in learned and f"learning rate of {rate:g}" in learned and "parameters" in learned
+    assert "each seed takes" in memory
+    _, config, options, _ = train.read_arguments(recipe, [*words, "--learning-rate", "0.1", "--seeds", "3"])
+    assert (config.learning_rate, options.seeds) == (0.1, 3)
 
 
 def test_only_language_models_are_exported(tmp_path, capsys):

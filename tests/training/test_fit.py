@@ -252,6 +252,7 @@ def test_a_sweep_is_an_axis_and_each_setting_equals_its_own_run(whole):
     assert swept.summary["runs"][2]["hyperparameters"] == {"learning_rate": 1e-4}
 
 
+@pytest.mark.slow
 def test_runs_one_by_one_equal_runs_side_by_side():
     """Bit for bit the same as each run alone, which goes through the same program."""
     mapped, alone, fitted = run(batching="map"), run(batching="map", seeds=[1]), run(batching="vmap")

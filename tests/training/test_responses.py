@@ -23,6 +23,7 @@ def params():
 
 
 # Random policies that answer many prompts differently, and end some of the turns.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "seed"), [(language.make("addition", digits=1), 4), (language.make("tool", terms=1, keys=4), 11)]
 )
@@ -54,8 +55,8 @@ def test_replayed_groups_keep_what_the_policy_that_sampled_them_said(params):
     def update(state, batch, key):
         metrics = {"token": batch.token, "prompt": batch.prompt, "where": batch.where}
         metrics["behavior"] = batch.behavior_log_prob
-        later = shift(state.behavior_params, 1)
-        return state._replace(params={"policy": later}, behavior_params=later, update=state.update + 1), metrics
+        later = shift(state.params["policy"], 1)
+        return state._replace(params={"policy": later}, update=state.update + 1), metrics
 
     learner = grpo.learner(CONFIG, optax.sgd(0.1), params=lambda key: params)._replace(update=update)
     program = make_program(

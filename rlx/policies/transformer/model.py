@@ -19,6 +19,11 @@ UNROLLED = 4
 pass reads: a quarter of the time of a gradient of two layers on a CPU. More layers are one loop."""
 
 
+QUERIES = 256
+"""Up to so many queries attend at once. Of more, one block of them after the other does, forward and backward: the
+scores of all would take memory by the square of the length."""
+
+
 class Cache(NamedTuple):
     """Keys and values of the tokens so far, in slots that all sequences fill in step.
 
@@ -173,17 +178,14 @@ def hidden(
     x = jnp.take(params["embedding"], jnp.where(where, tokens, 0), axis=0).astype(config.dtype)
 
     if cache is None:
-        mask = jnp.tril(jnp.ones((time, time), bool)) & where[..., None, :]
+        readable, before = where, 0
         cached = [None] * config.num_layers
     else:
-        where_cached = lax.dynamic_update_slice_in_dim(cache.where, where, cache.length, axis=-1)
-        capacity = where_cached.shape[-1]
-        causal = jnp.arange(capacity) <= cache.length + jnp.arange(time)[:, None]
-        mask = causal & where_cached[..., None, :]
+        readable, before = lax.dynamic_update_slice_in_dim(cache.where, where, cache.length, axis=-1), cache.length
         cached = [(*key_value, cache.length) for key_value in zip(cache.key, cache.value, strict=True)]
 
     stacked = cache is None and isinstance(params["layers"], dict) and config.num_layers > UNROLLED
-    run = lambda layer, x, cached: _layer(config, layer, x, cosine_sine, mask, cached)
+    run = lambda layer, x, cached: _layer(config, layer, x, cosine_sine, readable, before, cached)
     run = jax.checkpoint(run, prevent_cse=not stacked) if remat else run
     if stacked:
         x, _ = lax.scan(lambda x, layer: (run(layer, x, None)[0], None), x, params["layers"])
@@ -192,8 +194,8 @@ def hidden(
             x, cached[i] = run(layer, x, cached[i])
     if cache is not None:
         position = jnp.maximum(cache.position, jnp.max(jnp.where(where, positions + 1, 0), -1))
-        cache = Cache(*map(tuple, zip(*cached, strict=True)), where_cached, cache.length + time, position)
-        x = jnp.where(cache.length <= capacity, x, jnp.nan)
+        cache = Cache(*map(tuple, zip(*cached, strict=True)), readable, cache.length + time, position)
+        x = jnp.where(cache.length <= readable.shape[-1], x, jnp.nan)
     return _rms_norm(x, params["final_norm"], config.rms_norm_eps), cache
 
 
@@ -238,18 +240,17 @@ def apply(
     return logits if cache is None else (logits, new_cache)
 
 
-def _layer(config, layer, x, cosine_sine, mask, cached=None):
+def _layer(config, layer, x, cosine_sine, readable, before, cached=None):
     """x + attention(norm(x)), and then x + MLP(norm(x)); the keys and values are returned too."""
-    attended, key_value = _attention(
-        config, layer, _rms_norm(x, layer["attention_norm"], config.rms_norm_eps), cosine_sine, mask, cached
-    )
+    normalized = _rms_norm(x, layer["attention_norm"], config.rms_norm_eps)
+    attended, key_value = _attention(config, layer, normalized, cosine_sine, readable, before, cached)
     x = x + attended
     y = _rms_norm(x, layer["mlp_norm"], config.rms_norm_eps)
     return x + _dense(layer["down"], jax.nn.silu(_dense(layer["gate"], y)) * _dense(layer["up"], y)), key_value
 
 
-def _attention(config, layer, x, cosine_sine, mask, cached):
-    wide = jnp.promote_types(config.dtype, jnp.float32)
+def _attention(config, layer, x, cosine_sine, readable, before, cached):
+    """Attention, with keys and values. Queries come after `before` slots; `readable` says which slots hold tokens."""
     heads = lambda name: _dense(layer[name], x).reshape(*x.shape[:-1], -1, config.head_dim)
     query, key, value = heads("query"), heads("key"), heads("value")
     if config.qk_norm:
@@ -267,13 +268,30 @@ def _attention(config, layer, x, cosine_sine, mask, cached):
     *batch, time, _ = x.shape
     query = query.reshape(*batch, time, config.num_key_value_heads, -1, config.head_dim) * config.head_dim**-0.5
     query = jnp.moveaxis(query, -4, -2)  # [*batch, head, group, time, head_dim]
-    grouped = query.reshape(*batch, config.num_key_value_heads, -1, config.head_dim)
+    if time <= QUERIES:
+        attended = _attend(query, key, value, readable, before)
+    else:
+        num_blocks = -(-time // QUERIES)
+        query = jnp.pad(query, [(0, 0)] * (query.ndim - 2) + [(0, num_blocks * QUERIES - time), (0, 0)])
+        blocks = jnp.moveaxis(query.reshape(*query.shape[:-2], num_blocks, QUERIES, config.head_dim), -3, 0)
+        attend = jax.checkpoint(lambda query, before: _attend(query, key, value, readable, before))
+        attended = lax.map(lambda block: attend(*block), (blocks, before + QUERIES * jnp.arange(num_blocks)))
+        attended = jnp.moveaxis(attended, 0, -3).reshape(query.shape)[..., :time, :]
+    return _dense(layer["output"], jnp.moveaxis(attended, -2, -4).reshape(*batch, time, -1)), (key, value)
+
+
+def _attend(query, key, value, readable, before):
+    """softmax(query · key) · value, of each query over the readable slots up to its own, the products in its dtype."""
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    *batch, heads, _, time, width = query.shape
+    grouped = query.reshape(*batch, heads, -1, width)
     scores = jnp.matmul(grouped, key, preferred_element_type=wide).reshape(*query.shape[:-1], -1)
+    causal = jnp.arange(readable.shape[-1]) <= before + jnp.arange(time)[:, None]
+    mask = causal & readable[..., None, :]
     # Finite, since a padded query before the first token attends to nothing.
     scores = jnp.where(mask[..., None, None, :, :], scores, jnp.finfo(wide).min)
-    probability = jax.nn.softmax(scores, axis=-1).astype(config.dtype)
-    attended = (probability.reshape(*grouped.shape[:-1], -1) @ value).reshape(query.shape)
-    return _dense(layer["output"], jnp.moveaxis(attended, -2, -4).reshape(*batch, time, -1)), (key, value)
+    probability = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
+    return (probability.reshape(*grouped.shape[:-1], -1) @ value).reshape(query.shape)
 
 
 def _dense(layer, x):

@@ -44,6 +44,7 @@ def test_a_repair_puts_one_symbol_right():
     assert fixed.where.sum(-1).tolist() == [[9, 9, 5, 9, 9]]
 
 
+@pytest.mark.slow
 def test_second_attempts_are_judged_apart():
     task = sequence_turns.two_attempts(ADDITION)
     right, wrong = "3101;103<end>", "3101;113<end>"
@@ -74,6 +75,7 @@ def test_second_attempts_are_judged_apart():
     np.testing.assert_allclose(early[0, :, room + 1], early[0, :, 0])
 
 
+@pytest.mark.slow
 def test_detours_are_right_and_longer_and_few_prompts_come_again():
     task = language.make("path", size=3)
     problems = draw(jax.random.key(0), task, "train", 64)
@@ -207,6 +209,7 @@ def test_steps_are_compared_from_one_state():
         np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_retries_learn_from_the_pivot_on_and_right_responses_have_none():
     task = language.make("tool", terms=1, keys=4)
     config = transformer.Config(

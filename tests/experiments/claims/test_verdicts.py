@@ -41,6 +41,7 @@ FEW = ("empg", "top_behavior_cloning")
 CLAIMS = [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in verdicts.claims()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_claim_runs(name):
     claim = verdicts.claims()[name]

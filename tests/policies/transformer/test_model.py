@@ -185,6 +185,47 @@ def test_one_loop_and_rematerialization_change_no_gradient(tokens, monkeypatch) 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), actual, expected)
 
 
+def test_blocks_of_queries_equal_all_at_once(monkeypatch) -> None:
+    """Three blocks, the last one filled up, with padding on both sides; also behind a cache."""
+    config = dataclasses.replace(CONFIGS["qwen2"], num_layers=1)
+    time = 2 * model.QUERIES + 77
+    tokens = jnp.asarray(np.random.default_rng(2).integers(0, 11, (2, time)))
+    where = (jnp.arange(time) >= jnp.array([[0], [300]])) & (jnp.arange(time) < jnp.array([[time], [time - 9]]))
+    weight = jnp.asarray(np.random.default_rng(3).normal(size=(2, time, 11)), jnp.float32) * where[..., None]
+
+    def found():
+        score = lambda params: jnp.sum(
+            weight * jax.nn.log_softmax(transformer.apply(config, params, tokens, where=where))
+        )
+        return jax.jit(jax.value_and_grad(score))(parameters(config))
+
+    def behind_a_cache():
+        cache = transformer.init_cache(config, (2,), capacity=time)
+        logits, cache = transformer.apply(config, parameters(config), tokens[:, :50], where=where[:, :50], cache=cache)
+        rest, _ = transformer.apply(config, parameters(config), tokens[:, 50:], where=where[:, 50:], cache=cache)
+        return jnp.where(where[..., None], jnp.concatenate([logits, rest], axis=1), 0)
+
+    in_blocks, cached = found(), behind_a_cache()
+    monkeypatch.setattr(model, "QUERIES", time)
+    at_once, plain = found(), transformer.apply(config, parameters(config), tokens, where=where)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), in_blocks, at_once)
+    np.testing.assert_allclose(cached, jnp.where(where[..., None], plain, 0), rtol=1e-4, atol=1e-4)
+
+
+def test_memory_of_a_gradient_grows_with_the_length_and_not_with_its_square() -> None:
+    config = dataclasses.replace(CONFIGS["qwen2"], num_layers=1)
+
+    def temporaries(time):
+        def score(params, tokens):
+            return jnp.sum(transformer.token_log_prob(config, params, tokens, remat=True, chunk=64).log_prob)
+
+        shapes = jax.eval_shape(functools.partial(transformer.init, config=config), jax.random.key(0))
+        lowered = jax.jit(jax.grad(score)).lower(shapes, jax.ShapeDtypeStruct((2, time), jnp.int32))
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    assert temporaries(8192) < 2.2 * temporaries(4096)
+
+
 def test_dtypes(tokens) -> None:
     config = dataclasses.replace(CONFIGS["qwen3"], dtype="bfloat16", num_layers=2)
     params = parameters(config)

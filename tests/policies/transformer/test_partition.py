@@ -23,6 +23,7 @@ def devices(data, model_axis):
     return AbstractMesh((data, model_axis), ("data", "model"))
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_loss_and_the_gradients_of_one(tmp_path):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",

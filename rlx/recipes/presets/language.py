@@ -1,0 +1,23 @@
+"""Hyperparameters of language models that suit a task, or weights that are loaded."""
+
+from collections.abc import Mapping
+
+from rlx.recipes.presets.preset import Preset
+
+
+def _pretrained(source: str, learning_rate: float) -> Preset:
+    # What is loaded needs no warm-up on a task's own solutions, and one run of it is what a machine has room for.
+    overrides = dict(warmup_steps=0, learning_rate=learning_rate, measure_drift=False)
+    return Preset(source, overrides, options={"seeds": 1})
+
+
+_PRETRAINED = {
+    "pretrained weights": _pretrained("the defaults of TRL's GRPO and DPO trainers", 1e-6),
+    "adapters to pretrained weights": _pretrained("ten times the rate of whole weights, as adapters are given", 1e-5),
+}
+
+GRPO: Mapping[str, Preset] = _PRETRAINED
+"""Task, or kind of weights → hyperparameters of GRPO."""
+
+DPO: Mapping[str, Preset] = _PRETRAINED
+"""Task, or kind of weights → hyperparameters of DPO."""
