@@ -178,7 +178,7 @@ def fit(
             start_time=start_time,
         )
 
-        if evaluate_start and not len(table):
+        if evaluate_start and update == 0:
             progress.phase("evaluating")
             reporter.report(update, steps_after(update), {}, fetch(compiled.evaluate(state)), trained=0, seconds=0.0)
         stopped_by = None
@@ -369,7 +369,7 @@ def _rows_so_far(
     if folder.metrics.exists() and write:
         aside = free_name(folder.metrics, "old")
         folder.metrics.rename(aside)
-        reason += f"; the earlier rows are in {aside.name} now"
+        reason += f"; what was there is in {aside.name} now"
         warnings.warn(reason, RuntimeWarning, stacklevel=3)
     return empty
 

@@ -234,3 +234,13 @@ def test_a_record_lists_its_starts(tmp_path):
     folder.config.write_text(json.dumps({"starts": ["yesterday"]}))
     with pytest.raises(runs.RunError, match="--restart"):
         runs.starts(folder)
+
+
+@pytest.mark.parametrize(
+    "start, below, said",
+    [(0.4, 0, []), (0.99, 0, ["99% at the start leave"]), (0.4, 2, ["2 of 5 evaluations lie below the start"])],
+)
+def test_a_policy_that_has_nothing_to_learn_or_gets_worse_is_told(start, below, said):
+    summary = {"start_return": {"interquartile_mean": start}, "evaluations": 5, "evaluations_below_start": below}
+    lines = [text for _, text in artifacts.against_the_start(summary)]
+    assert len(lines) == len(said) and all(line.startswith(words) for line, words in zip(lines, said))

@@ -72,7 +72,11 @@ def test_a_run_on_a_file_learns_what_it_prefers(weights, tmp_path):
     path.write_text("\n".join(map(json.dumps, rows)))
     options = TINY | dict(warmup_steps=0, batch_size=8, updates_per_step=40, total_steps=320)
     values = dict(
-        pairs=f"{path}@prompt_length=4@response_length=4", pretrained=str(weights), lora_rank=2, learning_rate=0.02, measure_drift=True
+        pairs=f"{path}@prompt_length=4@response_length=4",
+        pretrained=str(weights),
+        lora_rank=2,
+        learning_rate=0.02,
+        measure_drift=True,
     )
     recipe = recipes.recipe("dpo")
     config = recipe.configure(**options | values)

@@ -16,6 +16,7 @@ from rlx.training.disk import DiskError
 from rlx.training.fit import fit, size_note
 from rlx.training.guard import first_nonfinite
 from rlx.training.metrics import MetricsTable, atomic_path
+from rlx.training.statistics import interquartile_mean
 from rlx.training.writers import Writer
 from tests.training.toy import LIMIT, Toy, make_program
 
@@ -71,6 +72,22 @@ def test_a_run_folder_holds_its_results(whole):
     config = json.loads((path / "config.json").read_text())
     assert config["config"] == {"size": 8} and {"versions", "devices", "git", "command"} <= set(config)
     assert any((path / "tensorboard").iterdir())
+
+
+def test_what_runs_begin_with_is_evaluated_where_that_is_asked_for(whole, tmp_path):
+    path, _ = whole
+    stopped = run(tmp_path / "run", evaluate_start=True, make_writers=stop_at_a_report(), reports_per_evaluation=1)
+    assert stopped.stopped_by is not None
+    summary = run(tmp_path / "run", evaluate_start=True, resume=True).summary
+    table, plain = (MetricsTable.read(folder / "metrics.parquet") for folder in (tmp_path / "run", path))
+    np.testing.assert_array_equal(table["update"], np.repeat([0, 2, 4, 6], 3))
+    start, later = (np.asarray(table["eval_return_mean"]).reshape(4, 3)[rows] for rows in (0, slice(1, None)))
+    assert np.ma.getmaskarray(table["sps"])[:3].all() and np.ma.getmaskarray(table["policy_loss"])[:3].all()
+    np.testing.assert_array_equal(later, np.asarray(plain["eval_return_mean"]).reshape(3, 3))
+    level = interquartile_mean(start)
+    np.testing.assert_allclose(summary["start_return"]["interquartile_mean"], level)
+    assert summary["evaluations"] == 3
+    assert summary["evaluations_below_start"] == sum(interquartile_mean(row) < level for row in later)
 
 
 def stop_at_a_report(number=signal.SIGTERM):
@@ -151,7 +168,7 @@ def test_damaged_metrics_are_set_aside_and_an_empty_checkpoint_too(whole, tmp_pa
     with pytest.warns() as noted:
         resumed = run(path, resume=True)
     said = " | ".join(str(warning.message) for warning in noted)
-    assert "goes on without its earlier rows; they are in metrics.old.parquet now" in said
+    assert "goes on without its earlier rows; what was there is in metrics.old.parquet now" in said
     assert "checkpoint 999" in said and "divergence.json is damaged" in said
     assert resumed.resumed_from == 4 and resumed.summary["runs"] == whole[1].summary["runs"]
     assert (path / "metrics.old.parquet").read_bytes() == b"PAR1 half a file"
