@@ -134,6 +134,23 @@ went on to the same end. A second process on the same folder ends with exit code
 {first}."""
         },
     ),
+    "language_memory": benchmark(
+        "language_memory",
+        tables.language_memory,
+        title="Memory of a gradient step on a language model",
+        asked="How much memory does an update of GRPO take on a model of the size of Qwen2.5-0.5B, all responses at once "
+        "and in microbatches, and how does it grow with their length?",
+        headline="An update of Qwen2.5-0.5B on {responses} responses of 2,048 tokens takes {gib_8_2048} GiB of "
+        "temporaries in microbatches of 8, and {gib_32_2048} GiB with whole minibatches of {minibatch}.",
+        readings={
+            CPU: """\
+Beside weights, gradients and moments of AdamW ({state} GiB of state), an update on {responses} responses of 2,048
+tokens takes {gib_32_2048} GiB of temporaries where a minibatch of {minibatch} is scored at once, {gib_8_2048} GiB in
+microbatches of 8 and {gib_2_2048} GiB in microbatches of 2. The gradient is the same. Microbatches of 8 take
+{gib_8_1024} GiB for responses of 1,024 tokens, {gib_8_2048} GiB for 2,048 and {gib_8_4096} GiB for 4,096: twice the
+length adds twice as much. What does not depend on the length is mostly the gradient and what it is added up in."""
+        },
+    ),
     "brax_sac": benchmark(
         "brax_sac",
         outcomes.brax_sac,

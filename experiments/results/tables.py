@@ -147,6 +147,30 @@ def seeds(record: Record) -> Content:
     return Content(figures, tables, settings)
 
 
+def language_memory(record: Record) -> Content:
+    """Temporaries of a gradient step on a language model."""
+    settings = record["settings"]
+    whole = settings["prompts"] * settings["group"] // settings["minibatches"]
+    at_once = lambda row: row["microbatch_size"] or whole
+    figures = {
+        "responses": str(settings["prompts"] * settings["group"]),
+        "minibatch": str(whole),
+        "state": f"{record['results'][0]['argument_bytes'] / 2**30:.1f}",
+    }
+    for row in record["results"]:
+        figures[f"gib_{at_once(row)}_{row['length']}"] = f"{row['temporary_bytes'] / 2**30:.1f}"
+    columns = ("responses at a time, tokens of a response", "temporaries, GiB", "state and batch, GiB")
+    rows = [
+        (
+            f"{at_once(row)}, {row['length']:,}",
+            f"{row['temporary_bytes'] / 2**30:.2f}",
+            f"{row['argument_bytes'] / 2**30:.2f}",
+        )
+        for row in record["results"]
+    ]
+    return Content(figures, [Table("Memory of an update", columns, rows)], settings)
+
+
 def startup(record: Record) -> Content:
     """Time to the first finished update."""
     figures, rows = {}, []

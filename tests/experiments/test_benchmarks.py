@@ -15,6 +15,7 @@ from experiments.benchmarks import (
     efficiency,
     functions,
     gpu,
+    language_memory,
     memory,
     offline,
     peers,
@@ -149,8 +150,8 @@ def test_returns_are_compared_by_the_lower_end_of_braxs_interval():
 @pytest.mark.parametrize(
     "name",
     [
-        "efficiency",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("offline", "peers", "seeds", "startup", "gpu")),
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("efficiency", "gpu", "language_memory", "offline", "peers", "seeds", "startup")
     ],
 )
 def test_quick_run_gives_positive_numbers_and_writes_nothing(name, monkeypatch):
@@ -278,7 +279,7 @@ def test_a_quick_look_at_reliability_finds_nothing(monkeypatch):
 
 def test_every_benchmark_is_covered():
     covered = (
-        *(brax_sac, efficiency, functions, gpu, memory, offline, peers, reliability, seeds, startup, tokens),
+        *(brax_sac, efficiency, functions, gpu, language_memory, memory, offline, peers, reliability, seeds, startup, tokens),
         value_based,
     )
     assert {module.__name__.rpartition(".")[2] for module in covered} == benchmarks().keys()
