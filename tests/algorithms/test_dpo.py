@@ -156,6 +156,7 @@ LOSSES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_slot_takes_the_losses_of_the_library(pairs, name):
     """Their gradient raises what is chosen over what is rejected, and leaves a prompt without a pair alone."""

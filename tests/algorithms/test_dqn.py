@@ -366,6 +366,7 @@ def test_advantages_of_a_dueling_network_say_nothing_of_the_state(rng):
         policies.q_network(gymnasium.spaces.Box(-1.0, 1.0, (2,)))
 
 
+@pytest.mark.slow
 def test_images_are_seen_as_they_are():
     """A convolution that moves with the image, leading axes that are free, bytes that are scaled."""
     network = policies.q_network(DISCRETE, (8,), channels=(5, 3), layer_norm=True, pixel_scale=1 / 255)
@@ -380,6 +381,7 @@ def test_images_are_seen_as_they_are():
     assert_close(unscaled.apply(params, image / 255), q, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_convolution_is_that_of_the_library():
     """The product of patches that stands for it on a CPU, against a sum over the kernel's places in float64."""
     network = policies.q_network(DISCRETE, (), channels=(5,), activation="tanh")

@@ -193,6 +193,7 @@ def test_a_warm_up_raises_the_likelihood_of_solutions(params):
     assert metrics["loss"][-1] < 0.3 * metrics["loss"][0]
 
 
+@pytest.mark.slow
 def test_a_task_of_several_turns(params):
     """Replies are read and not learned from, and each turn is written after the reply before it."""
     task = language.make("tool", keys=3, terms=2)
@@ -318,6 +319,7 @@ def test_a_learner_begins_with_what_its_key_gives(batch):
     np.testing.assert_array_equal(given, jax.random.key_data(key))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uses", [("value", "reference"), ("distribution",)])
 def test_microbatches_change_no_gradient(params, batch, uses):
     """Whatever the loss makes of the whole minibatch: here of how what it is told of the tokens differs."""

@@ -177,6 +177,7 @@ def actor_gradient(learner, batch):
     return jax.flatten_util.ravel_pytree(step)[0]
 
 
+@pytest.mark.slow
 def test_td3_bc_goes_from_behavior_cloning_to_the_direction_of_td3():
     batch, (actor, critic, _, critic_optimizer) = draw(jax.random.key(0)), td3_parts()
     parts = actor, critic, optax.sgd(1.0), critic_optimizer
@@ -230,6 +231,7 @@ def test_a2pr_keeps_what_it_trains_apart():
     np.testing.assert_allclose(metrics["good_fraction"], np.mean(q > v), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_cql_and_edac_without_their_penalties_are_sac():
     plain = compiled(sac.learner(*sac_parts()))[0]
     assert_close(compiled(algorithms.edac.learner(*sac_parts(), eta=0.0))[0], plain)

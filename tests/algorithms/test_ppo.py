@@ -160,6 +160,7 @@ def test_first_ratio_is_one_although_observations_are_normalized(example):
     np.testing.assert_allclose(state.observation_moments.mean, observation.mean((0, 1)), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_target_kl_stops_the_gradient_steps(batch32, example):
     run = lambda **options: jax.jit(make_learner(update_epochs=5, optimizer=optax.sgd(0.1), **options).update)
     state = make_learner().init(jax.random.key(0), example)

@@ -70,6 +70,7 @@ def distance_of_ratio(batch: ppo.Minibatch):
     return jnp.abs(jnp.exp(batch.log_prob - batch.behavior_log_prob) - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "tolerance"), [("gru", 0.0), ("ssm", 1e-6)])
 def test_the_first_ratio_is_one(cell, tolerance):
     """Across boundaries of episodes too, and with observations normalized by running moments.

@@ -151,6 +151,7 @@ def test_a_fixed_temperature_stays_and_the_default_target_counts_dimensions(rng,
     assert_close(default.params, stated.params, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_penalties_of_zero_change_nothing(rng):
     zero = lambda step: jnp.zeros(SAMPLES)
     batch = on_device(make_batch(rng))
@@ -164,6 +165,7 @@ def test_penalties_of_zero_change_nothing(rng):
     assert metrics["critic_penalty"] == metrics["actor_penalty"] == 0
 
 
+@pytest.mark.slow
 def test_the_entropy_approaches_its_target(rng):
     """Where all actions are worth the same, only the temperature moves the policy."""
     batch = on_device(make_batch(rng))

@@ -113,6 +113,7 @@ def test_penalties_of_zero_change_nothing(rng):
     assert metrics["critic_penalty"] == metrics["actor_penalty"] == 0
 
 
+@pytest.mark.slow
 def test_behavior_cloning_is_td3_for_a_large_scale_and_cloning_for_a_small_one(rng, float64):
     """TD3+BC: as α grows the actor's step becomes that of TD3, as it vanishes that of the penalty."""
     batch = make_batch(rng, 2)

@@ -48,6 +48,7 @@ def test_a_method_takes_a_step(method):
     assert ("reference_kl" in metrics) == ("reference" in uses)
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 def test_small_steps_are_not_rounded_away_in_bfloat16():
     """40 steps at 1e-6 move nearly all parameters; were they bfloat16 themselves, 0.6 % of them."""

@@ -122,6 +122,7 @@ def test_a_task_of_ones_own_trains():
     assert np.isfinite(metrics["policy_loss"]).all()
 
 
+@pytest.mark.slow
 def test_settings_of_a_sweep_may_be_traced():
     train = lambda rate, key: rlx.make_train("ppo", **ON_POLICY, learning_rate=rate)(key)[0].params
     swept = jax.jit(jax.vmap(train, in_axes=(0, None)))(jnp.array([1e-4, 1e-2]), jax.random.key(0))

@@ -40,6 +40,7 @@ def test_a_seed_of_a_batch_equals_the_seed_alone(trained):
         np.testing.assert_allclose(many[1], one, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_reward_is_learned(trained):
     _, _, (_, before) = trained
     program = make_program({"learning_rate": 3e-2}, num_envs=16, unroll_length=10, epochs=4)
