@@ -184,8 +184,15 @@ def hidden(
         readable, before = lax.dynamic_update_slice_in_dim(cache.where, where, cache.length, axis=-1), cache.length
         cached = [(*key_value, cache.length) for key_value in zip(cache.key, cache.value, strict=True)]
 
+    # Query t, the one after `before + t` slots, reads slots up to its own; of few queries the mask is made once.
+    visible = lambda first, count: (
+        (jnp.arange(readable.shape[-1]) <= before + first + jnp.arange(count)[:, None]) & readable[..., None, :]
+    )
+    if time <= QUERIES:
+        mask = visible(0, time)
+        visible = lambda first, count: mask
     stacked = cache is None and isinstance(params["layers"], dict) and config.num_layers > UNROLLED
-    run = lambda layer, x, cached: _layer(config, layer, x, cosine_sine, readable, before, cached)
+    run = lambda layer, x, cached: _layer(config, layer, x, cosine_sine, visible, cached)
     run = jax.checkpoint(run, prevent_cse=not stacked) if remat else run
     if stacked:
         x, _ = lax.scan(lambda x, layer: (run(layer, x, None)[0], None), x, params["layers"])
@@ -240,17 +247,17 @@ def apply(
     return logits if cache is None else (logits, new_cache)
 
 
-def _layer(config, layer, x, cosine_sine, readable, before, cached=None):
+def _layer(config, layer, x, cosine_sine, visible, cached=None):
     """x + attention(norm(x)), and then x + MLP(norm(x)); the keys and values are returned too."""
     normalized = _rms_norm(x, layer["attention_norm"], config.rms_norm_eps)
-    attended, key_value = _attention(config, layer, normalized, cosine_sine, readable, before, cached)
+    attended, key_value = _attention(config, layer, normalized, cosine_sine, visible, cached)
     x = x + attended
     y = _rms_norm(x, layer["mlp_norm"], config.rms_norm_eps)
     return x + _dense(layer["down"], jax.nn.silu(_dense(layer["gate"], y)) * _dense(layer["up"], y)), key_value
 
 
-def _attention(config, layer, x, cosine_sine, readable, before, cached):
-    """Attention, with keys and values. Queries come after `before` slots; `readable` says which slots hold tokens."""
+def _attention(config, layer, x, cosine_sine, visible, cached):
+    """Attention, with keys and values; `visible(first, count)` says which slots queries from the first on may read."""
     heads = lambda name: _dense(layer[name], x).reshape(*x.shape[:-1], -1, config.head_dim)
     query, key, value = heads("query"), heads("key"), heads("value")
     if config.qk_norm:
@@ -269,25 +276,23 @@ def _attention(config, layer, x, cosine_sine, readable, before, cached):
     query = query.reshape(*batch, time, config.num_key_value_heads, -1, config.head_dim) * config.head_dim**-0.5
     query = jnp.moveaxis(query, -4, -2)  # [*batch, head, group, time, head_dim]
     if time <= QUERIES:
-        attended = _attend(query, key, value, readable, before)
+        attended = _attend(query, key, value, visible(0, time))
     else:
         num_blocks = -(-time // QUERIES)
         query = jnp.pad(query, [(0, 0)] * (query.ndim - 2) + [(0, num_blocks * QUERIES - time), (0, 0)])
         blocks = jnp.moveaxis(query.reshape(*query.shape[:-2], num_blocks, QUERIES, config.head_dim), -3, 0)
-        attend = jax.checkpoint(lambda query, before: _attend(query, key, value, readable, before))
-        attended = lax.map(lambda block: attend(*block), (blocks, before + QUERIES * jnp.arange(num_blocks)))
+        attend = jax.checkpoint(lambda query, first: _attend(query, key, value, visible(first, QUERIES)))
+        attended = lax.map(lambda block: attend(*block), (blocks, QUERIES * jnp.arange(num_blocks)))
         attended = jnp.moveaxis(attended, 0, -3).reshape(query.shape)[..., :time, :]
     return _dense(layer["output"], jnp.moveaxis(attended, -2, -4).reshape(*batch, time, -1)), (key, value)
 
 
-def _attend(query, key, value, readable, before):
-    """softmax(query · key) · value, of each query over the readable slots up to its own, the products in its dtype."""
+def _attend(query, key, value, mask):
+    """softmax(query · key) · value over the slots that the mask has, the products in the dtype of queries."""
     wide = jnp.promote_types(query.dtype, jnp.float32)
-    *batch, heads, _, time, width = query.shape
+    *batch, heads, _, _, width = query.shape
     grouped = query.reshape(*batch, heads, -1, width)
     scores = jnp.matmul(grouped, key, preferred_element_type=wide).reshape(*query.shape[:-1], -1)
-    causal = jnp.arange(readable.shape[-1]) <= before + jnp.arange(time)[:, None]
-    mask = causal & readable[..., None, :]
     # Finite, since a padded query before the first token attends to nothing.
     scores = jnp.where(mask[..., None, None, :, :], scores, jnp.finfo(wide).min)
     probability = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
