@@ -57,10 +57,10 @@ examples:
 
 EXAMPLES = {
     "grpo": (
-        "--task addition --methods grpo,dr_grpo,dapo,clip_cov,kl_cov,siren,lp_reg --seeds 8",
-        "--task countdown --methods grpo,grpo@beta=0.01 --learning-rate 1e-4",
+        "--task addition@forgetful=0.8 --methods grpo,dr_grpo,dapo,clip_cov,kl_cov,siren,lp_reg --seeds 8",
+        "--task countdown --methods grpo,dr_grpo,clip_cov",
     ),
-    "dpo": ("--task addition --methods dpo,ipo,kto,simpo --seeds 8",),
+    "dpo": ("--task addition@forgetful=0.8 --methods dpo,ipo,kto,simpo --seeds 8",),
 }
 
 

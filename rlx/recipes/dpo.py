@@ -1,7 +1,7 @@
 """Preference optimization of a language model: any method of the table, on pairs of a verifier or of a file.
 
 import jax, rlx
-train = rlx.make_train("dpo", task="addition", method="simpo")
+train = rlx.make_train("dpo", task="addition@forgetful=0.8", method="simpo")
 state, metrics = jax.jit(jax.vmap(train))(jax.random.split(jax.random.key(0), 8))
 """
 
@@ -272,7 +272,7 @@ RECIPE = Recipe(
     notes=lambda config: language.notes(config, copies=int(config.measure_drift)),
     core="rlx.algorithms.dpo:learner",
     examples=(
-        "rlx train dpo --task addition --seeds 4",
+        "rlx train dpo --task addition@forgetful=0.8 --seeds 4",
         "rlx train dpo --task countdown --method simpo@margin=1.0 --sweep beta=1,2,4",
         "rlx train dpo --task sorting --method dpo@divergence=forward_kl",
         "rlx train dpo --pairs FILE.jsonl --pretrained FOLDER --lora-rank 16 --dtype bfloat16",

@@ -1,7 +1,7 @@
 """Group-relative policy optimization of a language model: any method of the table, from a warmed-up or a loaded policy.
 
 import jax, rlx
-train = rlx.make_train("grpo", task="addition", method="siren")
+train = rlx.make_train("grpo", task="addition@forgetful=0.8", method="siren")
 state, metrics = jax.jit(jax.vmap(train))(jax.random.split(jax.random.key(0), 8))
 """
 
@@ -160,12 +160,13 @@ RECIPE = Recipe(
     notes=notes,
     core="rlx.algorithms.grpo:learner",
     examples=(
-        "rlx train grpo --task addition --seeds 4",
-        "rlx train grpo --task countdown@numbers=4 --method dapo --oversample 2",
-        "rlx train grpo --task sorting --method grpo@beta=0.01 --sweep learning_rate=1e-4,3e-4",
+        "rlx train grpo --task addition@forgetful=0.8 --seeds 4",
+        "rlx train grpo --task countdown --method clip_cov",
+        "rlx train grpo --task countdown --method grpo@beta=0.01 --sweep learning_rate=1e-4,2e-4",
         "rlx train grpo --task FILE.jsonl --pretrained FOLDER --lora-rank 16 --dtype bfloat16",
     ),
-    about="Tasks have verifiers and solutions of their own: a warm-up on these comes first.",
+    about="Tasks have verifiers and solutions of their own: a warm-up on these comes first. It solves addition, unless\n"
+    "those who teach it forget to carry in some of the solutions (forgetful=0.8).",
     evaluate_start=True,
     watch="responses",
     methods=lambda: METHODS,

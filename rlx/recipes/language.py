@@ -20,7 +20,7 @@ class Language(Config):
     steps_name: ClassVar[str] = "responses"
 
     task: str = setting(
-        "addition",
+        "addition@forgetful=0.8",
         "Task of tokens, NAME or NAME@OPTION=VALUE, such as addition@digits=4; `rlx methods` lists them. Or a file of "
         "questions and answers, FILE.jsonl, for --pretrained weights.",
         group="environment",
