@@ -138,8 +138,8 @@ went on to the same end. A second process on the same folder ends with exit code
         "language_memory",
         tables.language_memory,
         title="Memory of a gradient step on a language model",
-        asked="How much memory does an update of GRPO take on a model of the size of Qwen2.5-0.5B, all responses at once "
-        "and in microbatches, and how does it grow with their length?",
+        asked="How much memory does an update of GRPO take on a model of the size of Qwen2.5-0.5B, all responses at "
+        "once and in microbatches, and how does it grow with their length?",
         headline="An update of Qwen2.5-0.5B on {responses} responses of 2,048 tokens takes {gib_8_2048} GiB of "
         "temporaries in microbatches of 8, and {gib_32_2048} GiB with whole minibatches of {minibatch}.",
         readings={

@@ -165,8 +165,8 @@ RECIPE = Recipe(
         "rlx train grpo --task countdown --method grpo@beta=0.01 --sweep learning_rate=1e-4,2e-4",
         "rlx train grpo --task FILE.jsonl --pretrained FOLDER --lora-rank 16 --dtype bfloat16",
     ),
-    about="Tasks have verifiers and solutions of their own: a warm-up on these comes first. It solves addition, unless\n"
-    "those who teach it forget to carry in some of the solutions (forgetful=0.8).",
+    about="Tasks have verifiers and solutions of their own: a warm-up on these comes first. It solves addition,\n"
+    "unless those who teach it forget to carry in some of the solutions (forgetful=0.8).",
     evaluate_start=True,
     watch="responses",
     methods=lambda: METHODS,

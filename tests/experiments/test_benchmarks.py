@@ -279,7 +279,20 @@ def test_a_quick_look_at_reliability_finds_nothing(monkeypatch):
 
 def test_every_benchmark_is_covered():
     covered = (
-        *(brax_sac, efficiency, functions, gpu, language_memory, memory, offline, peers, reliability, seeds, startup, tokens),
+        *(
+            brax_sac,
+            efficiency,
+            functions,
+            gpu,
+            language_memory,
+            memory,
+            offline,
+            peers,
+            reliability,
+            seeds,
+            startup,
+            tokens,
+        ),
         value_based,
     )
     assert {module.__name__.rpartition(".")[2] for module in covered} == benchmarks().keys()
