@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,8 +74,8 @@ def _row(line: bytes, where: str, kind: str) -> dict[str, Any]:
     return row
 
 
-def text_of(row: dict[str, Any], key: str) -> str:
-    """A text of a row.
+def text_of(row: dict[str, Any], key: str, *, numbers: bool = False) -> str:
+    """A text of a row; where numbers are allowed, a number as one.
 
     Raises:
         ValueError: there is none, or a value of another kind, or half a character, which JSON can write.
@@ -82,6 +83,8 @@ def text_of(row: dict[str, Any], key: str) -> str:
     if key not in row:
         raise ValueError(f"no {key!r}; {nearest(key, row)}")
     value = row[key]
+    if numbers and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        value = str(value)
     if not isinstance(value, str):
         raise ValueError(f"{key!r} must be a text, got {value!r:.80}")
     try:

@@ -1,14 +1,13 @@
 """Rewards of texts: a user's Python function, called on the host from inside a compiled program.
 
 `text_reward` makes a function of arrays out of one of texts, `(prompt, response, answer) -> number`. `math_answer` is
-such a function: whether a response ends in the right number.
+such a function: whether a response marks the right answer.
 """
 
 from __future__ import annotations
 
 import ctypes
 import inspect
-import re
 import threading
 import time
 import warnings
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from rlx.envs.language import answers
 from rlx.envs.registry import nearest, own_module
 
 Reward = Callable[[str, str, str], float]
@@ -33,43 +33,40 @@ MAX_HANGING = 16
 MAX_WORKERS = 1024
 """Most calls of a function at the same time, each in a thread."""
 
-# A minus behind an operand is not a sign; commas group thousands, or else stand between numbers.
-_NUMBER = re.compile(
-    r"(?P<minus>(?<![\w)])[-−])?\$?(?P<digits>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
-)
-_MARK = "####"
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def final_answer(text: str) -> str:
-    """The answer that a text ends in: what follows the last `####` in its line, as in GSM8K, or else its last number.
+def final_answer(text: str, *, last_number: bool = False) -> str:
+    """The answer that a text marks: in the last `\\boxed{…}`, or else behind the last `####` of it, as in GSM8K.
 
-    A number is written in one way, so that 1,000 and $1000.0 are the same; what follows the mark and is no number, or
-    not a number alone, loses commas, `$` and spaces.
+    Equal numbers are written in one way: `#### 1,000` and `\\boxed{\\$1000.0}` give 1000, and 0.5 and `\\frac12` 1/2.
+
+    Args:
+        text: the text.
+        last_number: take its last number where nothing is marked.
 
     Returns:
         The answer, or "" where there is none.
     """
-    _, mark, marked = text.rpartition(_MARK)
-    if mark:
-        marked = marked.strip().partition("\n")[0].strip()
-        number = _NUMBER.fullmatch(marked.rstrip(".%"))
-        return _written(number) if number else re.sub(r"[,$\s]", "", marked)
-    last = deque(_NUMBER.finditer(text), maxlen=1)
-    return _written(last[0]) if last else ""
+    return answers.normal(answers.marked(text) or (answers.last_number(text) if last_number else ""))
 
 
-def _written(number: re.Match) -> str:
-    """A number without what does not change it. Not as a `Fraction`: a model may write millions of digits."""
-    whole, _, fraction = number["digits"].replace(",", "").partition(".")
-    digits = f"{whole.lstrip('0') or '0'}.{fraction.rstrip('0')}".removesuffix(".")
-    return f"-{digits}" if number["minus"] and digits != "0" else digits
+def math_answer(prompt: str, response: str, answer: str, *, last_number: bool = False) -> float:
+    """1 where the answer that a response marks is equal to the right one, else 0; `answers.equal` says when it is.
 
-
-def math_answer(prompt: str, response: str, answer: str) -> float:
-    """1 where the response has the same final answer as the right one, else 0; exact, whatever the size of a number."""
-    right = final_answer(answer)
-    return float(right != "" and final_answer(response) == right)
+    Args:
+        prompt: is not looked at.
+        response: marks its answer by a box or `####`; see `final_answer`.
+        answer: marks the right one, or is it as a whole.
+        last_number: take the last number of a response that marks nothing, and of an answer that is a sentence.
+    """
+    given = answers.marked(response) or (answers.last_number(response) if last_number else "")
+    if not given:
+        return 0.0
+    right = answers.marked(answer)
+    if not right and last_number and answers.is_prose(answer):
+        right = answers.last_number(answer)
+    return float(answers.equal(given, right or answer))
 
 
 def named_reward(spec: str) -> Reward:

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from rlx.envs.language import files
+from rlx.envs.language.answers import marked
 from rlx.envs.language.option_types import check, declared
 from rlx.envs.language.protocol import TEST_SHARE, Problem, TokenTask
 from rlx.envs.language.rewards import Reward, check_reward, final_answer, math_answer, named_reward, text_reward
@@ -98,7 +99,7 @@ def read_jsonl(path: str | os.PathLike, *, prompt: str = "question", answer: str
     Args:
         path: the file.
         prompt: key of the prompt.
-        answer: key of the answer.
+        answer: key of the answer, a text or a number.
 
     Raises:
         ValueError: there is no such file, a line is no JSON object, lacks a key or has a value under it that is no
@@ -107,7 +108,7 @@ def read_jsonl(path: str | os.PathLike, *, prompt: str = "question", answer: str
     pairs = []
     for where, row in files.read_rows(path):
         try:
-            pairs.append((files.text_of(row, prompt), files.text_of(row, answer)))
+            pairs.append((files.text_of(row, prompt), files.text_of(row, answer, numbers=True)))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
     if not pairs:
@@ -145,6 +146,7 @@ def from_texts(
     failed: float = 0.0,
     workers: int = 1,
     answer_of: Callable[[str], str] = final_answer,
+    last_number: bool = False,
     name: str = "text",
 ) -> TextTask:
     """A task of pairs of a prompt and an answer.
@@ -162,7 +164,8 @@ def from_texts(
         response_length: most tokens of a response, its end included.
         template: what the policy sees, with `{prompt}` where the prompt goes: instructions, or a format of chats.
         reward: `(prompt, response, answer) -> number`, or where to find it, `"module:function"`. It gets the prompt
-            without the template, and the response without its end.
+            without the template, and the response without its end. The default compares what the response marks by
+            `\\boxed{…}` or `####` with the answer, as mathematics.
         threshold: a reward from which on a response counts as correct.
         test: the pairs to test on, where there are such; prompts among them are not trained on. Otherwise a hash of
             the prompt decides.
@@ -171,16 +174,22 @@ def from_texts(
         failed: reward of a response that has not ended, or for which the function fails; see `text_reward`.
         workers: calls of the function at the same time.
         answer_of: from a response to its final answer, for majority votes.
+        last_number: of a response that marks no answer, take its last number; for the default of `reward`.
         name: of the task.
 
     Raises:
         ValueError: a count below one, a share outside of (0, 1), a template without `{prompt}`, an end that is not one
-            token, a threshold that `failed` reaches, no problem left of a split, or no token left for padding.
+            token, a threshold that `failed` reaches, no problem left of a split, no token left for padding, or
+            `last_number` beside a reward of one's own.
     """
     check_shape(prompt_length, response_length, template, test_share)
     if not failed < threshold:
         raise ValueError(f"threshold must be above failed={failed}, got {threshold}")
     reward = named_reward(reward) if isinstance(reward, str) else reward
+    if last_number:
+        if reward is not math_answer or answer_of is not final_answer:
+            raise ValueError("last_number=True is of the default reward, math_answer; leave out reward and answer_of")
+        reward, answer_of = partial(math_answer, last_number=True), partial(final_answer, last_number=True)
     check_reward(reward)
     tokens = Tokens(tokenizer)
     end = tokens.end(end_token)
@@ -188,6 +197,12 @@ def from_texts(
     test = [pair for pair in pairs if _is_held_out(pair[0], test_share)] if test is None else list(test)
     held_out = {prompt for prompt, _ in test}
     train = [pair for pair in pairs if pair[0] not in held_out]
+    if reward is math_answer and not any(marked(answer) for _, answer in pairs):
+        warnings.warn(
+            "no answer marks itself by \\boxed{…} or ####, and responses must: ask for that in template=…, or give "
+            "last_number=True",
+            stacklevel=2,
+        )
     if not train or not test:
         raise ValueError(
             f"there must be problems to train and to test on, got {len(train)} and {len(test)}; give more, or change "

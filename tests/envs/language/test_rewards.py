@@ -14,6 +14,8 @@ import pytest
 
 from rlx.envs.language import rewards
 from rlx.envs.language.rewards import final_answer, math_answer, text_reward
+from rlx.envs.language.text import from_jsonl
+from rlx.recipes.language import named
 
 END, PAD, LENGTH = 1, 0, 4
 PAIRS = [("two", "2"), ("three", "3")]
@@ -36,15 +38,67 @@ def test_final_answers_are_equal_where_the_numbers_are():
     values = ["0", "-0.0", "7", "-7", "7.50", "1000", "1,000", "1000.0", "$1,000", "-$1,000.00", "12,345,678.25", "0.5"]
     exact = lambda text: Decimal(text.replace(",", "").replace("$", ""))
     for a, b in itertools.product(values, repeat=2):
-        for response in (f"so 3 * 4 = 5, that is {a}.", f"#### 9\nno:\n#### {a} \nDone 8", f"####{a}"):
-            assert math_answer("", response, f"as 1 + 1 = 2\n#### {b}") == (exact(a) == exact(b)), (a, b)
-    # A minus between operands is no sign, and a list of numbers is not one number.
-    answers = {"10-5": "5", "x = -5": "-5", "1, 2,3": "3", "1,0000": "0", ".50": "0.5", "no number": ""}
-    assert {text: final_answer(text) for text in answers} == answers
-    assert final_answer("#### 3x + 2, y") == "3x+2y"
-    assert math_answer("", "", "") == 0
+        unmarked = f"so 3 * 4 = 5, that is {a}."
+        for response in (unmarked, f"#### 9\nno:\n#### {a} \nDone 8", f"####{a}", rf"#### 9, or \boxed{{{a}}} of 8"):
+            is_marked = response != unmarked
+            for answer in (b, rf"\boxed{{{b}}}", f"as 1 + 1 = 2\n#### {b}"):
+                assert math_answer("", response, answer) == (is_marked and exact(a) == exact(b)), (a, b)
+                assert math_answer("", response, answer, last_number=True) == (exact(a) == exact(b)), (a, b)
+        assert (final_answer(f"#### {a}") == final_answer(rf"\boxed{{{b}}}")) == (exact(a) == exact(b))
+        assert (final_answer(unmarked, last_number=True) == final_answer(f"#### {b}")) == (exact(a) == exact(b))
+    assert math_answer("", "", "") == math_answer("", "", "", last_number=True) == 0
     # More digits than Python would make an integer of.
     assert math_answer("", f"#### {'9' * 5000}.0", "9" * 5000) == 1
+
+
+def test_the_last_number_is_taken_where_asked_for():
+    # A minus between operands is no sign, and a list of numbers is not one number.
+    answers = {
+        "10-5": "5",
+        "x = -5": "-5",
+        "1, 2,3": "3",
+        "1,0000": "0",
+        ".50": "1/2",
+        "no number": "",
+        "− 5 or −6": "-6",
+    }
+    assert {text: final_answer(text, last_number=True) for text in answers} == answers
+    assert {text: final_answer(text) for text in answers} == dict.fromkeys(answers, "")
+    # Of the right answer only where that is a sentence.
+    for response, answer, right in (
+        ("that is 12.", "3 * 4 is 12.", 1), ("that is 2", r"\frac{3}{2}", 0), ("that is 5", "5 apples", 1),
+        ("is 2", "1,2", 0), (r"\boxed{x}, not 2", "2", 0), ("none", "none", 0),
+    ):  # fmt: skip
+        assert math_answer("", response, answer, last_number=True) == right, (response, answer)
+
+
+def test_files_ask_for_the_last_number(tmp_path):
+    class Letters:
+        letters = "# .0123456789abcdefghijklmnopqrstuvwxyz~"
+        encode = lambda self, text: [self.letters.index(letter) for letter in text]
+        decode = lambda self, tokens: "".join(self.letters[token] for token in tokens)
+        __len__ = lambda self: len(self.letters)
+
+    path = tmp_path / "numbers.jsonl"
+    path.write_text('{"question": "two", "answer": "2"}\n{"question": "three", "answer": "3"}\n')
+    options = {"end_token": ".", "prompt_length": 5, "response_length": 8, "test": str(path).replace("numbers", "test")}
+    (tmp_path / "test.jsonl").write_text('{"question": "two", "answer": "2"}')
+
+    def judged(**asked):
+        task = from_jsonl(path, Letters(), **options, **asked)
+        rows = [task.encode(text) + [task.end_token] for text in ("is 2", "#### 2", "is 3")]
+        tokens = jnp.asarray([row + [task.pad_token] * (8 - len(row)) for row in rows])
+        problem = task.sample(jax.random.key(0), "test")
+        verdict = jax.vmap(task.verify, (None, 0, 0))(problem, tokens, tokens != task.pad_token)
+        return verdict.reward.tolist(), (verdict.answer >= 0).tolist()
+
+    assert judged() == ([0, 1, 0], [False, True, False])
+    _, asked = named(f"{path}@last_number=True")
+    assert judged(**asked) == judged(reward=f"{math_answer.__module__}:math_answer", **asked) == ([1, 1, 0], [True] * 3)
+    with pytest.raises(ValueError, match="last_number must be True or False, got 'yes'"):
+        judged(last_number="yes")
+    with pytest.raises(ValueError, match="last_number=True is of the default reward, math_answer; leave out reward"):
+        judged(last_number=True, reward=lambda prompt, response, answer: 1.0)
 
 
 def test_rewards_are_those_of_the_texts_however_deep_the_vmap():
@@ -99,6 +153,17 @@ def test_a_failing_function_costs_its_response_only(workers):
     for kind, message in kinds.items():
         (text,) = [str(warning.message) for warning in warned if f": {kind}: " in str(warning.message)]
         assert message in text and "gives -2" in text and "the response was '" in text
+
+
+def test_answers_vote_together_where_they_are_equal():
+    words = {
+        token: text for token, text in enumerate([r"\boxed{\frac12}", "#### 0.5", r"\boxed{½}", "0.5", "#### 2"], 2)
+    }
+    score = text_reward(math_answer, [("", "1/2")], decode=lambda tokens: words[tokens[0]], end_token=END)
+    tokens = jnp.asarray([[token, END] for token in words])
+    reward, answer = jax.vmap(score, (None, 0, 0))(jnp.int32(0), tokens, tokens != PAD)
+    np.testing.assert_array_equal(reward, [1, 1, 1, 0, 0])
+    assert answer[0] == answer[1] == answer[2] != answer[4] and answer[0] >= 0 and answer[3] == -1
 
 
 def test_calls_that_ask_the_program_to_stop_lose_no_room(monkeypatch):

@@ -59,6 +59,8 @@ def test_a_file_is_read_line_by_line(tmp_path):
     assert read_jsonl(path) == [("a\u2028b?", "1\n#### 1"), ("ü", "2")]
     path = write(tmp_path / "named.jsonl", '{"problem": "p", "solution": "s"}')
     assert read_jsonl(path, prompt="problem", answer="solution") == [("p", "s")]
+    path = write(tmp_path / "numbers.jsonl", '{"question": "q", "answer": 4}', '{"question": "q", "answer": -0.5}')
+    assert read_jsonl(path) == [("q", "4"), ("q", "-0.5")]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,9 @@ def test_a_file_is_read_line_by_line(tmp_path):
         (['{"question": "q", "answer": "a"}', '{"question": "q", '], "line 2: each line must be a JSON object: Expect"),
         (["[1, 2]"], r"line 1: each line must be a JSON object, got \[1, 2\]"),
         (["", '{"question": "q", "answr": "a"}'], "line 2: no 'answer'; did you mean answr"),
-        (['{"question": "q", "answer": 4}'], "line 1: 'answer' must be a text, got 4"),
+        (['{"question": "q", "answer": [4]}'], r"line 1: 'answer' must be a text, got \[4\]"),
+        (['{"question": "q", "answer": true}'], "line 1: 'answer' must be a text, got True"),
+        (['{"question": 4, "answer": 4}'], "line 1: 'question' must be a text, got 4"),
         (["", ""], r"bad.jsonl is empty; it must hold a JSON object with 'question' and 'answer'"),
         (["[" * 100_000 + "]" * 100_000], "line 1: each line must be a JSON object: maximum recursion depth"),
         (['{"question": "q", "answer": "\\ud800"}'], "line 1: 'answer' must be a text of whole characters"),
@@ -175,7 +179,8 @@ def test_any_tokenizer_will_do_and_what_does_not_fit_is_told():
     options = {"end_token": ".", "prompt_length": 4, "response_length": 2}
     with pytest.warns(UserWarning) as warned:
         task = from_texts([*pairs, ("1000+1=", "1001")], Letters(), test=[("1+1=", "2"), ("5+5=", "10")], **options)
-    (left_out, cut) = [str(warning.message) for warning in warned]
+    (unmarked, left_out, cut) = [str(warning.message) for warning in warned]
+    assert "no answer marks itself by" in unmarked and "last_number=True" in unmarked
     assert (
         "1 of 50 training problems are left out: their prompts have more than prompt_length=4 tokens, up to 7"
         in left_out

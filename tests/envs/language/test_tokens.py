@@ -204,6 +204,7 @@ def test_what_cannot_be_is_said(name, options, message):
         language.make(name, **options)
 
 
+@pytest.mark.slow
 def test_forgetful_solutions_of_additions_lose_every_carry():
     task = language.make("addition", digits=2, forgetful=1.0)
     problems = jax.vmap(lambda key: task.sample(key, "train"))(jax.random.split(jax.random.key(0), 64))
