@@ -95,8 +95,8 @@ def read_arguments(
         env = given["env"] or saved.get("env") or recipe.env_of(given) or own
         check_environment(env)
         known = {"env": env}
-    if preset := recipe.preset(given | saved | known):
-        subject = recipe.subject(given | saved | known)
+    subject = recipe.subject(given | saved | known)
+    if preset := recipe.preset(subject):
         source = f"the preset for {subject}"
         if "pretrained" not in subject:
             source += f"; name another --{'env' if known else 'task'} to see what suits it"

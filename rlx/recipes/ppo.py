@@ -207,7 +207,7 @@ def make_source(config: Config, environment: Any, learner: Any, data: Any = None
 
 def notes(config: Config) -> list[str]:
     """What a number of environments of one's own means for how often PPO learns."""
-    preset = RECIPE.preset({"env": config.env})
+    preset = RECIPE.preset(config.env)
     usual = RECIPE.config(**(preset.overrides if preset else {}), env=config.env)
     if config.num_envs == usual.num_envs or config.unroll_length != usual.unroll_length:
         return []

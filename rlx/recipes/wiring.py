@@ -120,9 +120,8 @@ class Recipe(NamedTuple):
         """The command that trains it."""
         return self.command or f"rlx train {self.name}"
 
-    def preset(self, values: Mapping[str, Any]) -> Preset | None:
-        """The preset of the environment that these values of fields name, or else of its suite; or of a task."""
-        subject = self.subject(values)
+    def preset(self, subject: str | None) -> Preset | None:
+        """The preset of an environment, or else of its suite, or of what else `subject` says; None where none is."""
         if not isinstance(subject, str):
             return None
         return self.presets.get(subject) or self.presets.get(subject.partition(":")[0])
@@ -134,7 +133,7 @@ class Recipe(NamedTuple):
         """
         if "env" not in values and (implied := self.env_of(values)) is not None:
             values["env"] = implied
-        found = self.preset(values)
+        found = self.preset(self.subject(values))
         return self.config(**((found.overrides if found else {}) | values))
 
     def slots(self) -> dict[str, str]:

@@ -45,7 +45,7 @@ def test_presets_build_and_have_a_source(name):
     assert recipe.config().env in tasks and set(tasks) <= set(envs.names())
     suites = {suite: sorted(envs.names(suite))[0] for suite in envs.suites()}
     for env in [*tasks, *suites.values()]:
-        preset = recipe.preset({"env": env})
+        preset = recipe.preset(env)
         assert preset.source and set(preset.overrides) <= known, env
         config = recipe.configure(env=env)
         assert config.num_updates > 0 and config.buffer_size >= config.initial_steps, env

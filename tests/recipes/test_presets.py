@@ -49,13 +49,13 @@ def test_default_environment_has_a_preset():
 @pytest.mark.parametrize("suite", envs.suites())
 def test_an_environment_without_its_own_preset_gets_its_suites(suite):
     (env, *_) = sorted(set(envs.names(suite)) - set(TASKS))
-    assert PPO.preset({"env": env}).overrides
+    assert PPO.preset(env).overrides
     config = _config(env)
     assert config.steps_per_update % config.num_minibatches == 0
 
 
 def test_nothing_is_preset_where_nothing_is_known():
-    assert PPO.preset({"env": "elsewhere:task"}) is None
+    assert PPO.preset("elsewhere:task") is None
     assert PPO.configure(env="elsewhere:task") == PPO.config(env="elsewhere:task")
     with pytest.raises(recipes.UnknownAlgorithm, match="no algorithm 'pp0'; did you mean ppo"):
         recipes.recipe("pp0")
