@@ -174,7 +174,8 @@ def in_microbatches(function: Callable[[Responses], PyTree], batch: Responses, s
     then has the gradient of the whole batch, in the memory of a microbatch.
 
     Args:
-        function: of a batch, whose results have the leading axes `[prompt, group]`; it sees the tokens and masks alone.
+        function: of a batch, whose results have the leading axes `[prompt, group]`; only tokens, masks and
+            temperatures are those of a microbatch.
         batch: the responses.
         size: static; how many at a time; None for all at once.
     """
@@ -182,8 +183,9 @@ def in_microbatches(function: Callable[[Responses], PyTree], batch: Responses, s
     count = shape[0] * shape[1]
     if size is None or size >= count:
         return function(batch)
-    names = ("prompt", "prompt_where", "token", "present", "where")
-    rows = {name: getattr(batch, name).reshape(count, -1) for name in names}
+    names = ("prompt", "prompt_where", "token", "present", "where", "temperature")
+    known = {name: getattr(batch, name) for name in names if getattr(batch, name) is not None}
+    rows = {name: x.reshape(count, *x.shape[2:]) for name, x in known.items()}
 
     @jax.checkpoint
     def of_rows(rows: dict[str, Array]) -> PyTree:
@@ -191,7 +193,7 @@ def in_microbatches(function: Callable[[Responses], PyTree], batch: Responses, s
         return jax.tree.map(lambda x: x[:, 0], found)
 
     whole = count - count % size
-    chunks = {name: x[:whole].reshape(-1, size, x.shape[-1]) for name, x in rows.items()}
+    chunks = {name: x[:whole].reshape(-1, size, *x.shape[1:]) for name, x in rows.items()}
     found = jax.tree.map(lambda x: x.reshape(whole, *x.shape[2:]), jax.lax.map(of_rows, chunks))
     if whole < count:
         rest = of_rows({name: x[whole:] for name, x in rows.items()})
@@ -212,7 +214,7 @@ def score(
     params: PyTree,
     batch: Responses,
     *,
-    temperature: Scalar | None = None,
+    temperature: Scalar | Float[Array, "prompt group"] | None = None,
     distribution: bool = False,
     remat: bool = False,
     microbatch_size: int | None = None,
@@ -223,12 +225,14 @@ def score(
         config: structure of the policy.
         params: its parameters; carry the gradient.
         batch: with the tokens.
-        temperature: that the logits are divided by; None for 1.
+        temperature: that the logits are divided by, one or that of each response; None for 1.
         distribution: keep the logits, `[prompt, group, time, vocab]` in float32; otherwise they exist in chunks only.
         remat: recompute each layer in the backward pass.
         microbatch_size: static; responses that are scored at a time, as of `in_microbatches`.
     """
-    scored = partial(_score, config, params, temperature=temperature, distribution=distribution, remat=remat)
+    heat = None if temperature is None else jnp.broadcast_to(temperature, batch.token.shape[:2])
+    batch = batch._replace(temperature=heat)
+    scored = partial(_score, config, params, distribution=distribution, remat=remat)
     return in_microbatches(scored, batch, microbatch_size)
 
 
@@ -237,18 +241,17 @@ def _score(
     params: PyTree,
     batch: Responses,
     *,
-    temperature: Scalar | None,
     distribution: bool,
     remat: bool,
 ) -> TokenScores:
     x = features(config, params, batch, remat=remat)
+    if batch.temperature is not None:  # logits are linear in the representations
+        x = x / batch.temperature[..., None, None].astype(x.dtype)
     if not distribution:
         unembedding = params["embedding"].T if config.tie_embeddings else params["unembedding"]["kernel"]
-        heat = 1.0 if temperature is None else temperature
-        found = transformer.token_statistics(x, unembedding, batch.token, where=batch.where, temperature=heat)
+        found = transformer.token_statistics(x, unembedding, batch.token, where=batch.where)
         return TokenScores(found.log_prob, found.entropy, None)
     logits = transformer.unembed(config, params, x)
-    logits = logits if temperature is None else logits / temperature
     log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), batch.token[..., None], axis=-1)[..., 0]
     kept = lambda x: jnp.where(batch.where, x, 0.0)
     return TokenScores(kept(log_prob), kept(categorical_entropy(logits)), logits)
@@ -271,8 +274,8 @@ def learner(
     """GRPO, or another method, as a learner from `Responses`.
 
     What a batch says of the policy that sampled it (`behavior_log_prob`) is believed, since that may be an earlier one;
-    where it says nothing, it is the sampling policy of the state. All policies are scored at the temperature that the
-    batch says it was sampled at, so that the policy in training is the one that samples, and a batch of it on-policy.
+    where it says nothing, it is the sampling policy of the state. All policies are scored at the temperature that a
+    response was sampled at, so that the policy in training is the one that samples, and its batch on-policy.
 
     Args:
         config: structure of the policy, and of the critic where the method uses one.
@@ -380,6 +383,7 @@ def learner(
                 token=batch.solution[:, None],
                 present=batch.solution_present[:, None],
                 where=batch.solution_where[:, None],
+                temperature=None if batch.temperature is None else batch.temperature[:, :1],
             )
             batch = batch._replace(solution_log_prob=scored(state.sampling_params, alone).log_prob[:, 0])
         batch = batch._replace(reward=method.reward(batch))
@@ -396,7 +400,7 @@ def learner(
             params, optimizer_state = carry
             index, key = index_and_key
             # Only what has the prompts' axis is cut; the rest goes to every minibatch whole.
-            whole = dict(update=batch.update, memory=batch.memory, temperature=batch.temperature)
+            whole = dict(update=batch.update, memory=batch.memory)
             part = jax.tree.map(lambda x: x[index], batch._replace(key=None, **dict.fromkeys(whole)))
             part = part._replace(key=key, **whole)
 

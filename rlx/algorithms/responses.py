@@ -9,14 +9,13 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from rlx import reduce
 from rlx.regularizers.divergence import kl_estimate
-from rlx.types import Scalar
 
 
 class Responses(NamedTuple):
     """Groups of responses to prompts, and what slots of a method may use of them.
 
     Arrays along tokens are `[prompt, group, time]`, those of sequences `[prompt, group]`. Log-probabilities, entropies
-    and logits are those of policies at the temperature that the batch was sampled at. In `Method.loss` `log_prob`,
+    and logits are those of policies at the temperature that a response was sampled at. In `Method.loss` `log_prob`,
     `entropy`, `logits` and `value` carry the gradient; all else is constant.
 
     Attributes:
@@ -49,7 +48,7 @@ class Responses(NamedTuple):
         solution_present: True at its real tokens.
         solution_where: True at those of them that a policy would have written.
         solution_log_prob: of them under the policy that sampled.
-        temperature: that the responses were sampled at; None stands for 1.
+        temperature: that each response was sampled at; None stands for 1.
     """
 
     prompt: Int[Array, "prompt group prompt_time"]
@@ -81,7 +80,7 @@ class Responses(NamedTuple):
     solution_present: Bool[Array, "prompt time"] | None = None
     solution_where: Bool[Array, "prompt time"] | None = None
     solution_log_prob: Float[Array, "prompt time"] | None = None
-    temperature: Scalar | None = None
+    temperature: Float[Array, "prompt group"] | None = None
 
     @property
     def length(self) -> Int[Array, "prompt group"]:

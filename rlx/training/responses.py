@@ -119,7 +119,8 @@ def rollout(
     token, present, own = (jnp.concatenate(parts, axis=1) for parts in (tokens, present, own))
     grouped = lambda x: x.reshape(num_prompts, group_size, -1)
     batch = judged(task, problems, grouped(token), grouped(present), grouped(own))
-    return batch._replace(temperature=jnp.asarray(sampling.get("temperature", 1.0), jnp.float32))
+    heat = jnp.asarray(sampling.get("temperature", 1.0), jnp.float32)
+    return batch._replace(temperature=jnp.broadcast_to(heat, (num_prompts, group_size)))
 
 
 def judged(

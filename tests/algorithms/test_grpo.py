@@ -270,7 +270,7 @@ def test_policies_are_scored_at_the_temperature_of_sampling(params, distribution
     problems = responses.draw(jax.random.key(1), TASK, "train", SHAPE[0])
     roll = jax.jit(partial(responses.rollout, config=CONFIG, task=TASK, group_size=SHAPE[1], temperature=2.0))
     batch = roll(jax.random.key(2), params=params, problems=problems)
-    assert batch.temperature == 2.0
+    assert (batch.temperature == 2.0).all() and batch.temperature.shape == SHAPE
     batch = batch._replace(reward=jnp.arange(12.0).reshape(SHAPE) % 3)
     uses = frozenset({"reference", *(["distribution"] if distribution else [])})
     seen = {}

@@ -8,7 +8,7 @@ from typing import Any
 import flashbax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from rlx.algorithms.grpo import GRPO_METHOD, Method, score
 from rlx.algorithms.responses import Responses
@@ -79,18 +79,13 @@ def responses(
         # Empty trees stay empty: fields that are not known yet.
         return jax.tree.map(lambda x: x[best], (batch, *others))
 
-    def heat_of(learner_state: PyTree) -> Float[Array, ""]:
-        """The temperature of sampling."""
-        return jnp.asarray(temperature * method.temperature(learner_state.memory), jnp.float32)
-
     def sample(learner_state: PyTree, key: PRNGKeyArray) -> tuple[Responses, dict[str, Array]]:
         """Groups of responses of the sampling policy to new prompts."""
         draw_key, sample_key = jax.random.split(key)
         problems = draw(draw_key, task, "train", oversample * num_fresh)
-        heat = heat_of(learner_state)
+        heat = jnp.asarray(temperature * method.temperature(learner_state.memory), jnp.float32)
         params = model(learner_state.sampling_params)
         batch = rollout(sample_key, config, params, task, problems, group_size=group_size, temperature=heat)
-        batch = batch._replace(temperature=None)  # which is no group's own
         metrics = {"sampled_accuracy": jnp.mean(batch.correct * 1.0)}
         if "solution" in method.uses:
             found = solutions_of(task, problems)
@@ -124,12 +119,12 @@ def responses(
             metrics["staleness"] = jnp.mean(learner_state.update - born)
             past = stored(past, batch, learner_state.update)
             batch = jax.tree.map(lambda *x: jnp.concatenate(x), batch, stale)
-        return past, batch._replace(temperature=heat_of(learner_state)), metrics
+        return past, batch, metrics
 
     def blank(key: PRNGKeyArray) -> Responses:
         token = jnp.full((num_prompts, group_size, task.response_length), task.pad_token)
         batch = judged(task, draw(key, task, "train", num_prompts), token, token < 0, token < 0)
-        return batch._replace(temperature=jnp.ones(()))
+        return batch._replace(temperature=jnp.ones((num_prompts, group_size)))
 
     return Source(lambda key: zeros_like(blank, key), init, collect, layout=REPLAY if replayed else BY_RUN)
 
