@@ -130,7 +130,7 @@ def judged(
     present: Bool[Array, "prompt group time"],
     where: Bool[Array, "prompt group time"],
 ) -> Responses:
-    """Responses, whoever wrote them, as a batch with the verifier's verdicts.
+    """Responses, whoever wrote them, as a batch with the verifier's verdicts, at a temperature of 1.
 
     Args:
         task: what verifies.
@@ -153,6 +153,7 @@ def judged(
         answer=verdict.answer,
         first_error=verdict.first_error,
         step=verdict.step,
+        temperature=jnp.ones(token.shape[:2]),
     )
 
 

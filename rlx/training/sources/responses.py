@@ -123,8 +123,7 @@ def responses(
 
     def blank(key: PRNGKeyArray) -> Responses:
         token = jnp.full((num_prompts, group_size, task.response_length), task.pad_token)
-        batch = judged(task, draw(key, task, "train", num_prompts), token, token < 0, token < 0)
-        return batch._replace(temperature=jnp.ones((num_prompts, group_size)))
+        return judged(task, draw(key, task, "train", num_prompts), token, token < 0, token < 0)
 
     return Source(lambda key: zeros_like(blank, key), init, collect, layout=REPLAY if replayed else BY_RUN)
 
