@@ -12,6 +12,8 @@ float32, and so are the products, unless `--dtype bfloat16`; layers are recomput
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,45 +22,34 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.benchmarks import timing
+from experiments.benchmarks import timing, tokens
 from rlx.algorithms import grpo
 from rlx.algorithms.responses import Responses
 from rlx.policies import transformer
 
-MODEL = dict(
-    vocab_size=151_936,
-    hidden_size=896,
-    intermediate_size=4864,
-    num_layers=24,
-    num_heads=14,
-    num_key_value_heads=2,
-    head_dim=64,
-    attention_bias=True,
+TINY = transformer.Config(
+    vocab_size=32, hidden_size=16, intermediate_size=16, num_layers=5, num_heads=2, num_key_value_heads=1
 )
-"""Qwen2.5-0.5B, https://huggingface.co/Qwen/Qwen2.5-0.5B/blob/main/config.json."""
-TINY = dict(vocab_size=32, hidden_size=16, intermediate_size=16, num_layers=5, num_heads=2, num_key_value_heads=1)
 PROMPTS, GROUP, MINIBATCHES = 16, 8, 4
 PROMPT_LENGTH = 256
 MICROBATCHES, LENGTH = (None, 16, 8, 4, 2), 2048
 LENGTHS, MICROBATCH = (512, 1024, 2048, 4096), 8
-LIMIT = 8.0
-"""GiB of temporaries that a batch of 128 responses of 2,048 tokens may take with microbatches of 8."""
 
 
 def shapes(length: int, prompt_length: int) -> Responses:
     """A batch of responses that the policy in training sampled."""
-    tokens = lambda *shape, dtype=jnp.int32: jax.ShapeDtypeStruct((PROMPTS, GROUP, *shape), dtype)
+    array = lambda *shape, dtype=jnp.int32: jax.ShapeDtypeStruct((PROMPTS, GROUP, *shape), dtype)
     return Responses(
-        prompt=tokens(prompt_length),
-        prompt_where=tokens(prompt_length, dtype=bool),
-        token=tokens(length),
-        present=tokens(length, dtype=bool),
-        where=tokens(length, dtype=bool),
-        reward=tokens(dtype=jnp.float32),
-        correct=tokens(dtype=bool),
-        answer=tokens(),
-        first_error=tokens(),
-        step=tokens(length),
+        prompt=array(prompt_length),
+        prompt_where=array(prompt_length, dtype=bool),
+        token=array(length),
+        present=array(length, dtype=bool),
+        where=array(length, dtype=bool),
+        reward=array(dtype=jnp.float32),
+        correct=array(dtype=bool),
+        answer=array(),
+        first_error=array(),
+        step=array(length),
     )
 
 
@@ -66,11 +57,11 @@ def measure(
     config: transformer.Config, length: int, microbatch_size: int | None, prompt_length: int = PROMPT_LENGTH
 ) -> dict[str, Any]:
     """Bytes of an update."""
-    masters = lambda key: jax.tree.map(lambda x: x.astype(jnp.float32), transformer.init(key, config))
+    masters = dataclasses.replace(config, dtype="float32")
     learner = grpo.learner(
         config,
         optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-6)),
-        params=masters,
+        params=functools.partial(transformer.init, config=masters),
         model=lambda params: optax.tree.cast(params, config.dtype),
         minibatches=MINIBATCHES,
         remat=True,
@@ -96,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the matrix products")
     parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")
     options = parser.parse_args(argv)
-    config = transformer.Config(**(TINY if options.quick else MODEL), dtype=options.dtype)
+    config = dataclasses.replace(TINY if options.quick else tokens.qwen().model, dtype=options.dtype)
     cases = [(LENGTH, size) for size in MICROBATCHES] + [(n, MICROBATCH) for n in LENGTHS if n != LENGTH]
     if options.quick:
         rows = [measure(config, 8, size, prompt_length=4) for size in (None, 2)]
@@ -115,8 +106,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             for row in rows
         ],
     )
-    settings = dict(prompts=PROMPTS, group=GROUP, minibatches=MINIBATCHES, prompt_length=PROMPT_LENGTH) | MODEL
-    record = {"settings": settings | {"dtype": options.dtype}, "results": rows}
+    settings = dict(prompts=PROMPTS, group=GROUP, minibatches=MINIBATCHES, prompt_length=PROMPT_LENGTH)
+    record = {"settings": settings | dataclasses.asdict(config), "results": rows}
     if not options.quick:
         print(f"written: {timing.save('language_memory', record).name}")
     return record

@@ -178,7 +178,12 @@ def in_microbatches(function: Callable[[Responses], PyTree], batch: Responses, s
             temperatures are those of a microbatch.
         batch: the responses.
         size: static; how many at a time; None for all at once.
+
+    Raises:
+        ValueError: a size below one.
     """
+    if size is not None and size < 1:
+        raise ValueError(f"microbatch_size must be at least 1, got {size}")
     shape = batch.token.shape[:2]
     count = shape[0] * shape[1]
     if size is None or size >= count:
@@ -298,12 +303,7 @@ def learner(
         ValueError: a count below one, or a method that uses what does not exist.
     """
     make_params = partial(transformer.init, config=config) if params is None else params
-    for name, count in (
-        ("epochs", epochs),
-        ("minibatches", minibatches),
-        ("renew_behavior", renew_behavior),
-        ("microbatch_size", microbatch_size or 1),
-    ):
+    for name, count in (("epochs", epochs), ("minibatches", minibatches), ("renew_behavior", renew_behavior)):
         if count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}")
     if unknown := method.uses - set(USES):

@@ -89,23 +89,20 @@ def read_arguments(
     saved = {} if resumed is None else _defaults_from(resumed)
     if given["sweep"]:
         saved.pop("sweep", None)  # what is given again replaces the old sweep; tyro would append to it
-    known, source = {}, "the paper"
+    settled, source = {}, "the paper"
     if "env" in settings(recipe.config):
         own = recipe.config.__dataclass_fields__["env"].default
         env = given["env"] or saved.get("env") or recipe.env_of(given) or own
         check_environment(env)
-        known = {"env": env}
-    subject = recipe.subject(given | saved | known)
+        settled, source = {"env": env}, "the defaults"
+    subject, suitable = recipe.subject(given | saved | settled), {}
     if preset := recipe.preset(subject):
-        source = f"the preset for {subject}"
+        suitable, source = preset.overrides | preset.options, f"the preset for {subject}"
         if "pretrained" not in subject:
-            source += f"; name another --{'env' if known else 'task'} to see what suits it"
-        known = preset.overrides | preset.options | known
-    elif known:
-        source = "the defaults"
+            source += f"; name another --{'env' if settled else 'task'} to see what suits it"
     if resumed:
         source = f"the run in {resumed.folder.path}"
-    defaults = known | saved | {name: known[name] for name in ("env",) if name in known}
+    defaults = suitable | saved | settled
     text = description.format(
         title=recipe.title,
         name=recipe.name,

@@ -170,6 +170,9 @@ def test_settings_that_cannot_be(params, batch):
     with pytest.raises(ValueError, match="minibatches must divide the 4 prompts of an update, got 3"):
         learner = learner_from(params, optax.sgd(0.1), minibatches=3)
         learner.update(begun(learner, batch), batch, jax.random.key(0))
+    with pytest.raises(ValueError, match="microbatch_size must be at least 1, got 0"):
+        learner = learner_from(params, optax.sgd(0.1), microbatch_size=0)
+        learner.update(begun(learner, batch), batch, jax.random.key(0))
     with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
         grpo.learner(CONFIG, optax.sgd(0.1), epochs=0)
     with pytest.raises(ValueError, match="a method may use reference, distribution, value, solution; got logits"):

@@ -147,13 +147,8 @@ def test_returns_are_compared_by_the_lower_end_of_braxs_interval():
     assert "reaches_brax" not in results["brax"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow)
-        for name in ("efficiency", "gpu", "language_memory", "offline", "peers", "seeds", "startup")
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ("efficiency", "gpu", "language_memory", "offline", "peers", "seeds", "startup"))
 def test_quick_run_gives_positive_numbers_and_writes_nothing(name, monkeypatch):
     module = importlib.import_module(f"experiments.benchmarks.{name}")
     monkeypatch.setattr(timing, "save", lambda *_: pytest.fail("a quick run must not write results"))

@@ -18,9 +18,9 @@ _PRETRAINED = {
 
 _MEASURED = dict(learning_rate=2e-4, total_steps=15_360)
 GRPO: Mapping[str, Preset] = _PRETRAINED | {
-    # Of 8 seeds none ended below its start; at 3e-4 most policies of additions did.
-    "addition": Preset("tuned here: docs/results/language_methods_addition.md", _MEASURED),
-    "countdown": Preset("tuned here: docs/results/language_methods_countdown.md", _MEASURED),
+    # Of the 8 seeds of each record none ended below its start.
+    "addition": Preset("measured here: docs/results/language_methods_addition.md", _MEASURED),
+    "countdown": Preset("measured here: docs/results/language_methods_countdown.md", _MEASURED),
 }
 """Task, or kind of weights → hyperparameters of GRPO."""
 

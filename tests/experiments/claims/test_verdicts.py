@@ -36,13 +36,8 @@ def test_verdicts(method, baseline, direction, verdict):
     assert low <= judged["difference"] <= high
 
 
-# One of each kind goes through all that the others share.
-FEW = ("empg", "top_behavior_cloning")
-CLAIMS = [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in verdicts.claims()]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize("name", verdicts.claims())
 def test_a_claim_runs(name):
     claim = verdicts.claims()[name]
     record, curves = verdicts.record(name, claim, claim.quick)
