@@ -1,4 +1,4 @@
-"""Files of JSON, read so that whatever is wrong with one is a ValueError of one line that names it."""
+"""Files of JSON and Parquet, read so that whatever is wrong with one is a ValueError of one line that names it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from rlx.envs.registry import nearest
+
+TABLES = (".jsonl", ".parquet")
+"""How names of files end that hold rows."""
+
+_ROWS_AT_ONCE = 1024
+
+
+def is_table(name: str | os.PathLike) -> bool:
+    """Whether a name is one of a file that holds rows."""
+    return os.fspath(name).endswith(TABLES)
 
 
 def read_object(path: str | os.PathLike) -> dict[str, Any]:
@@ -43,16 +53,20 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def read_rows(path: str | os.PathLike, *, kind: str = "line") -> Iterator[tuple[str, dict[str, Any]]]:
-    """The JSON objects of a file that has one on each line, and where they stand, for errors.
+    """The rows of a file, and where each stands, for errors.
 
     Args:
-        path: the file.
+        path: the file: Parquet where its name ends so, else one JSON object on each line.
         kind: what a line is called.
 
     Raises:
-        ValueError: there is no such file, or a line is no JSON object.
+        ValueError: there is no such file, a line is no JSON object, or a file is no Parquet.
     """
     check_file(path)
+    yield from _of_parquet(path) if os.fspath(path).endswith(".parquet") else _of_json(path, kind)
+
+
+def _of_json(path: str | os.PathLike, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         # Bytes: a text file would also break lines at characters that may stand within JSON's strings.
         with open(path, "rb") as file:
@@ -72,6 +86,29 @@ def _row(line: bytes, where: str, kind: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise ValueError(f"{where}: each {kind} must be a JSON object, got {row!r:.80}")
     return row
+
+
+def _of_parquet(path: str | os.PathLike) -> Iterator[tuple[str, dict[str, Any]]]:
+    import pyarrow.parquet
+
+    # A damaged file makes the library raise almost anything.
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}, row {number}", _filled(row)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{path} must be a file of Parquet, and whole: {reason:.300}") from error
+
+
+def _filled(value: Any) -> Any:
+    """A value without what is null in it: each row of Parquet has all fields, where JSON leaves them out."""
+    if isinstance(value, dict):
+        return {key: _filled(of) for key, of in value.items() if of is not None}
+    return [_filled(of) for of in value] if isinstance(value, list) else value
 
 
 def text_of(row: dict[str, Any], key: str, *, numbers: bool = False) -> str:

@@ -1,6 +1,6 @@
-"""Preferences that are texts or chats: a prompt, a response that is preferred and one that is not, of a JSONL file.
+"""Preferences that are texts or chats: a prompt, a response that is preferred and one that is not, of a file.
 
-task = from_jsonl("pairs.jsonl", tokenizer, end_token="<|im_end|>", prompt_length=256, response_length=512)
+task = from_file("pairs.jsonl", tokenizer, end_token="<|im_end|>", prompt_length=256, response_length=512)
 task.pairs_of("train")
 """
 
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Bool, Int
 
 from rlx.envs.language import chat, files
 from rlx.envs.language.option_types import check, declared
@@ -76,32 +76,35 @@ class PairsTask(TextTask):
         return self.tokens[split]
 
 
-def read_jsonl(path: str | os.PathLike, *, folder: str | os.PathLike | None = None) -> list[Preference]:
-    """Reads a file of one JSON object per line, each with `prompt`, `chosen` and `rejected`, all texts or all chats.
+def read_file(
+    path: str | os.PathLike, *, folder: str | os.PathLike | None = None, chat_template: str = ""
+) -> list[Preference]:
+    """Reads a file of one JSON object per line, or of Parquet, each row with `prompt`, `chosen` and `rejected`.
 
-    A chat is a list of messages, each with the texts `role` and `content`. `chosen` and `rejected` hold the assistant's
-    turns, and may repeat the prompt's messages before them; where there is no `prompt`, the messages that they share
-    are it.
+    They are all texts or all chats. A chat is a list of messages, each with the texts `role` and `content`. `chosen`
+    and `rejected` hold the assistant's turns, and may repeat the prompt's messages before them; where there is no
+    `prompt`, the messages that they share are it.
 
     Args:
-        path: the file.
+        path: the file; its name ends with .parquet where it is one.
         folder: a model in Hugging Face's format, whose chat template writes chats as texts; rows of texts need none.
+        chat_template: another template, see `rlx.envs.language.chat.template`.
 
     Raises:
         ImportError: a row is a chat, and the library jinja2 is not installed.
-        ValueError: there is no such file, a line is no JSON object, lacks a text or a chat, mixes the two or has a chat
-            that the template cannot write, or there is no line; the message says which row.
+        ValueError: there is no such file, it is damaged, a row lacks a text or a chat, mixes the two or has a chat that
+            the template cannot write, or there is no row; the message says which.
     """
     found = []
     # A file of texts needs neither a template nor jinja2, so both wait for the first chat.
-    template = functools.cache(lambda: None if folder is None else chat.template(folder))
+    template = functools.cache(lambda: None if folder is None else chat.template(folder, chat_template))
     for where, row in files.read_rows(path, kind="row"):
         try:
             found.append(_preference(row, template))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
     if not found:
-        raise ValueError(f"{path} is empty; it must hold a JSON object with {', '.join(KEYS)} on each line")
+        raise ValueError(f"{path} is empty; each of its rows must have {', '.join(KEYS)}")
     return found
 
 
@@ -118,7 +121,7 @@ def from_texts(
     preferences: Sequence[Preference],
     tokenizer: Any,
     *,
-    end_token: str | int,
+    end_token: str | int | Sequence[str | int],
     prompt_length: int = 256,
     response_length: int = 256,
     template: str = "{prompt}",
@@ -132,12 +135,12 @@ def from_texts(
     what fits; a warning counts them. No prompt is both trained and tested on.
 
     Args:
-        preferences: as `read_jsonl` returns them.
+        preferences: as `read_file` returns them.
         tokenizer: a `tokenizers.Tokenizer`, a tokenizer of transformers, or anything with `encode(text)`,
             `decode(ids)` and a length, the number of its tokens. A prompt of texts gets the special tokens that it
             adds, unless it begins with them already; a chat has those of its template.
-        end_token: text or number of the token that ends a response; one that has it already gets no second, and blanks
-            that a template writes behind it are cut.
+        end_token: text or number of the token that ends a response, or several of which any does; a response that has
+            one already gets no second, which is the first of them, and blanks that a template writes behind it are cut.
         prompt_length: most tokens of a prompt.
         response_length: most tokens of a response, its end included; longer ones are cut and have no end.
         template: what the policy sees, with `{prompt}` where the prompt goes.
@@ -151,7 +154,7 @@ def from_texts(
     """
     check_shape(prompt_length, response_length, template, test_share)
     tokens = Tokens(tokenizer)
-    end = tokens.end(end_token)
+    ends = tokens.ends(end_token)
 
     if test is None:
         count = max(1, round(test_share * len(preferences)))
@@ -170,11 +173,11 @@ def from_texts(
 
     def response(text: str) -> list[int]:
         own = tokens.bare(text)
-        last = len(own) - own[::-1].index(end) if end in own else 0
+        last = max((place for place, token in enumerate(own, 1) if token in ends), default=0)
         # Templates write a line's end behind a turn, which the policy never does: its turn is over.
         if last and not tokens.text(own[last:]).strip():
             return own[:last][:response_length]
-        return [*own, end][:response_length]
+        return [*own, ends[0]][:response_length]
 
     tables: dict[str, list[tuple[list[int], list[int], list[int]]]] = {}
     for split, of in rows.items():
@@ -192,13 +195,7 @@ def from_texts(
                 f"{prompt_length} tokens, or responses that are the same within response_length={response_length}",
                 stacklevel=2,
             )
-    # Whatever no text holds can fill up, since masks tell what is real; the last tokens are the least common.
-    used = {end} | {token for of in tables.values() for row in of for part in row for token in part}
-    pad = next((token for token in reversed(range(tokens.size)) if token not in used), None)
-    if pad is None:
-        raise ValueError(
-            f"all of the tokenizer's {tokens.size} tokens occur in the texts; it needs one more for padding"
-        )
+    pad = tokens.unused(ends, *(part for of in tables.values() for row in of for part in row))
 
     arrays = {split: _arrays(of, prompt_length, response_length, pad) for split, of in tables.items()}
     # The prompts and chosen responses of both splits, one behind the other, as constants of a program.
@@ -208,8 +205,7 @@ def from_texts(
     )
     count, total = len(tables["train"]), len(prompt)
 
-    def drawn(first: int, last: int, key: Key[Array, ""]) -> Problem:
-        index = jax.random.randint(key, (), first, last)
+    def problem(index: Int[Array, ""]) -> Problem:
         return Problem(prompt[index], where[index], index)
 
     def verify(problem: Problem, token: Int[Array, " response"], real: Bool[Array, " response"]) -> Verdict:
@@ -222,44 +218,50 @@ def from_texts(
         vocabulary=tuple(tokens.text([token]) for token in range(tokens.size)),
         prompt_length=prompt_length,
         turn_length=response_length,
-        generate=partial(drawn, 0, total),
+        generate=lambda key: problem(jax.random.randint(key, (), 0, total)),
         solve=lambda problem: chosen[problem.content],
         verify=verify,
         pairs=[(row.prompt, row.chosen) for of in rows.values() for row in of],
-        splits={"train": partial(drawn, 0, count), "test": partial(drawn, count, total)},
+        counts={"train": count, "test": total - count},
+        row=problem,
         to_tokens=tokens.bare,
         to_text=tokens.text,
         pad_token=pad,
-        end_token=end,
+        end_token=ends[0],
+        end_tokens=ends,
         tokens=arrays,
     )
 
 
-def from_jsonl(
+def from_file(
     path: str | os.PathLike,
     tokenizer: Any,
     *,
     test: str | os.PathLike | None = None,
     folder: str | os.PathLike | None = None,
+    chat_template: str = "",
     **options: Any,
 ) -> PairsTask:
     """The preferences of a file, as the command line names it.
 
     Args:
-        path: of `read_jsonl`.
+        path: of `read_file`.
         tokenizer: of `from_texts`.
         test: a file to test on, where there is one.
-        folder: of `read_jsonl`, for files of chats.
+        folder: of `read_file`, for files of chats, as is `chat_template`.
+        chat_template: another template than the folder's.
         **options: the others of `from_texts`; `end_token` among them.
 
     Raises:
-        ImportError: as `read_jsonl`.
+        ImportError: as `read_file`.
         ValueError: there is no such option, or as these two functions.
     """
     known = declared(from_texts, without=("preferences", "tokenizer", "test", "name"))
-    check(os.fspath(path), options, known)
-    held_out = None if test is None else read_jsonl(test, folder=folder)
-    return from_texts(read_jsonl(path, folder=folder), tokenizer, test=held_out, name=Path(path).stem, **options)
+    known |= declared(from_file, without=("path", "tokenizer", "options"))
+    check(os.fspath(path), options | {"test": test, "folder": folder, "chat_template": chat_template}, known)
+    read = partial(read_file, folder=folder, chat_template=chat_template)
+    held_out = None if test is None else read(test)
+    return from_texts(read(path), tokenizer, test=held_out, name=Path(path).stem, **options)
 
 
 def _arrays(

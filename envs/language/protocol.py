@@ -68,7 +68,8 @@ class TokenTask:
         num_turns: turns of the policy.
         reply_length: tokens that the environment appends between two of them.
         reply: `(problem, tokens [turn], where [turn], turn) -> (tokens [reply], where [reply])`, its answer to a turn,
-            whose last token is real.
+            whose last token is real; one without a real token ends the response.
+        sees_all: `reply` is given all tokens of the response so far instead of those of the last turn.
     """
 
     name: str
@@ -81,6 +82,7 @@ class TokenTask:
     num_turns: int = 1
     reply_length: int = 0
     reply: Callable[..., tuple[Int[Array, " reply"], Bool[Array, " reply"]]] = no_reply
+    sees_all: bool = False
 
     pad_token = PAD
     end_token = END

@@ -60,6 +60,9 @@ class Choice:
     reward: Annotated[
         str | None, tyro.conf.arg(help="module:function of a run with a reward of your own, to import it.")
     ] = None
+    turn: Annotated[
+        str | None, tyro.conf.arg(help="module:function of a run whose turns are replied to by your own, to import it.")
+    ] = None
     trust_config: Annotated[
         bool,
         tyro.conf.FlagCreatePairsOff,
@@ -112,7 +115,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def read(options: Choice) -> trained.Record:
     """The record of a run, whose code of one's own may be imported where the command line names it."""
-    envs.trust(options.env or "", options.reward or "")
+    envs.trust(options.env or "", options.reward or "", options.turn or "")
     return trained.read(options.run, trust_config=options.trust_config)
 
 

@@ -20,7 +20,7 @@ from rlx.recipes.presets.language import DPO
 from rlx.recipes.settings import COUNT, POSITIVE, SettingError, setting
 from rlx.recipes.wiring import Recipe
 
-WITHOUT_VERIFIER = ("eval_episode_length", "eval_entropy", "eval_drift")
+WITHOUT_VERIFIER = ("eval_episode_length", "eval_entropy", "eval_drift", "eval_num_prompts")
 """What an evaluation tells where nothing judges responses."""
 
 
@@ -41,8 +41,8 @@ class Config(language.Language):
     )
     pairs: str = setting(
         "",
-        "File of pairs, FILE.jsonl or FILE.jsonl@OPTION=VALUE, with prompt, chosen and rejected in each row, texts or "
-        "chats, for --pretrained weights; empty for pairs of the policy's own responses to the task.",
+        "File of pairs, FILE.jsonl, FILE.parquet or FILE.jsonl@OPTION=VALUE, with prompt, chosen and rejected in each "
+        "row, texts or chats, for --pretrained weights; empty for pairs of the policy's own responses to the task.",
         group="data",
     )
     test_pairs: str = setting(
@@ -147,23 +147,24 @@ def make_environment(config: Config) -> Any:
     if not config.pairs:
         return language.make_environment(config)
     config.check_files()
-    return _preferences(config.pairs, config.test_pairs, config.pretrained)
+    return _preferences(config.pairs, config.test_pairs, config.pretrained, config.chat_template)
 
 
 @functools.lru_cache(maxsize=1)
-def _preferences(file: str, test: str, pretrained: str) -> Any:
+def _preferences(file: str, test: str, pretrained: str, chat_template: str) -> Any:
     import jax
 
-    from rlx.envs.language import pairs, text
+    from rlx.envs.language import pairs, tokens
     from rlx.policies import transformer
 
     path, given = language.named(file)
     tokenizer = transformer.load_tokenizer(pretrained)
     if "end_token" not in given:
-        given["end_token"] = text.end_of(pretrained)
+        given["end_token"] = tokens.ends_of(pretrained)
+    given = {"test": test or None, "folder": pretrained, "chat_template": chat_template} | given
     # What is remembered must outlive the trace that asks for it.
     with jax.ensure_compile_time_eval():
-        return pairs.from_jsonl(path, tokenizer, test=test or None, folder=pretrained, **given)
+        return pairs.from_file(path, tokenizer, **given)
 
 
 def load(config: Config) -> Loaded | None:
@@ -179,14 +180,12 @@ def _given(config: Config) -> Any:
 
     from rlx.training.sources.pairs import Pairs
 
-    def of(split: str, most: int | None) -> Pairs:
-        found = make_environment(config).pairs_of(split)
-        count = len(found.prompt[:most])
-        better = np.broadcast_to(np.array([1.0, 0.0], np.float32), (count, 2))
-        prompt, prompt_where, token, where = (part[:most] for part in found)
+    def of(split: str) -> Pairs:
+        prompt, prompt_where, token, where = make_environment(config).pairs_of(split)
+        better = np.broadcast_to(np.array([1.0, 0.0], np.float32), (len(prompt), 2))
         return Pairs(prompt, prompt_where, token, present=where, where=where, reward=better, win_rate=better)
 
-    return of("train", None), of("test", config.eval_prompts)
+    return of("train"), of("test")
 
 
 def make_learner(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from rlx.recipes.language_tasks import check_task, make_environment, named  # noqa: F401  (`language.named` and so on)
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, SettingError, setting
 from rlx.recipes.wiring import Config
 
@@ -22,7 +21,8 @@ class Language(Config):
     task: str = setting(
         "addition@forgetful=0.8",
         "Task of tokens, NAME or NAME@OPTION=VALUE, such as addition@digits=4; `rlx methods` lists them. Or a file of "
-        "questions and answers, FILE.jsonl, for --pretrained weights.",
+        "questions and answers, FILE.jsonl or FILE.parquet, for --pretrained weights: evaluations ask each of its "
+        "test prompts once, and training asks all of its training prompts before one comes again.",
         group="environment",
     )
     learning_rate: float = setting(3e-4, "AdamW's step size.", within=POSITIVE, swept=True)
@@ -47,6 +47,12 @@ class Language(Config):
     pretrained: str = setting(
         "",
         "Folder of weights to begin with, in Hugging Face's format; empty for a small random policy.",
+        group="data",
+    )
+    chat_template: str = setting(
+        "",
+        "Chat template of prompts that are lists of messages: a file, a name among those of --pretrained, or none for "
+        "the messages' contents, each on a line of its own; empty for the template of --pretrained.",
         group="data",
     )
     lora_rank: int = setting(
@@ -80,7 +86,12 @@ class Language(Config):
         group="network",
         within=NOT_NEGATIVE,
     )
-    eval_prompts: int = setting(128, "Held-out prompts of an evaluation.", group="reporting", within=COUNT)
+    eval_prompts: int = setting(
+        128,
+        "Held-out prompts of an evaluation, drawn at random; those of a file are all evaluated, so many side by side.",
+        group="reporting",
+        within=COUNT,
+    )
     eval_samples: int = setting(
         16,
         "Responses to each held-out prompt of an evaluation, for pass@k and majority votes.",
@@ -94,6 +105,12 @@ class Language(Config):
         if self.lora_rank and not self.pretrained:
             raise SettingError(
                 "lora_rank", f"must be 0 without pretrained weights, which adapters are added to; got {self.lora_rank}"
+            )
+        if self.chat_template and not self.pretrained:
+            raise SettingError(
+                "chat_template",
+                f"is for files of texts, which need pretrained weights; leave it out, or name both; got "
+                f"{self.chat_template!r:.200}",
             )
 
     @property
@@ -180,81 +197,6 @@ def check_seeds(config: Language, seeds: Sequence[int]) -> None:
         from rlx.recipes import warm_start
 
         warm_start.check_seeds(config.warm_start, seeds)
-
-
-def named(text: str) -> tuple[str, dict[str, Any]]:
-    """`"addition@digits=4"` as `("addition", {"digits": 4})`.
-
-    Raises:
-        ValueError: an option without a value, or one that is given twice.
-    """
-    name, *options = text.split("@")
-    values = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        key = key.strip()
-        if not equals:
-            raise ValueError(f"options are NAME@OPTION=VALUE, got {text!r:.200}")
-        if key in values:
-            raise ValueError(f"{name} is given {key!r} twice, in {text!r:.200}")
-        try:
-            values[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            values[key] = value  # a word
-    return name, values
-
-
-def check_task(text: str, pretrained: str) -> None:
-    """Check the name of a task, without JAX; its options are checked where it is made.
-
-    Args:
-        text: the task, as on the command line.
-        pretrained: the folder of weights, whose tokenizer reads a file of texts.
-
-    Raises:
-        ValueError: there is no such task.
-        SettingError: the file is missing, or there is no tokenizer to read it.
-    """
-    from rlx.envs import language
-
-    name, _ = named(text)
-    if not name.endswith(".jsonl"):
-        language.check_name(name)
-    elif not pretrained:
-        if not os.path.isfile(name):
-            raise SettingError(
-                "task", f"must be a task or a file of questions and answers; there is no file {name!r:.200}"
-            )
-        raise SettingError("pretrained", f"must name a folder of weights whose tokenizer reads {name!r:.200}")
-
-
-def make_environment(config: Language) -> Any:
-    """The config's task.
-
-    Raises:
-        ValueError: there is no such task or option, or a file of texts or its tokenizer cannot be read.
-    """
-    name, options = named(config.task)
-    if name.endswith(".jsonl"):
-        return _texts(config.task, config.pretrained)
-    from rlx.envs import language
-
-    return language.make(name, **options)
-
-
-@functools.lru_cache(maxsize=1)
-def _texts(task: str, pretrained: str) -> Any:
-    from rlx.envs import check_trusted
-    from rlx.envs.language import text
-    from rlx.policies import transformer
-
-    path, given = named(task)
-    if isinstance(given.get("reward"), str):
-        name = given["reward"]
-        check_trusted(name, f"--reward {name}, of rlx train --task {path}@reward={name}")
-    if "end_token" not in given:
-        given["end_token"] = text.end_of(pretrained)
-    return text.from_jsonl(path, transformer.load_tokenizer(pretrained), **given)
 
 
 @functools.lru_cache(maxsize=1)

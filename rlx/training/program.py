@@ -36,6 +36,7 @@ class Source(NamedTuple):
         draw: `(state, fresh, key) -> batch` that one update learns from; None where what was collected is the batch.
         updates: updates of a step; one where nothing is drawn (static).
         layout: tree prefix of the state, made of `BY_RUN`, `BY_ENV` and `REPLAY`.
+        each: what was collected has a leading axis `[update]`, and each update draws from its own part of it (static).
     """
 
     example: Callable[[PRNGKeyArray], PyTree]
@@ -44,6 +45,7 @@ class Source(NamedTuple):
     draw: Callable[[PyTree, PyTree, PRNGKeyArray], PyTree] | None = None
     updates: int = 1
     layout: PyTree = BY_RUN
+    each: bool = False
 
 
 class TrainState(NamedTuple):
@@ -105,14 +107,17 @@ def make_program(
         source_state, fresh, metrics = source.collect(state.source, state.learner, collect_key)
         learner_state = learner.observe(state.learner, fresh)
 
-        def update(learner_state: PyTree, key: PRNGKeyArray) -> tuple[PyTree, Metrics]:
+        def update(learner_state: PyTree, key_and_part: tuple) -> tuple[PyTree, Metrics]:
+            key, part = key_and_part
             draw_key, key = jax.random.split(key)
-            return learner.update(learner_state, source.draw(source_state, fresh, draw_key), key)
+            batch = source.draw(source_state, part if source.each else fresh, draw_key)
+            return learner.update(learner_state, batch, key)
 
         if source.draw is None:
             learner_state, learned = learner.update(learner_state, fresh, update_key)
         else:
-            learner_state, learned = jax.lax.scan(update, learner_state, jax.random.split(update_key, source.updates))
+            keys, parts = jax.random.split(update_key, source.updates), fresh if source.each else None
+            learner_state, learned = jax.lax.scan(update, learner_state, (keys, parts))
             learned = jax.tree.map(jnp.mean, learned)
         return TrainState(learner_state, source_state, key, state.update + 1), metrics | learned
 

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 import rlx
 from rlx import cli, envs
 from rlx.envs import registry
-from rlx.recipes import language, recipe, trained
+from rlx.recipes import language, language_tasks, recipe, trained
 from tests.recipes.test_trained import write_run
 
 CODE = """
@@ -25,6 +25,10 @@ def make():
 
 def reward(prompt, response, answer):
     return 0.0
+
+
+def turn(messages):
+    return None
 """
 
 
@@ -35,7 +39,7 @@ def was_run(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_TRUSTED", set())
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.delitem(sys.modules, "evil_code", raising=False)
-    language._texts.cache_clear()
+    language_tasks._texts.cache_clear()
     (tmp_path / "evil_code.py").write_text(CODE.format(marker=str(tmp_path / "ran")))
     yield lambda: (tmp_path / "ran").exists()
     sys.modules.pop("evil_code", None)
@@ -58,7 +62,13 @@ def task(tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    [["play", "run"], ["plot", "run"], ["export", "run", "out"], ["train", "ppo", "--resume", "--run-dir", "run"]],
+    [
+        ["play", "run"],
+        ["plot", "run"],
+        ["evaluate", "run", "--dataset", "nothing.hdf5"],
+        ["export", "run", "out"],
+        ["train", "ppo", "--resume", "--run-dir", "run"],
+    ],
     ids=lambda words: words[0],
 )
 def test_an_environment_of_a_run_folder_is_not_imported(was_run, tmp_path, command, capsys):
@@ -89,6 +99,25 @@ def test_nor_is_a_reward(was_run, task, tmp_path, reward):
     with pytest.raises(envs.UntrustedCode, match="code of your own"):
         language.make_environment(config)
     assert not was_run()
+
+
+@pytest.mark.parametrize("turn", ["evil_code:turn", "evil_code.turn"])
+def test_nor_is_what_replies_to_turns(was_run, task, turn):
+    config = recipe("grpo").config(**task | {"task": f"sums.jsonl@turn={turn}"})
+    with pytest.raises(envs.UntrustedCode, match="code of your own"):
+        language.make_environment(config)
+    assert not was_run()
+
+
+def test_the_command_line_may_name_what_replies(was_run, task, tmp_path, capsys):
+    """By the same words as the run's own command, or by those that the error gives."""
+    folder = write_run(tmp_path / "run", "grpo", **task | {"task": "sums.jsonl@turn=evil_code:turn@response_length=4"})
+    with pytest.raises(envs.UntrustedCode, match="add --turn evil_code:turn, of rlx train --task sums.jsonl@turn=evil"):
+        language.make_environment(trained.read(folder).config)
+    assert cli.main(["export", "run", "out", "--turn", "evil_code:turn"]) == 2
+    assert "no checkpoint" in capsys.readouterr().err
+    assert language.make_environment(trained.read(folder).config).num_turns == 4
+    assert was_run()
 
 
 @pytest.mark.parametrize("words", [["--reward", "evil_code:reward"], ["--trust-config"]], ids=" ".join)

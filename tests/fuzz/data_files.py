@@ -49,9 +49,9 @@ def cases() -> Iterable[tuple[str, Make]]:
 def load(path: Path) -> Any:
     """A dataset or a file of pairs, as it is read."""
     from rlx.data import read_dataset
-    from rlx.envs.language.pairs import read_jsonl
+    from rlx.envs.language.pairs import read_file
 
-    return read_jsonl(path) if path.suffix == ".jsonl" else read_dataset(path)
+    return read_file(path) if path.suffix == ".jsonl" else read_dataset(path)
 
 
 def d4rl(folder: Path) -> Path:

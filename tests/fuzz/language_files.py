@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 from safetensors.numpy import save, save_file
 
 from tests.fuzz.damage import CUTS, REPLACED, Make, cut, replaced
 
 DEEP = 100_000
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
-TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+TOKENIZER, TOKENIZER_CONFIG, GENERATION_CONFIG = "tokenizer.json", "tokenizer_config.json", "generation_config.json"
 WORDS = ("<pad>", "<end>", "+", "=", "1", "2", "3")
 VOCABULARY, WIDTH = 8, 4
 
@@ -30,7 +32,7 @@ VOCABULARY, WIDTH = 8, 4
 def cases() -> Iterator[tuple[str, Make]]:
     """Names of damaged files, and functions that make each in an empty folder and return its path."""
     flips = {model: {WEIGHTS: 40, CONFIG: 20, TOKENIZER: 40, TOKENIZER_CONFIG: 10}, sharded: {INDEX: 15}}
-    flips |= {questions: {"sums.jsonl": 15}, policies: {"warmup.npz": 40}}
+    flips |= {questions: {"sums.jsonl": 15}, columns: {"sums.parquet": 60}, policies: {"warmup.npz": 40}}
     for make, files in flips.items():
         for file, count in files.items():
             for seed in range(count):
@@ -52,6 +54,9 @@ def cases() -> Iterator[tuple[str, Make]]:
         yield f"{TOKENIZER}: {name}", partial(changed, model, TOKENIZER, entries)
     for name, entries in _tokenizer_configs():
         yield f"{TOKENIZER_CONFIG}: {name}", partial(changed, model, TOKENIZER_CONFIG, entries)
+    for value in (None, 3, -1, 99, "<end>", 1.0, True, [], [1, 2], [[1]], [1, "2"], {"a": 1}):
+        name = f"{GENERATION_CONFIG}: eos_token_id of {value!r}"
+        yield name, partial(changed, model, GENERATION_CONFIG, {"eos_token_id": value})
     for name, line in _lines():
         yield f"sums.jsonl: {name}", partial(written, questions, "sums.jsonl", line)
     for name, content in _policies():
@@ -61,18 +66,18 @@ def cases() -> Iterator[tuple[str, Make]]:
 def load(path: Path) -> Any:
     """All that a path holds, as training would read it."""
     from rlx.envs.language import chat, text
-    from rlx.envs.language.tokens import Tokens
+    from rlx.envs.language.tokens import Tokens, ends_of
     from rlx.policies import transformer
     from rlx.recipes import warm_start
 
     if path.suffix == ".npz":
         return warm_start.seeds_of(path)
-    elif path.suffix == ".jsonl":
-        return text.read_jsonl(path)
+    elif path.suffix in (".jsonl", ".parquet"):
+        return text.read_file(path)
     else:
         weights = transformer.load_pretrained(path)
         tokens = Tokens(transformer.load_tokenizer(path))
-        tokens.end(text.end_of(path))
+        tokens.ends(ends_of(path))
         chat.template(path)([{"role": "user", "content": "1 + 2"}], add_generation_prompt=True)
         tokens.text(tokens.whole("1 + 2 ="))
         return weights
@@ -107,6 +112,7 @@ def model(folder: Path) -> Path:
     (folder / TOKENIZER).write_text(json.dumps(tokenizer))
     template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     (folder / TOKENIZER_CONFIG).write_text(json.dumps({"eos_token": "<end>", "chat_template": template}))
+    (folder / GENERATION_CONFIG).write_text(json.dumps({"eos_token_id": [1]}))
     return folder
 
 
@@ -126,6 +132,14 @@ def questions(folder: Path) -> Path:
     rows = [json.dumps({"question": f"{a} + 1 =", "answer": f"ü {a + 1}"}, ensure_ascii=False) for a in range(4)]
     (folder / "sums.jsonl").write_text("\n".join(rows), encoding="utf-8")
     return folder / "sums.jsonl"
+
+
+def columns(folder: Path) -> Path:
+    """A valid file of questions and answers in Parquet, chats among them."""
+    chats = [[{"role": "user", "content": f"{a} + 1 ="}] for a in range(4)]
+    table = pa.table({"question": chats, "answer": [f"ü {a + 1}" for a in range(4)]})
+    pyarrow.parquet.write_table(table, folder / "sums.parquet")
+    return folder / "sums.parquet"
 
 
 def policies(folder: Path) -> Path:

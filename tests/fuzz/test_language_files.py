@@ -10,9 +10,10 @@ pytestmark = pytest.mark.slow
 SECONDS = 20
 
 
-@pytest.mark.parametrize(
-    "make", [language_files.model, language_files.sharded, language_files.questions, language_files.policies]
-)
+MAKES = ("model", "sharded", "questions", "columns", "policies")
+
+
+@pytest.mark.parametrize("make", [getattr(language_files, name) for name in MAKES], ids=MAKES)
 def test_what_is_damaged_was_valid(make, tmp_path):
     assert language_files.load(make(tmp_path)) is not None
 

@@ -130,3 +130,32 @@ def test_layer_norm_and_torso_shapes():
     assert torso.apply(params, jnp.ones((4, 3))).shape == (4, 8)
     critic = policies.critic((16,))
     assert critic.apply(critic.init(jax.random.key(0), jnp.zeros(3)), jnp.ones((4, 5, 3))).shape == (4, 5)
+
+
+@pytest.mark.parametrize("squash", ["clip", "identity", "tanh"])
+def test_the_kl_of_gaussians_is_that_of_raw_actions(squash, rng):
+    means, stds = rng.normal(size=(2, 5, 2)), rng.uniform(0.3, 2, size=(2, 2))
+    one, two = (
+        policies.gaussian(jnp.float32(m), jnp.float32(s), LOW, HIGH, squash=squash) for m, s in zip(means, stds)
+    )
+    expected = np.log(stds[1] / stds[0]) + (stds[0] ** 2 + (means[0] - means[1]) ** 2) / (2 * stds[1] ** 2) - 0.5
+    np.testing.assert_allclose(one.kl(two), expected.sum(-1), rtol=1e-4)
+    np.testing.assert_allclose(one.kl(one), np.zeros(5), atol=1e-6)
+
+
+def test_the_kl_of_categoricals_and_betas_is_the_sum_or_integral(rng):
+    logits = rng.normal(size=(2, 5, 4))
+    log_p, log_q = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    one, two = (policies.categorical(jnp.float32(x)) for x in logits)
+    np.testing.assert_allclose(one.kl(two), (np.exp(log_p) * (log_p - log_q)).sum(-1), rtol=1e-4)
+
+    x = np.linspace(1e-6, 1 - 1e-6, 200_001)
+    p, q = scipy.stats.beta(2.0, 3.0).pdf(x), scipy.stats.beta(1.5, 4.0).pdf(x)
+    one, two = (policies.beta(jnp.float32([a]), jnp.float32([b])) for a, b in ((2.0, 3.0), (1.5, 4.0)))
+    np.testing.assert_allclose(one.kl(two), np.trapezoid(p * np.log(p / q), x), rtol=1e-3)
+
+
+def test_a_kl_that_nobody_knows_is_not_guessed():
+    unknown = policies.ActionDistribution(Gamma(2.0, 1.0).to_event(0))
+    assert unknown.kl(unknown) is None
+    assert policies.gaussian(jnp.zeros(1), jnp.ones(1)).kl(unknown) is None

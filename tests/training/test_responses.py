@@ -63,8 +63,7 @@ def test_replayed_groups_keep_what_the_policy_that_sampled_them_said(params):
         sources.responses(TASK, CONFIG, num_prompts=3, group_size=2, replayed=1, replay_size=4), learner
     )
     # What is replayed is large, and whole on every device of its run.
-    assert program.layout.source == REPLAY
-    assert sources.responses(TASK, CONFIG).layout == BY_RUN
+    assert program.layout.source.past == REPLAY and program.layout.source.order == BY_RUN
     run = lambda key: jax.lax.scan(lambda state, _: program.step(state), program.init(key), length=8)
     _, history = jax.jit(run)(jax.random.key(1))
     ages = np.asarray(history["staleness"]).astype(int)

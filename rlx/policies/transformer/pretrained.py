@@ -69,6 +69,7 @@ _COMPANIONS = (
     "vocab.json",
     "merges.txt",
     "chat_template*",
+    "additional_chat_templates/*.jinja",
     "generation_config.json",
 )
 
@@ -363,8 +364,10 @@ def _check_params(config, params):
 def _copy_companions(source, folder):
     for pattern in _COMPANIONS:
         for file in source.glob(pattern):
-            if file.is_file() and not (folder / file.name).exists():
-                shutil.copyfile(file, folder / file.name)
+            copy = folder / file.relative_to(source)
+            if file.is_file() and not copy.exists():
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, copy)
 
 
 def _read_json(file: Path) -> dict[str, Any]:

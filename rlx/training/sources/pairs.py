@@ -15,8 +15,9 @@ from rlx.algorithms.grpo import score
 from rlx.algorithms.responses import Responses
 from rlx.losses import preference
 from rlx.policies import transformer
-from rlx.training.program import REPLAY, Source, check_counts
-from rlx.training.responses import Task, draw, rollout
+from rlx.training.program import BY_RUN, REPLAY, Source, check_counts
+from rlx.training.responses import ListedTask, Task, draw, listed, rollout
+from rlx.training.sources import epochs
 from rlx.training.sources.responses import zeros_like
 from rlx.types import Scalar
 
@@ -52,10 +53,12 @@ class PairsState(NamedTuple):
         pairs: those that were sampled when the run began; None where they were given.
         reference_log_prob: what the policy of the start thinks of each response's tokens, including a third response,
             to another prompt, where the loss uses one; None where the loss uses no reference.
+        order: how far the passes over pairs that were given have come; nothing where they were sampled.
     """
 
     pairs: Pairs | None
     reference_log_prob: Float[Array, "pair response time"] | None
+    order: epochs.Epochs | tuple = ()
 
 
 def pairs(
@@ -72,11 +75,13 @@ def pairs(
     batch_size: int = 64,
     updates_per_step: int = 16,
 ) -> Source:
-    """Minibatches of pairs, drawn uniformly and with replacement.
+    """Minibatches of pairs.
 
-    Where none are given, the policy of the start writes them when a run begins: several responses to each of many
-    prompts, of which the verifier's first right and first wrong one are a pair; prompts without both have none. The
-    reference's log-probabilities are computed once, for all pairs.
+    Pairs that are given are taken without replacement: all of them once, in an order of its own for each seed and each
+    pass, before any comes again; the metric `epoch` tells the passes that are done. Where none are given, the policy of
+    the start writes them when a run begins, and they are drawn uniformly and with replacement: several responses to
+    each of many prompts, of which the verifier's first right and first wrong one are a pair; prompts without both have
+    none. The reference's log-probabilities are computed once, for all pairs.
 
     Args:
         task: where prompts come from and what judges responses; with given pairs it tells their lengths alone.
@@ -88,7 +93,7 @@ def pairs(
         num_prompts: prompts to sample responses to.
         num_samples: responses to each.
         temperature: of sampling.
-        num_held_out: test prompts to sample responses to.
+        num_held_out: test prompts to sample responses to; of a `ListedTask`, whatever it says, all of them.
         batch_size: pairs of a minibatch.
         updates_per_step: gradient steps of a step of the program.
 
@@ -126,13 +131,16 @@ def pairs(
     def init(key: PRNGKeyArray, learner_state: PyTree) -> tuple[PairsState, PyTree]:
         params = model(learner_state.params["policy"])
         train_key, test_key = jax.random.split(key)
+        order = ()
         if given is None:
+            count = task.num_problems("test") if isinstance(task, ListedTask) else num_held_out
             train, test = (
                 sample(train_key, params, "train", num_prompts),
-                sample(test_key, params, "test", num_held_out),
+                sample(test_key, params, "test", count),
             )
         else:
             train, test = given
+            order = epochs.begin(train_key)
         held_out, reference = as_responses(test), None
         if "reference" in needed:
             known = log_probs(config, params, held_out, batch_size=batch_size)
@@ -140,16 +148,25 @@ def pairs(
             # Batches are made where they are scored: of given pairs nothing but this is kept.
             scored = lambda row: score(config, params, taken(train, row[None], unrelated=unrelated)).log_prob[0]
             reference = jax.lax.map(scored, jnp.arange(len(train.reward)), batch_size=batch_size)
-        state = PairsState(train if given is None else None, reference)
+        state = PairsState(train if given is None else None, reference, order)
         return state, learner_state._replace(held_out=held_out)
 
-    def collect(state: PairsState, learner_state: PyTree, key: PRNGKeyArray) -> tuple[PairsState, None, dict]:
-        return state, None, {"pair_share": jnp.mean(is_pair(all_of(state)) * 1.0)}
+    def collect(
+        state: PairsState, learner_state: PyTree, key: PRNGKeyArray
+    ) -> tuple[PairsState, Int[Array, "update pair"] | None, dict]:
+        metrics = {"pair_share": jnp.mean(is_pair(all_of(state)) * 1.0)}
+        if given is None:
+            return state, None, metrics
+        size = len(given[0].reward)
+        index, order = epochs.take(state.order, size, updates_per_step * batch_size)
+        metrics["epoch"] = order.done(size)
+        return state._replace(order=order), index.reshape(updates_per_step, batch_size), metrics
 
-    def drawn(state: PairsState, fresh: None, key: PRNGKeyArray) -> Responses:
+    def drawn(state: PairsState, places: Int[Array, " pair"] | None, key: PRNGKeyArray) -> Responses:
         of = all_of(state)
-        # Pairs come first, prompts without one last.
-        index = jax.random.randint(key, (batch_size,), 0, jnp.maximum(jnp.sum(is_pair(of)), 1))
+        # Pairs come first, prompts without one last, which are in no file: their turns fall to others.
+        count = jnp.maximum(jnp.sum(is_pair(of)), 1)
+        index = jax.random.randint(key, (batch_size,), 0, count) if places is None else places % count
         batch = taken(of, index, unrelated=unrelated)
         if state.reference_log_prob is None:
             return batch
@@ -166,7 +183,8 @@ def pairs(
 
         return zeros_like(shapes, key)
 
-    return Source(example, init, collect, drawn, updates_per_step, layout=REPLAY)
+    layout = PairsState(pairs=REPLAY, reference_log_prob=REPLAY, order=BY_RUN)
+    return Source(example, init, collect, drawn, updates_per_step, layout, each=given is not None)
 
 
 def is_pair(of: Pairs) -> Bool[Array, " pair"]:
@@ -188,6 +206,8 @@ def sampled(
 ) -> Pairs:
     """Pairs of a policy's own responses: of each prompt's the first right one and the first wrong one.
 
+    No prompt of a `ListedTask` is asked twice before all were.
+
     Args:
         key: random key.
         config: structure of the policy.
@@ -203,9 +223,18 @@ def sampled(
         Of each prompt a pair, those without one last: with empty responses and the reward 0.
     """
 
-    def part(key: PRNGKeyArray) -> Pairs:
+    at_once = min(at_once, num_prompts)
+    num_parts = math.ceil(num_prompts / at_once)
+    places = None
+    if isinstance(task, ListedTask):
+        order = epochs.begin(jax.random.fold_in(key, num_parts))
+        places, _ = epochs.take(order, task.num_problems(split), num_parts * at_once)
+        places = places.reshape(num_parts, at_once)
+
+    def part(key_and_places: tuple) -> Pairs:
+        key, places = key_and_places
         draw_key, sample_key = jax.random.split(key)
-        problems = draw(draw_key, task, split, min(at_once, num_prompts))
+        problems = draw(draw_key, task, split, at_once) if places is None else listed(task, split, places)
         found = rollout(sample_key, config, params, task, problems, group_size=num_samples, temperature=temperature)
         valid = jnp.any(found.correct, axis=-1) & ~jnp.all(found.correct, axis=-1)
         both = jnp.stack([jnp.argmax(found.correct, axis=-1), jnp.argmin(found.correct, axis=-1)], axis=-1)
@@ -224,7 +253,7 @@ def sampled(
             win_rate=of_both(win_rate),
         )
 
-    parts = jax.lax.map(part, jax.random.split(key, math.ceil(num_prompts / at_once)))
+    parts = jax.lax.map(part, (jax.random.split(key, num_parts), places))
     found = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_prompts], parts)
     order = jnp.argsort(~is_pair(found), stable=True)
     return jax.tree.map(lambda x: x[order], found)

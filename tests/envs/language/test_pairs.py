@@ -68,7 +68,7 @@ def write(path, *rows):
 def test_each_form_of_a_chat_is_the_same_text(folder, tmp_path, row):
     text = {"prompt": "<bos>1", "chosen": "2", "rejected": "3"}
     path = write(tmp_path / "chats.jsonl", row, text)
-    assert pairs.read_jsonl(path, folder=folder) == [(*TEXTS, True), ("<bos>1", "2", "3", False)]
+    assert pairs.read_file(path, folder=folder) == [(*TEXTS, True), ("<bos>1", "2", "3", False)]
 
 
 def test_turns_before_the_last_are_the_prompt(folder, tmp_path):
@@ -76,7 +76,7 @@ def test_turns_before_the_last_are_the_prompt(folder, tmp_path):
     same = {"chosen": [ASKED, RIGHT], "rejected": [ASKED, RIGHT]}
     longer = {"prompt": [ASKED], "chosen": [WRONG, RIGHT], "rejected": [WRONG]}
     row = {"chosen": [*begin, WRONG], "rejected": [*begin, RIGHT]}
-    first, second, third = pairs.read_jsonl(write(tmp_path / "chats.jsonl", row, same, longer), folder=folder)
+    first, second, third = pairs.read_file(write(tmp_path / "chats.jsonl", row, same, longer), folder=folder)
     prompt = (
         "<bos><start>system\nsum<end>\n<start>user\n1 + 2 =<end>\n<start>assistant\nsum 3<end>\n"
         "<start>user\n+ 1 =<end>\n<start>assistant\n"
@@ -144,7 +144,7 @@ def test_a_run_reads_chats_by_the_template_of_its_folder(folder, tmp_path):
 def test_a_chat_that_cannot_be_read_is_one_line(folder, tmp_path, row, message):
     path = write(tmp_path / "bad.jsonl", EXPLICIT, row)
     with pytest.raises(ValueError) as error:
-        pairs.read_jsonl(path, folder=folder)
+        pairs.read_file(path, folder=folder)
     assert f"{path}, row 2: " in str(error.value) and message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -168,17 +168,29 @@ def test_a_template_that_does_not_work_is_one_line(folder, tmp_path, content, me
     assert f"{path}, row 1: " in str(error.value) and message in str(error.value) and "\n" not in str(error.value)
     # Texts need no template.
     texts = write(tmp_path / "texts.jsonl", {"prompt": "1", "chosen": "2", "rejected": "3"})
-    assert pairs.read_jsonl(texts, folder=folder) == [("1", "2", "3", False)]
+    assert pairs.read_file(texts, folder=folder) == [("1", "2", "3", False)]
 
 
 def test_a_configuration_that_is_no_object_is_named(folder, tmp_path):
     for text, message in (("{", "must be JSON: "), ("[]", r"must be a JSON object, got \[\]")):
         (folder / "tokenizer_config.json").write_text(text)
         with pytest.raises(ValueError, match=f"row 1: .*tokenizer_config.json {message}"):
-            pairs.read_jsonl(write(tmp_path / "chats.jsonl", EXPLICIT), folder=folder)
+            pairs.read_file(write(tmp_path / "chats.jsonl", EXPLICIT), folder=folder)
 
 
 def test_without_jinja_the_line_says_what_to_install(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ImportError, match=r"chats need the library jinja2: pip install 'rlx\[tokenizers\]'"):
-        pairs.read_jsonl(write(tmp_path / "chats.jsonl", EXPLICIT), folder=folder)
+        pairs.read_file(write(tmp_path / "chats.jsonl", EXPLICIT), folder=folder)
+
+
+def test_another_template_writes_the_chats(folder, tmp_path):
+    path = write(tmp_path / "chats.jsonl", EXPLICIT)
+    assert pairs.read_file(path, folder=folder, chat_template="none") == [("1 + 2 =\n", "sum 3", "4", True)]
+    recipe, task = (
+        recipes.recipe("dpo"),
+        f"{write(tmp_path / 'pairs.jsonl', *[EXPLICIT] * 2, IMPLICIT)}@prompt_length=16",
+    )
+    config = recipe.configure(pairs=task, pretrained=str(folder), chat_template="nowhere.jinja")
+    with pytest.raises(ValueError, match="pairs.jsonl, row 1: chat_template must be none, a file, or a template of"):
+        recipe.make_environment(config)

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.envs.language import rewards
+from rlx.envs.language import calls
 from rlx.envs.language.rewards import final_answer, math_answer, text_reward
-from rlx.envs.language.text import from_jsonl
+from rlx.envs.language.text import from_file
 from rlx.recipes.language import named
 
 END, PAD, LENGTH = 1, 0, 4
@@ -85,7 +85,7 @@ def test_files_ask_for_the_last_number(tmp_path):
     (tmp_path / "test.jsonl").write_text('{"question": "two", "answer": "2"}')
 
     def judged(**asked):
-        task = from_jsonl(path, Letters(), **options, **asked)
+        task = from_file(path, Letters(), **options, **asked)
         rows = [task.encode(text) + [task.end_token] for text in ("is 2", "#### 2", "is 3")]
         tokens = jnp.asarray([row + [task.pad_token] * (8 - len(row)) for row in rows])
         problem = task.sample(jax.random.key(0), "test")
@@ -167,7 +167,7 @@ def test_answers_vote_together_where_they_are_equal():
 
 
 def test_calls_that_ask_the_program_to_stop_lose_no_room(monkeypatch):
-    monkeypatch.setattr(rewards, "MAX_HANGING", 2)
+    monkeypatch.setattr(calls, "MAX_HANGING", 2)
 
     def function(prompt, response, answer):
         if response != "two":
@@ -181,7 +181,7 @@ def test_calls_that_ask_the_program_to_stop_lose_no_room(monkeypatch):
 
 
 def test_endless_loops_end_with_their_time(monkeypatch):
-    monkeypatch.setattr(rewards, "MAX_HANGING", 1000)
+    monkeypatch.setattr(calls, "MAX_HANGING", 1000)
 
     def function(prompt, response, answer):
         while True:
@@ -189,9 +189,11 @@ def test_endless_loops_end_with_their_time(monkeypatch):
                 len(response)
 
     before = set(threading.enumerate())
-    calls = rewards._Calls(function, otherwise=(-1.0, -1), timeout=0.05, workers=4)
+    many = calls.Calls(
+        function, otherwise=(-1.0, -1), failure="failed", about=lambda *texts: texts[1], timeout=0.05, workers=4
+    )
     with pytest.warns(UserWarning, match="TimeoutError: no result after 0.05 s"):
-        assert calls([("", "two", "")] * 8) == [(-1.0, -1)] * 8
+        assert many([("", "two", "")] * 8) == [(-1.0, -1)] * 8
     for thread in set(threading.enumerate()) - before:
         thread.join(30)
         assert not thread.is_alive()
@@ -208,8 +210,8 @@ def test_endless_loops_end_with_their_time(monkeypatch):
 )
 def test_functions_are_found_by_name_or_missed(name, message):
     with pytest.raises(ValueError, match=message):
-        rewards.named_reward(name)
-    assert rewards.named_reward("rlx.envs.language.rewards:math_answer") is math_answer
+        calls.named_function(name, "reward")
+    assert calls.named_function("rlx.envs.language.rewards:math_answer", "reward") is math_answer
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_what_cannot_reward_is_refused(change, message):
 
 
 def test_what_hangs_is_left_behind_and_bounded(monkeypatch):
-    monkeypatch.setattr(rewards, "MAX_HANGING", 2)
+    monkeypatch.setattr(calls, "MAX_HANGING", 2)
     released, asked = threading.Event(), []
 
     def function(prompt, response, answer):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from rlx.envs.language.text import end_of, from_jsonl, from_texts, read_jsonl
+from rlx.envs.language.text import from_file, from_texts, read_file
+from rlx.envs.language.tokens import ends_of
 from rlx.policies import transformer
 from rlx.training import responses
 
@@ -56,11 +57,11 @@ def test_a_file_is_read_line_by_line(tmp_path):
     # A separator of lines may stand within a text.
     first = json.dumps({"question": "a\u2028b?", "answer": "1\n#### 1", "id": 7}, ensure_ascii=False)
     path = write(tmp_path / "pairs.jsonl", "\ufeff" + first, "", '{"question": "ü", "answer": "2"}')
-    assert read_jsonl(path) == [("a\u2028b?", "1\n#### 1"), ("ü", "2")]
+    assert read_file(path) == [("a\u2028b?", "1\n#### 1"), ("ü", "2")]
     path = write(tmp_path / "named.jsonl", '{"problem": "p", "solution": "s"}')
-    assert read_jsonl(path, prompt="problem", answer="solution") == [("p", "s")]
+    assert read_file(path, prompt="problem", answer="solution") == [("p", "s")]
     path = write(tmp_path / "numbers.jsonl", '{"question": "q", "answer": 4}', '{"question": "q", "answer": -0.5}')
-    assert read_jsonl(path) == [("q", "4"), ("q", "-0.5")]
+    assert read_file(path) == [("q", "4"), ("q", "-0.5")]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_a_file_is_read_line_by_line(tmp_path):
         (['{"question": "q", "answer": [4]}'], r"line 1: 'answer' must be a text, got \[4\]"),
         (['{"question": "q", "answer": true}'], "line 1: 'answer' must be a text, got True"),
         (['{"question": 4, "answer": 4}'], "line 1: 'question' must be a text, got 4"),
-        (["", ""], r"bad.jsonl is empty; it must hold a JSON object with 'question' and 'answer'"),
+        (["", ""], "bad.jsonl is empty; each of its rows must have 'question' and 'answer'"),
         (["[" * 100_000 + "]" * 100_000], "line 1: each line must be a JSON object: maximum recursion depth"),
         (['{"question": "q", "answer": "\\ud800"}'], "line 1: 'answer' must be a text of whole characters"),
         (['{"question": "q", "answer": ' + "1" * 5000 + "}"], "line 1: each line must be a JSON object: Exceeds"),
@@ -80,14 +81,14 @@ def test_a_file_is_read_line_by_line(tmp_path):
 )
 def test_a_broken_line_is_named(tmp_path, lines, message):
     with pytest.raises(ValueError, match=message):
-        read_jsonl(write(tmp_path / "bad.jsonl", *lines))
+        read_file(write(tmp_path / "bad.jsonl", *lines))
 
 
 def test_what_is_no_file_is_named(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name, found in (("nowhere.jsonl", "there is none"), ("pipe", "it is no file"), (".", "it is a folder")):
         with pytest.raises(ValueError, match=f"must be a file, but {found}"):
-            read_jsonl(tmp_path / name)
+            read_file(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_what_is_no_file_is_named(tmp_path):
 def test_options_have_types(tmp_path, tokenizer, options, message):
     rows = [json.dumps({"question": question, "answer": answer}) for question, answer in PAIRS]
     with pytest.raises(ValueError, match=message):
-        from_jsonl(write(tmp_path / "train.jsonl", *rows), tokenizer, end_token=1, **options)
+        from_file(write(tmp_path / "train.jsonl", *rows), tokenizer, end_token=1, **options)
 
 
 def test_a_tokenizer_that_fails_is_told():
@@ -221,15 +222,15 @@ def test_files_rewards_and_ends_have_names(tmp_path, tokenizer):
     rows = [json.dumps({"q": question, "answer": answer}) for question, answer in PAIRS]
     train, test = write(tmp_path / "train.jsonl", *rows), write(tmp_path / "test.jsonl", *rows[:10])
     options = {"prompt": "q", "end_token": 1, "reward": "rlx.envs.language.rewards:math_answer"} | LENGTHS
-    task = from_jsonl(train, tokenizer, test=test, **options)
+    task = from_file(train, tokenizer, test=test, **options)
     assert task.pairs == PAIRS[10:] + PAIRS[:10] and (task.name, task.end_token) == ("train", 1)
     solution = task.solve(problem := task.sample(jax.random.key(0)))
     assert task.verify(problem, solution, solution != task.pad_token).correct
     with pytest.raises(ValueError, match="no option 'tests'; did you mean test"):
-        from_jsonl(train, tokenizer, tests=test, **options)
+        from_file(train, tokenizer, tests=test, **options)
     for content in ({"eos_token": "<end>"}, {"eos_token": {"content": "<end>"}}):
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(content))
-        assert end_of(tmp_path) == "<end>"
+        assert ends_of(tmp_path) == ["<end>"]
     (tmp_path / "tokenizer_config.json").write_text("{}")
     with pytest.raises(ValueError, match="tokenizer_config.json names no eos_token"):
-        end_of(tmp_path)
+        ends_of(tmp_path)

@@ -93,6 +93,17 @@ def test_saved_models_hold_the_tensors_of_transformers_and_load_as_they_were(nam
     assert (tmp_path / "tokenizer.json").is_file() == (name == "qwen2")
 
 
+def test_what_says_how_to_talk_to_a_model_goes_with_it(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(GOLDEN / "qwen3", source)
+    (source / "additional_chat_templates").mkdir()
+    files = ("generation_config.json", "chat_template.jinja", "additional_chat_templates/tools.jinja")
+    for number, file in enumerate(files):
+        (source / file).write_text(f"{number}")
+    save_pretrained(tmp_path / "copy", *load_pretrained(source), source=source)
+    assert [(tmp_path / "copy" / file).read_text() for file in files] == ["0", "1", "2"]
+
+
 def test_a_model_of_ones_own_is_one_file(tmp_path):
     config = Config(vocab_size=9, hidden_size=4, intermediate_size=6, num_heads=2, num_key_value_heads=1, head_dim=2)
     params = jax.jit(model.init, static_argnums=1)(jax.random.key(0), config)
