@@ -11,6 +11,7 @@ from typing import Any
 
 from rlx.cli.errors import one_line
 from rlx.cli.options import Options
+from rlx.recipes.simulatorless import NONE
 from rlx.recipes.wiring import Config, Recipe
 from rlx.training import lock, runs
 from rlx.training.disk import writing
@@ -38,7 +39,7 @@ def opening(recipe: Recipe, config: Config, plan: dict[str, Any], num_settings: 
 
 def _rounding(config: Config, plan: dict[str, Any]) -> list[str]:
     """A line where rounding up to whole updates and reports makes a run more than a hundredth longer."""
-    steps, asked = config.initial_steps + plan["num_updates"] * config.steps_per_update, config.total_steps
+    steps, asked = config.initial_steps + plan["num_updates"] * config.steps_per_update, config.asked_steps
     if steps <= 1.01 * asked:
         return []
     why = f"one update takes {config.steps_per_update:,}"
@@ -103,7 +104,7 @@ def write_artifacts(recipe: Recipe, config: Config, folder: runs.RunFolder, opti
     """
     import jax
 
-    if not options.no_rollout and recipe.watch == "episodes":
+    if not options.no_rollout and recipe.watch == "episodes" and config.env_name != NONE:
         _try("rollout.gif", lambda: write_rollout(recipe, config, folder, fitted))
     if not options.no_report and jax.process_index() == 0:
         write_pages(folder)
@@ -137,10 +138,9 @@ def write_pages(folder: runs.RunFolder) -> None:
     from rlx.training import plots, report
 
     title = runs.read_json(folder.config)["env"]
-    _try(
-        "curve.png",
-        lambda: plots.learning_curve({folder.path.name: folder.metrics}, out=folder.curve, title=title),
-    )
+    if title != NONE:
+        curve = lambda: plots.learning_curve({folder.path.name: folder.metrics}, out=folder.curve, title=title)
+        _try("curve.png", curve)
     _try("report.html", lambda: report.write_report(folder.path))
 
 
@@ -171,8 +171,14 @@ def conclusion(recipe: Recipe, folder: runs.RunFolder, summary: dict[str, Any]) 
             ("final return" if i == 0 else "", f"{label:<{max(map(len, labels))}}  {result(setting)}")
             for i, (label, setting) in enumerate(zip(labels, ranked))
         ]
+    elif summary["env"] == NONE:
+        lines += [("final return", "not measured without a simulator")]
     else:
         lines += [("final return", result(summary["final_return"]))]
+    if (score := summary.get("normalized_score")) and not summary["settings"]:
+        averaged = score["evaluations_averaged"]
+        note = "the last evaluation" if averaged == 1 else f"mean of the last {averaged} evaluations"
+        lines += [("score", f"{result(score)}, {note}")]
     if recipe.evaluate_start and "start_return" in summary:
         lines += [("start return", result(summary["start_return"])), *against_the_start(summary)]
     rate = summary["steps_per_second"]
@@ -182,11 +188,17 @@ def conclusion(recipe: Recipe, folder: runs.RunFolder, summary: dict[str, Any]) 
         ("speed", f"{speed}{took}, of which {compiling} compilation"),
         ("wrote", f"{path}/"),
         ("", " ".join(sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".")))),
-        ("next", f"rlx plot {path}"),
-        ("", f"rlx play {path}") if recipe.watch else None,
+        *_next(recipe, path, simulated=summary["env"] != NONE),
         ("", f"open {folder.report}") if folder.report.exists() else None,
     ]
     return "\n".join(f"  {name:<13} {text}" for name, text in filter(None, lines))
+
+
+def _next(recipe: Recipe, path: Path, *, simulated: bool) -> list[tuple[str, str]]:
+    """Commands that show what a run learned."""
+    if not simulated:
+        return [("next", f"rlx evaluate {path}")]
+    return [("next", f"rlx plot {path}"), *([("", f"rlx play {path}")] if recipe.watch else [])]
 
 
 def against_the_start(summary: dict[str, Any]) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from rlx.cli.parsing import grouped, parse, preview, ungrouped
 from rlx.envs.registry import nearest_name
 from rlx.recipes import RECIPES, recipe, trained
 from rlx.recipes.settings import hyperparameters, settings
+from rlx.recipes.simulatorless import NONE
 from rlx.recipes.wiring import Config, Recipe, make_build
 from rlx.training import lock, runs
 from rlx.training.disk import DiskError
@@ -93,13 +94,15 @@ def read_arguments(
     if "env" in settings(recipe.config):
         own = recipe.config.__dataclass_fields__["env"].default
         env = given["env"] or saved.get("env") or recipe.env_of(given) or own
-        check_environment(env)
+        if not (env == NONE and "dataset" in settings(recipe.config)):
+            check_environment(env)
         settled, source = {"env": env}, "the defaults"
     subject, suitable = recipe.subject(given | saved | settled), {}
     if preset := recipe.preset(subject):
-        suitable, source = preset.overrides | preset.options, f"the preset for {subject}"
+        suitable, source = preset.overrides | preset.options, f"the preset for {subject} ({preset.source})"
         if "pretrained" not in subject:
-            source += f"; name another --{'env' if settled else 'task'} to see what suits it"
+            named = next(name for name in ("dataset", "env", "task") if name in settings(recipe.config))
+            source += f"; name another --{named} to see what suits it"
     if resumed:
         source = f"the run in {resumed.folder.path}"
     defaults = suitable | saved | settled

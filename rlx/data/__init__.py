@@ -14,6 +14,7 @@ from rlx.data.dataset import (
 )
 from rlx.data.files import (
     DatasetFile,
+    read_behavior_log_prob,
     read_d4rl,
     read_dataset,
     read_metadata,

@@ -202,20 +202,64 @@ def make_dataset(
     )
 
 
-def returns_to_go(dataset: Dataset, *, discount: Scalar = 1.0) -> Float[Array, " row"]:
+def returns_to_go(dataset: Dataset, *, discount: Scalar = 1.0, continued: bool = False) -> Float[Array, " row"]:
     """Sum of rewards from each row to the end of its episode, R̂_t = r_t + γ·R̂_{t+1}.
+
+    What would have followed a truncation is not known. Return-conditioned policies ask for what was logged, which ends
+    with the episode. A bound of values must not end at 0 there: with `continued`, a truncated episode goes on with its
+    mean reward r̄ for ever, R̂_{t+1} = r̄ / (1 − γ) after its last row. An episode of equal rewards r, such as a failed
+    one of a sparse reward, then has r / (1 − γ) in every row, as Cal-QL's code gives it; that code ends other truncated
+    episodes at 0, so their mean reward is our reading.
 
     Args:
         dataset: the transitions.
         discount: γ.
+        continued: whether truncated episodes go on with their mean reward (static).
 
     Returns:
         Returns-to-go [row].
 
+    Raises:
+        DatasetError: a discount of 1 or more, at which an episode that goes on for ever has no return.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rlx.data import make_dataset, returns_to_go
+        >>> x, cut = jnp.zeros((3, 1)), jnp.array([0, 0, 1])
+        >>> failed = make_dataset(x, x, jnp.array([-1.0, -1.0, -1.0]), x, 0 * cut, cut)
+        >>> returns_to_go(failed, discount=0.5).tolist()
+        [-1.75, -1.5, -1.0]
+        >>> returns_to_go(failed, discount=0.5, continued=True).tolist()
+        [-2.0, -2.0, -2.0]
+
     References:
         Chen et al., 2021, "Decision Transformer: Reinforcement Learning via Sequence Modeling", arXiv:2106.01345.
+        Nakamoto et al., 2023, "Cal-QL: Calibrated Offline RL Pre-Training for Efficient Online Fine-Tuning",
+        arXiv:2303.05479 (truncated episodes).
     """
-    return return_to_go(dataset.reward, discount=jnp.where(dataset.is_last, 0, jnp.asarray(discount, float)))
+    reward = dataset.reward
+    if continued:
+        endless = endless_return(dataset.episode_return, dataset.episode_length, discount=discount)
+        reward = reward + jnp.where(dataset.truncated, discount * endless[dataset.episode_number], 0.0)
+    return return_to_go(reward, discount=jnp.where(dataset.is_last, 0, jnp.asarray(discount, float)))
+
+
+def endless_return(
+    total: Float[Array, "*batch"], length: Int[Array, "*batch"], *, discount: Scalar
+) -> Float[Array, "*batch"]:
+    """What an episode of the mean reward of another one is worth that never ends: r̄ / (1 − γ).
+
+    Args:
+        total: sum of the rewards of the known steps [*batch].
+        length: how many these are [*batch]; of none the return is 0.
+        discount: γ below 1.
+
+    Raises:
+        DatasetError: a discount of 1 or more.
+    """
+    if not isinstance(discount, jax.core.Tracer) and not float(discount) < 1:
+        raise DatasetError(f"discount must be below 1 where truncated episodes go on for ever, got {float(discount)}")
+    return total / jnp.maximum(length, 1) / (1 - discount)
 
 
 class Normalized(NamedTuple):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from rlx import memory
 from rlx.data import minari
@@ -35,6 +36,9 @@ D4RL_NAMES = {
     "truncated": "timeouts",
 }
 """Field of a `Dataset` -> key of D4RL's files."""
+
+INFOS, BEHAVIOR = "infos", "action_log_probs"
+"""Group and array in which some of D4RL's files hold log-probabilities of their actions."""
 
 MAX_JSON = 256 * 2**20
 """Bytes of the largest JSON file that is read."""
@@ -138,6 +142,35 @@ def read_d4rl(path: str | os.PathLike) -> DatasetFile:
             make_dataset(**arrays, next_observation=arrays["observation"], names=D4RL_NAMES)
             arrays = _with_next_observations(arrays)
         return DatasetFile(make_dataset(**arrays, names=D4RL_NAMES), metadata, "D4RL")
+
+
+def read_behavior_log_prob(path: str | os.PathLike) -> Float[Array, " row"] | None:
+    """Log-probabilities of the logged actions under the policies that chose them, where D4RL's file holds them.
+
+    Args:
+        path: an HDF5 file of D4RL's, which has them as `infos/action_log_probs`; or any other dataset.
+
+    Returns:
+        One number for each row that `read_dataset` gives; None where the dataset holds none.
+
+    Raises:
+        DatasetError: the file is missing or damaged, or holds another number of them than rows, or NaN.
+    """
+    path, is_folder = _find(path)
+    if is_folder:
+        return None
+    _check_regular(path)
+    with _naming(path), Group.open(path, memory=memory.free()) as file:
+        if not file.is_group(INFOS) or BEHAVIOR not in (infos := file.group(INFOS)):
+            return None
+        log_prob = infos.array(BEHAVIOR)
+        terminated, timeout = (file.array(D4RL_NAMES[field]).astype(bool) for field in ("terminated", "truncated"))
+        if log_prob.shape != terminated.shape or not np.isfinite(log_prob).all():
+            raise DatasetError(f"{INFOS}/{BEHAVIOR} must be {len(terminated)} finite numbers, one for each row")
+        if D4RL_NAMES["next_observation"] not in file:
+            timeout = _is_cut(terminated, timeout)
+            log_prob = log_prob[~timeout]
+    return jnp.asarray(log_prob, float)
 
 
 def _d4rl_metadata(path: Path, file: Group) -> dict[str, Any]:
@@ -282,10 +315,8 @@ def check_memory(size: int, what: str) -> None:
 def _with_next_observations(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Arrays of a log without next observations as transitions; see `read_d4rl`."""
     terminated = np.asarray(arrays["terminated"], bool)
-    timeout = np.asarray(arrays["truncated"], bool) & ~terminated
-    # The log's end cuts its last episode like a time limit, unless the task ended just there; one more row, never
-    # used, lets that last step be a pair of rows as well.
-    timeout[-1] = not terminated[-1]
+    timeout = _is_cut(terminated, np.asarray(arrays["truncated"], bool))
+    # One more row, never used, lets the last step be a pair of rows as well.
     logged = {field: arrays[field] for field in ("observation", "action", "reward")}
     padded = {field: jnp.concatenate([x, x[-1:]]) for field, x in logged.items()}
     pairs = transitions(padded, terminal=jnp.append(terminated, False), timeout=jnp.append(timeout, False))
@@ -301,6 +332,14 @@ def _with_next_observations(arrays: Mapping[str, np.ndarray]) -> dict[str, np.nd
         "terminated": terminated[where],
         "truncated": (~terminated & ~after)[where],
     }
+
+
+def _is_cut(terminated: np.ndarray, truncated: np.ndarray) -> np.ndarray:
+    """Rows of a log without next observations whose next one no row holds."""
+    timeout = truncated & ~terminated
+    # The log's end cuts its last episode like a time limit, unless the task ended just there.
+    timeout[-1] = not terminated[-1]
+    return timeout
 
 
 @contextlib.contextmanager

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from rlx.recipes import offline
+from rlx.recipes import discrete, offline
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(offline.Feedforward):
-    """Configuration of a run of behavior cloning with a deterministic policy."""
+    """Configuration of a run of behavior cloning with a deterministic policy; of discrete actions, with a softmax."""
 
 
 def make_learner(
@@ -37,8 +37,10 @@ def make_learner(
     from rlx import policies
     from rlx.algorithms import bc
 
-    if policy is None:
+    if policy is None and discrete.num_actions(environment.action_space) is None:
         policy = policies.deterministic(environment.action_space, config.hidden_sizes)
+    elif policy is None:
+        policy = discrete.cloning_policy(environment.action_space, config.hidden_sizes)
     learner = bc.learner(policy, offline.adam(config.learning_rate, optimizer), **slots)
     return offline.normalized(config, learner, data)
 
@@ -49,5 +51,6 @@ RECIPE = offline.recipe(
     Config,
     make_learner,
     "rlx.algorithms.bc:learner",
-    about="Behavior cloning. With --weighting top it is percentage BC: the best trajectories alone.",
+    about="Behavior cloning. With --weighting top it is percentage BC: the best trajectories alone, by their "
+    "return without a discount, as in the paper (CORL discounts it by 0.99).",
 )

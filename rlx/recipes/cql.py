@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from rlx.recipes import off_policy, offline
+from rlx.recipes import discrete, off_policy, offline
+from rlx.recipes.presets.offline import CQL
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, setting
 
 
@@ -30,10 +31,18 @@ class Config(offline.ActorCritic):
     num_actions: int = setting(10, "Actions of each of three kinds in the soft maximum.", within=COUNT)
     gap_temperature: float = setting(1.0, "Temperature of the soft maximum.", within=POSITIVE, swept=True)
     gap_target: float | None = setting(
-        None, "Gap until which a multiplier of the weight is trained; None fixes the weight."
+        None,
+        "Gap that a Lagrange multiplier of the weight is trained to keep: it grows while the gap is larger, and "
+        "shrinks while it is smaller. None fixes the weight.",
     )
     max_target_backup: bool = setting(False, "Targets take the best of several next actions.")
     backup_entropy: bool = setting(False, "Targets hold the entropy of the next action.")
+    initialization: Literal["uniform", "orthogonal"] = setting(
+        "uniform",
+        "Weights at the start: uniform within ±1/√inputs, biases too (PyTorch), or orthogonal with small output layers "
+        "(the code of Cal-QL).",
+        group="network",
+    )
 
 
 def make_learner(
@@ -58,18 +67,23 @@ def make_learner(
         num_updates: of the run.
         data: what `rlx.recipes.offline.load` gave; None loads it.
         policy: a `rlx.policies.Network` that gives an `ActionDistribution`, in place of the config's.
-        critic: an ensemble of action values, in place of the config's.
+        critic: an ensemble of action values, in place of the config's; of discrete actions, a network of their values.
         optimizer: an `optax.GradientTransformation` of the policy, in place of Adam.
         critic_optimizer: of the critics, in place of Adam.
         temperature_optimizer: of log α, in place of Adam.
         added: slots of further methods, `rlx.algorithms.actor_critic.Slots`.
-        **slots: further keywords of `rlx.algorithms.cql.learner`.
+        **slots: further keywords of `rlx.algorithms.cql.learner`; of discrete actions, `rlx.algorithms.dqn.learner`.
     """
     import jax.numpy as jnp
 
     from rlx.algorithms import cql
 
     space = environment.action_space
+    if discrete.num_actions(space) is not None:
+        return discrete.make_cql_learner(
+            config, environment, data=data, q_network=critic, optimizer=critic_optimizer, **slots
+        )
+    weights = {"initialization": config.initialization, "output_scale": 0.01}
     if policy is None:
         policy = offline.gaussian(
             space,
@@ -78,8 +92,9 @@ def make_learner(
             state_dependent_std=True,
             initial_std=math.exp(-1),
             log_std_bounds=(-20.0, 2.0),
+            **weights,
         )
-    critic, bisimulation = offline.critics(config, critic)
+    critic, bisimulation = offline.critics(config, critic, **weights)
     arguments = dict(
         low=jnp.asarray(space.low),
         high=jnp.asarray(space.high),
@@ -104,4 +119,14 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-RECIPE = offline.recipe("cql", "CQL", Config, make_learner, "rlx.algorithms.cql:learner")
+RECIPE = offline.recipe(
+    "cql",
+    "CQL",
+    Config,
+    make_learner,
+    "rlx.algorithms.cql:learner",
+    presets=CQL,
+    about="The defaults are those of CORL: a weight of 10, where the paper has 5, and no start by behavior "
+    "cloning, which the authors' code has. Discrete actions have no policy of their own, but the values of double "
+    "Q-learning, whose gap is exact; there a weight of about 1 is usual.",
+)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from rlx.recipes import offline
-from rlx.recipes.settings import FRACTION, NOT_NEGATIVE, POSITIVE, setting
+from rlx.recipes import discrete, offline
+from rlx.recipes.presets.offline_data import ODICE
+from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Config(offline.Valued):
         "pearson", "Divergence of the policy's visitation from the data's."
     )
     max_weight: float = setting(100.0, "Largest weight of a sample.", within=POSITIVE, swept=True)
+    num_values: int = setting(2, "State values, the smallest of which is the target.", group="network", within=COUNT)
+    value_layer_norm: bool = setting(
+        True, "Layer normalization before every activation of the values.", group="network"
+    )
     weight_decay: float = setting(
         1e-4, "L2 penalty on the policy's parameters, through Adam.", within=NOT_NEGATIVE, swept=True
     )
@@ -70,9 +75,11 @@ def make_learner(
     from rlx.algorithms import odice
 
     if policy is None:
-        policy = offline.gaussian(environment.action_space, config.hidden_sizes, log_std_bounds=(-5.0, 2.0))
+        policy = discrete.cloning_policy(environment.action_space, config.hidden_sizes, log_std_bounds=(-5.0, 2.0))
     if value is None:
-        value = policies.ensemble(offline.state_value(config.critic_sizes, layer_norm=True), 2)
+        value = policies.ensemble(
+            offline.state_value(config.critic_sizes, layer_norm=config.value_layer_norm), config.num_values
+        )
     if optimizer is None:
         optimizer = optax.chain(optax.add_decayed_weights(config.weight_decay), optax.adam(config.learning_rate))
     arguments = dict(
@@ -100,5 +107,6 @@ RECIPE = offline.recipe(
     Config,
     make_learner,
     "rlx.algorithms.odice:learner",
+    presets=ODICE,
     about="The paper tunes lambda and eta for each dataset.",
 )

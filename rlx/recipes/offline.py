@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from rlx import envs
-from rlx.recipes import acting
+from rlx.recipes import acting, online, simulatorless
+from rlx.recipes.presets.dataset_names import named_in
 from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SHARE, STEPS, setting
 from rlx.recipes.wiring import Config, Recipe
 
@@ -28,10 +29,8 @@ def other_default(kind: type[Config], name: str, default: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class Offline(Config):
-    """A dataset to learn from, and an environment to be evaluated in."""
-
-    steps_name: ClassVar[str] = "gradient_steps"
+class Offline(online.Online):
+    """A dataset to learn from, and an environment to be evaluated in, or to go on learning in."""
 
     dataset: str = setting(
         "",
@@ -55,7 +54,8 @@ class Offline(Config):
     )
     env: str = setting(
         "rlx:pendulum",
-        "Environment to evaluate in, suite:task; by default the one that the dataset names.",
+        "Environment to evaluate and to act in, suite:task; by default the one that the dataset names. none trains "
+        "without a simulator and evaluates nothing: `rlx evaluate` estimates the return from a dataset.",
         group="environment",
     )
     backend: str | None = other_default(acting.Acting, "backend", None)
@@ -78,7 +78,7 @@ class Offline(Config):
     reward_shift: ClassVar[float] = 0.0
     normalization_eps: ClassVar[float] = 1e-3
     return_discount: ClassVar[float | None] = None
-    sequence_length: ClassVar[int | None] = None
+    continues_returns: ClassVar[bool] = False
 
     @property
     def steps_per_update(self) -> int:
@@ -172,6 +172,7 @@ class Loaded(NamedTuple):
         rows: what is known of each row beside, by the name that it has in a batch's extras.
         normalization: mean of the observations and what they are divided by; None where they are as they were.
         reference: returns of the scores 0 and 100; None where none are known.
+        reward_units: what rewards were multiplied by, and what was added then.
         actions: which actions there are, known while a program is traced.
     """
 
@@ -180,6 +181,7 @@ class Loaded(NamedTuple):
     rows: dict[str, Any]
     normalization: tuple[Any, Any] | None
     reference: tuple[Any, Any] | None
+    reward_units: tuple[Any, Any]
     actions: data.ActionRange
 
 
@@ -203,11 +205,12 @@ def load(config: Offline) -> Loaded:
         config.reward_scale,
         config.reward_shift,
         config.return_discount,
+        config.continues_returns,
     )
 
 
 @functools.lru_cache(maxsize=4)
-def _load(path, weighting, temperature, fraction, eps, scaling, scale, shift, discount) -> Loaded:
+def _load(path, weighting, temperature, fraction, eps, scaling, scale, shift, discount, continued) -> Loaded:
     import jax.numpy as jnp
 
     from rlx import data
@@ -222,14 +225,17 @@ def _load(path, weighting, temperature, fraction, eps, scaling, scale, shift, di
         spread = float(returns.max() - returns.min())
         scale = scale * (1000.0 / spread if spread else 1.0)
     dataset = dataset._replace(reward=scale * dataset.reward + shift)
-    rows = {} if discount is None else {"return_to_go": data.returns_to_go(dataset, discount=discount)}
+    rows = {}
+    if discount is not None:
+        rows["return_to_go"] = data.returns_to_go(dataset, discount=discount, continued=continued)
     normalization = None
     if eps is not None:
         dataset, mean, deviation = data.normalize_observations(dataset, eps=eps)
         normalization = mean, deviation
     scores = data.reference_scores(metadata)
     reference = None if scores is None else (jnp.float32(scores.minimum), jnp.float32(scores.maximum))
-    return Loaded(dataset, table, rows, normalization, reference, data.ActionRange.of(dataset))
+    reward_units = jnp.float32(scale), jnp.float32(shift)
+    return Loaded(dataset, table, rows, normalization, reference, reward_units, data.ActionRange.of(dataset))
 
 
 def env_of(values: Mapping[str, Any]) -> str | None:
@@ -244,7 +250,11 @@ def env_of(values: Mapping[str, Any]) -> str | None:
 
 
 def make_environment(config: Offline) -> envs.Environment:
-    """The environment to evaluate in, as the learner sees it."""
+    """The environment to evaluate in, as the learner sees it; of `none`, what has the dataset's spaces."""
+    if config.env == simulatorless.NONE:
+        from rlx import data
+
+        return _as_seen(config, simulatorless.make(config, load(config), data.read_metadata(config.dataset)))
     return _as_seen(config, acting.make_environment(config))
 
 
@@ -261,7 +271,7 @@ def _as_seen(config: Offline, environment: Any) -> Any:
 
 
 def make_source(config: Offline, environment: Any, learner: Learner, data: Loaded):
-    """Minibatches of the dataset.
+    """Minibatches of the dataset; and of what the policy experiences, after the steps on the dataset alone.
 
     Raises:
         DatasetError: the environment's observations or actions have other shapes than the dataset's, or its actions
@@ -270,12 +280,11 @@ def make_source(config: Offline, environment: Any, learner: Learner, data: Loade
     from rlx.training import sources
 
     _check_fit(config, environment, data)
+    sampler = functools.partial(sample, length=config.sequence_length)
+    if config.online_steps:
+        return online.make_source(config, _as_seen(config, environment), learner, data, sampler)
     return sources.dataset(
-        data,
-        learner,
-        batch_size=config.batch_size,
-        updates_per_step=config.steps_per_update,
-        sampler=functools.partial(sample, length=config.sequence_length),
+        data, learner, batch_size=config.batch_size, updates_per_step=config.steps_per_update, sampler=sampler
     )
 
 
@@ -292,7 +301,12 @@ def sample(loaded: Loaded, key: Any, count: int, *, length: int | None = None):
 
 
 def make_evaluator(config: Offline, environment: Any, learner: Learner, data: Loaded) -> Callable:
-    """Whole episodes, and their score where the dataset says which returns have the scores 0 and 100."""
+    """Whole episodes, and their score where the dataset says which returns have the scores 0 and 100.
+
+    Nothing is measured without a simulator.
+    """
+    if config.env == simulatorless.NONE:
+        return lambda learner_state, key: {}
     evaluate = acting.make_evaluator(config, _as_seen(config, environment), learner)
     if data.reference is None:
         return evaluate
@@ -320,7 +334,7 @@ def _check_fit(config: Offline, environment: Any, loaded: Loaded) -> None:
         if space.shape != array.shape[1:]:
             raise DatasetError(
                 f"{config.dataset} has {what} of the shape {array.shape[1:]}, {config.env} of {space.shape}: name the "
-                "environment of the dataset by --env"
+                "environment of the dataset by --env, or train without one by --env none"
             )
     try:
         loaded.actions.check(environment.action_space)
@@ -343,6 +357,8 @@ def recipe(name: str, title: str, config: type[Offline], make_learner: Callable,
         load=load,
         core=core,
         env_of=env_of,
+        notes=online.notes,
+        subject=named_in(others.get("presets", {})),
         **({"examples": (f"rlx train {name} --dataset hopper.hdf5 --seeds 4",)} | others),
     )
 

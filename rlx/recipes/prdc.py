@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from rlx.recipes import off_policy, offline, td3_bc
+from rlx.recipes.presets.offline import PRDC
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, setting
 
 
@@ -67,4 +68,13 @@ def make_learner(
     return offline.normalized(config, learner, data)
 
 
-RECIPE = offline.recipe("prdc", "PRDC", Config, make_learner, "rlx.algorithms.prdc:learner")
+RECIPE = offline.recipe(
+    "prdc",
+    "PRDC",
+    Config,
+    make_learner,
+    "rlx.algorithms.prdc:learner",
+    presets=PRDC,
+    about="The defaults are those of the README of the paper's code for hopper and walker2d, beta 2; for halfcheetah "
+    "it has --alpha 40.",
+)

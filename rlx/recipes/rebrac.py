@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from rlx.recipes import off_policy, offline
+from rlx.recipes.presets.offline_data import REBRAC
 from rlx.recipes.settings import NOT_NEGATIVE, setting
 
 
@@ -82,5 +83,6 @@ RECIPE = offline.recipe(
     Config,
     make_learner,
     "rlx.algorithms.rebrac:learner",
+    presets=REBRAC,
     about="Both penalties want to be tuned for each dataset.",
 )

@@ -57,6 +57,11 @@ class Config:
         return 0
 
     @property
+    def asked_steps(self) -> int:
+        """Steps of one seed that were asked for, before they are rounded up to whole updates."""
+        return self.total_steps
+
+    @property
     def steps_per_update(self) -> int:
         """Steps of one update of one seed."""
         raise AttributeError(f"{type(self).__name__} must say what one update takes")

@@ -88,7 +88,7 @@ def _latest(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
     for name, values in metrics.items():
         if name in UNTIL_AN_EPISODE_ENDS:
             rows[name] = np.ma.masked_array(values[:, -1], mask=metrics["episodes"][:, -1] == 0)
-        elif name in ("episodes", "learning_rate"):
+        elif name in ("episodes", "online_steps", "learning_rate"):
             rows[name] = values[:, -1]
         else:
             rows[name] = values.mean(axis=1)

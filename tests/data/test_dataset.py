@@ -77,6 +77,27 @@ class TestDataset:
         starts = returns_to_go(dataset)[dataset.episode_start]
         np.testing.assert_allclose(starts, dataset.episode_return, rtol=1e-5)
 
+    def test_a_truncated_episode_may_go_on_with_its_mean_reward(self, dataset):
+        """Which no episode may that the task ended; and none changes where nothing was cut."""
+        expected = np.zeros(14)
+        for end, length in zip(np.cumsum(LENGTHS), LENGTHS):
+            rewards = np.asarray(dataset.reward[end - length : end], np.float64)
+            following = rewards.mean() / (1 - 0.9) if dataset.truncated[end - 1] else 0.0
+            for row in reversed(range(end - length, end)):
+                expected[row] = following = float(dataset.reward[row]) + 0.9 * following
+        assert dataset.truncated.any() and dataset.terminated.any()
+        found = jax.jit(lambda dataset: returns_to_go(dataset, discount=0.9, continued=True))(dataset)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        ended = dataset._replace(terminated=dataset.is_last, truncated=jnp.zeros(14, bool))
+        same = returns_to_go(ended, discount=0.9, continued=True)
+        np.testing.assert_array_equal(same, returns_to_go(ended, discount=0.9))
+
+    def test_a_failed_episode_of_a_sparse_reward_is_worth_its_reward_for_ever(self, dataset):
+        failed = dataset._replace(reward=jnp.full(14, -5.0), truncated=dataset.is_last, terminated=jnp.zeros(14, bool))
+        np.testing.assert_allclose(returns_to_go(failed, discount=0.99, continued=True), -500.0, rtol=1e-5)
+        with pytest.raises(DatasetError, match="discount must be below 1 .* got 1.0"):
+            returns_to_go(failed, continued=True)
+
     def test_next_observations_are_normalized_by_the_statistics_of_observations(self, dataset):
         normalized, mean, scale = normalize_observations(dataset)
         x = arrays()["observation"].astype(float)

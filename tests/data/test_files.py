@@ -16,6 +16,7 @@ from rlx.data import (
     files,
     make_dataset,
     minari,
+    read_behavior_log_prob,
     read_d4rl,
     read_dataset,
     read_metadata,
@@ -25,6 +26,7 @@ from rlx.data import (
     write_dataset,
     write_minari,
 )
+from rlx.data.reference_scores import d4rl_name
 from rlx.diagnostics import normalized_score
 
 NUM = 9
@@ -510,6 +512,33 @@ def test_metadata_are_those_of_the_dataset(tmp_path, name):
     assert metadata == read_dataset(tmp_path / name).metadata and metadata["env"] == "rlx:pendulum"
 
 
+class TestBehaviorLogProb:
+    LOGGED = np.arange(NUM, dtype=np.float32) / -10
+
+    @pytest.mark.parametrize("following", [None, np.ones((NUM, 2), np.float32)])
+    def test_it_has_the_rows_of_the_dataset(self, tmp_path, following):
+        changes = {"next_observations": following, "infos/action_log_probs": self.LOGGED}
+        path = write_log(tmp_path / "log.hdf5", log(**changes))
+        found, dataset = read_behavior_log_prob(path), read_dataset(path).dataset
+        # Rewards number the rows of the file.
+        np.testing.assert_allclose(found, dataset.reward / -10, rtol=1e-6)
+        assert len(found) == (NUM if following is not None else NUM - 2)
+
+    def test_where_there_is_none(self, tmp_path):
+        assert read_behavior_log_prob(write_log(tmp_path / "log.hdf5", log())) is None
+        other = write_log(tmp_path / "other.hdf5", log(**{"infos/qpos": self.LOGGED}))
+        assert read_behavior_log_prob(other) is None
+        dataset = read_dataset(other).dataset
+        write_dataset(tmp_path / "folder", dataset)
+        assert read_behavior_log_prob(tmp_path / "folder") is None
+
+    @pytest.mark.parametrize("wrong", [LOGGED[:-1], np.full(NUM, np.nan)])
+    def test_what_is_not_a_number_for_each_row(self, tmp_path, wrong):
+        path = write_log(tmp_path / "log.hdf5", log(**{"infos/action_log_probs": wrong}))
+        with pytest.raises(DatasetError, match="infos/action_log_probs must be 9 finite numbers"):
+            read_behavior_log_prob(path)
+
+
 class TestReferenceScores:
     @pytest.mark.parametrize(
         ("name", "expected"),
@@ -519,6 +548,14 @@ class TestReferenceScores:
             ("antmaze-umaze-v2", (0.0, 1.0)),
             ("maze2d-medium-dense-v1", (44.264742, 297.455255)),
             ("D4RL/pen/human-v2", (96.262799, 3076.8331)),
+            ("D4RL/antmaze/large-diverse-v1", (0.0, 1.0)),
+            ("D4RL/kitchen/complete-v2", (0.0, 4.0)),
+            ("kitchen_microwave_kettle_bottomburner_light-v0", (0.0, 4.0)),
+            ("door-demos-v0-bc-combined", (-56.512833, 2880.5693)),
+            ("minigrid-fourrooms-random-v0", (0.01442, 2.89685)),
+            # The files of AntMaze, which begin with the name of another task.
+            ("Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed", (0.0, 1.0)),
+            ("walker_mixed", (1.629008, 4592.3)),
             ("ants-medium", None),
             ("mujoco/hopper/medium-v0", None),
             ("mine", None),
@@ -527,6 +564,26 @@ class TestReferenceScores:
     def test_by_name(self, name, expected):
         found = reference_scores({"dataset_id": name})
         assert (None if found is None else found[:2]) == expected
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("antmaze-umaze-v2", "antmaze-umaze"),
+            ("Ant_maze_u-maze_noisy_multistart_True_multigoal_True_sparse_fixed", "antmaze-umaze-diverse"),
+            ("Ant_maze_big-maze_noisy_multistart_True_multigoal_False_sparse", "antmaze-medium-play"),
+            ("Ant_maze_hardest-maze_noisy_multistart_True_multigoal_True_sparse_fixed", "antmaze-large-diverse"),
+            ("mini_kitchen_microwave_kettle_light_slider-v0", "kitchen-complete"),
+            ("kitchen_microwave_kettle_light_slider-v0", "kitchen-partial"),
+            ("pen-v0_demos_clipped", "pen-human"),
+            ("hammer-v0_expert_clipped", "hammer-expert"),
+            ("halfcheetah_mixed", "halfcheetah-medium-replay"),
+            ("D4RL/relocate/cloned-v2", "relocate-cloned"),
+            ("mine", None),
+            ("", None),
+        ],
+    )
+    def test_d4rl_names_by_what_else_they_are_called(self, name, expected):
+        assert d4rl_name(name) == expected
 
     def test_a_dataset_knows_better_than_its_name(self):
         own = {"dataset_id": "hopper-v0", "ref_min_score": 1, "ref_max_score": 2.0}
