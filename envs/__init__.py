@@ -37,6 +37,7 @@ __all__ = [
     "suites",
     "trust",
     "with_history",
+    "with_random_phase",
 ]
 
 
@@ -50,4 +51,8 @@ def __getattr__(name: str) -> Any:
         from rlx.envs.history import with_history
 
         return with_history
+    if name == "with_random_phase":
+        from rlx.envs.episodes import with_random_phase
+
+        return with_random_phase
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from rlx.envs import resets
-from rlx.envs.protocol import RenderingUnavailable, Step
+from rlx.envs.protocol import Environment, RenderingUnavailable, Step
+from rlx.envs.wrapper import Wrapper
 
 
 class Outcome(NamedTuple):
@@ -82,19 +83,24 @@ class EpisodicEnvironment:
         max_episode_steps: Time limit in agent decisions (not repeated steps); None for no limit.
         action_repeat: How many task steps one decision lasts. Rewards add up; a decision ends early where the
             task terminates.
+        random_phase: Whether the episode that `reset` starts has a time limit of its own; see `with_random_phase`.
 
     Raises:
-        ValueError: If `max_episode_steps` or `action_repeat` is not a positive integer.
+        ValueError: If `max_episode_steps` or `action_repeat` is not a positive integer, or `random_phase` has no
+            time limit to shorten.
     """
 
     task: Task
     max_episode_steps: int | None
     action_repeat: int = 1
+    random_phase: bool = False
 
     def __post_init__(self):
         if self.max_episode_steps is not None:
             _check_positive("max_episode_steps", self.max_episode_steps, "a positive integer, or None for no limit")
         _check_positive("action_repeat", self.action_repeat, "a positive integer")
+        if self.random_phase and self.max_episode_steps is None:
+            raise ValueError(f"random_phase needs a time limit, and {self.name} has none: give max_episode_steps")
 
     @property
     def name(self) -> str:
@@ -121,7 +127,10 @@ class EpisodicEnvironment:
     def reset(self, key: Key[Array, ""]) -> tuple[EpisodeState, PyTree[Array]]:
         """Starts an episode from a random initial state; returns `(state, observation)`."""
         state, observation = _strong(self.task.reset(key))
-        return EpisodeState(state, jnp.zeros((), jnp.int32)), observation
+        elapsed = jnp.zeros((), jnp.int32)
+        if self.random_phase:
+            elapsed = jax.random.randint(jax.random.fold_in(key, 1), (), 0, self.max_episode_steps)
+        return EpisodeState(state, elapsed), observation
 
     def step(self, state: EpisodeState, action: Array, key: Key[Array, ""]) -> tuple[EpisodeState, Step]:
         """Takes one decision and, if the episode ended, starts the next from a fresh random initial state."""
@@ -164,6 +173,28 @@ class EpisodicEnvironment:
         shapes = jax.eval_shape(self.task.step, state, action, key)
         before = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)._replace(state=state)
         return lax.scan(repeat, before, jax.random.split(key, self.action_repeat))[0]
+
+
+def with_random_phase(environment: Environment) -> Environment:
+    """Returns the same environment with a first episode whose time limit is drawn uniformly from 1 to the usual one.
+
+    Episodes of a fixed length would else end in the same step in all environments that are stepped side by side, and
+    a rollout would hold the same part of all of them. Keys, first observations and all later episodes stay as they are.
+
+    Args:
+        environment: Made by `envs.make` or `envs.from_spec`, with any wrappers around it.
+
+    Raises:
+        ValueError: If its episodes are not those of an `EpisodicEnvironment`, or have no time limit.
+    """
+    if isinstance(environment, Wrapper):
+        return dataclasses.replace(environment, environment=with_random_phase(environment.environment))
+    if not isinstance(environment, EpisodicEnvironment):
+        raise ValueError(
+            f"random_phase needs an environment whose time limit rlx sets, got a {type(environment).__name__}: make it "
+            "of a bare task by rlx.envs.from_spec"
+        )
+    return dataclasses.replace(environment, random_phase=True)
 
 
 def _strong(tree: PyTree[Array]) -> PyTree[Array]:

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from rlx import data, envs, policies
-from rlx.algorithms import td3, with_fixed_normalization
+from rlx.algorithms import td3_bc, with_fixed_normalization
 from rlx.recipes.datasets import collect
 from rlx.regularizers.behavior import action_distance
 from rlx.training import evaluation, sources
@@ -52,7 +52,7 @@ def main(num_rows: int = 20_000, num_seeds: int = 4, gradient_steps: int = 5_000
     critic, adam = policies.action_critic((128, 128)), optax.adam(1e-3)
 
     def run(penalty, rows, key):
-        learner = td3.learner(actor, critic, adam, adam, low=-2.0, high=2.0, value_scale=2.5, actor_penalty=penalty)
+        learner = td3_bc.learner(actor, critic, adam, adam, low=-2.0, high=2.0, alpha=2.5, penalty=penalty)
         learner = with_fixed_normalization(learner, mean, scale)
         source = sources.dataset(rows, learner, batch_size=128, updates_per_step=gradient_steps)
         program = make_program(source, learner, evaluation.episodes(environment, learner, num_episodes=16))

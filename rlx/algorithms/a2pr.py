@@ -7,6 +7,8 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,8 +16,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from rlx.algorithms import td3
-from rlx.algorithms.actor_critic import Auxiliary, GradientStep, descend
+from rlx.algorithms import td3, td3_bc
+from rlx.algorithms.actor_critic import Auxiliary, GradientStep, Slots, descend
 from rlx.algorithms.learner import Learner, Transition
 from rlx.losses.generative import conditional_vae
 from rlx.losses.value import ensemble_target, squared_td
@@ -48,6 +50,7 @@ def learner(
     stop_target: bool = False,
     discount: Scalar = 0.99,
     reward_scale: Scalar = 1.0,
+    added: Sequence[Slots] = (),
     **settings,
 ) -> Learner:
     """A2PR: TD3 with a penalty towards the data's action or a generated one, whichever the critic values more.
@@ -79,6 +82,7 @@ def learner(
             official code (static).
         discount: γ.
         reward_scale: multiplies rewards.
+        added: slots of further methods.
         **settings: the others of `rlx.algorithms.td3.learner`.
     """
     optimizers = {"value": value_optimizer, "autoencoder": autoencoder_optimizer}
@@ -93,12 +97,12 @@ def learner(
         return A2PRModels(params, {name: optimizer.init(params[name]) for name, optimizer in optimizers.items()})
 
     def update(models: A2PRModels, step: GradientStep):
-        batch = step.batch
+        batch, q = step.batch, partial(critic.apply, step.state.params["critic"])
         value_now = value.apply(models.params["value"], batch.observation)
         renewed = ensemble_target(
             reward_scale * batch.reward,
             discount * (1.0 - batch.terminated),
-            step.critic(batch.next_observation, step.next_action),
+            q(batch.next_observation, step.next_action),
         )
         target = jnp.minimum(step.target, renewed)
 
@@ -106,7 +110,7 @@ def learner(
             loss = jnp.mean(squared_td(value.apply(params, batch.observation), target))
             return loss, {"value_loss": loss}
 
-        is_good = step.critic(batch.observation, batch.action)[0] > value_now
+        is_good = q(batch.observation, batch.action)[0] > value_now
 
         def autoencoder_objective(params: PyTree):
             reconstruction, mean, log_std = autoencoder.reconstruct(params, step.key, batch.observation, batch.action)
@@ -123,28 +127,28 @@ def learner(
         return A2PRModels(params, optimizer_state), value_now, metrics
 
     def guided(step: GradientStep) -> Float[Array, " sample"]:
-        observation, params = step.batch.observation, step.auxiliary.params["autoencoder"]
+        observation, params = step.batch.observation, step.state.auxiliary.params["autoencoder"]
+        q = partial(critic.apply, step.state.params["critic"])
         candidate, _, _ = autoencoder.reconstruct(params, step.key, observation, step.action)
         candidate = jax.lax.stop_gradient(candidate) if stop_target else candidate
         return advantage_guided(
             step.action,
             step.batch.action,
             candidate,
-            step.critic(observation, step.batch.action)[0],
-            step.critic(observation, candidate)[0],
+            q(observation, step.batch.action)[0],
+            q(observation, candidate)[0],
             step.notes,
             scale=mask_scale,
         )
 
+    own = Slots(actor_loss=td3_bc.scaled_value(critic, alpha), actor_penalty=guided, auxiliary=Auxiliary(init, update))
     return td3.learner(
         actor,
         critic,
         actor_optimizer,
         critic_optimizer,
-        value_scale=alpha,
-        actor_penalty=guided,
-        auxiliary=Auxiliary(init, update),
         discount=discount,
         reward_scale=reward_scale,
+        added=(own, *added),
         **settings,
     )

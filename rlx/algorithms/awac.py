@@ -15,7 +15,7 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from rlx.algorithms import weighted_cloning
-from rlx.algorithms.actor_critic import ActorCriticState, improve
+from rlx.algorithms.actor_critic import ActorCriticState, improve, initial_state, move_targets
 from rlx.algorithms.learner import Learner, Transition
 from rlx.losses.value import ensemble_target, squared_td
 from rlx.policies import Network
@@ -85,7 +85,7 @@ def policy_values(
     def init(key: PRNGKeyArray, example: Transition) -> ActorCriticState:
         observation, action = jax.tree.map(lambda x: x[0], (example.observation, example.action))
         params = {"critic": critic.init(key, observation, action)}
-        return weighted_cloning.values_state(params, {"critic": critic_optimizer}, targets=("critic",))
+        return initial_state(params, {"critic": critic_optimizer}, targets=("critic",))
 
     def update(state: ActorCriticState, batch: Transition, policy, key: PRNGKeyArray):
         next_key, now_key = jax.random.split(key)
@@ -105,6 +105,6 @@ def policy_values(
         state, metrics = improve(state, "critic", critic_optimizer, objective)
         smallest = lambda action: jnp.min(critic.apply(state.params["critic"], batch.observation, action), axis=0)
         advantage = smallest(batch.action) - smallest(policy_now.action(policy_now.sample(now_key)))
-        return weighted_cloning.move_targets(state, tau), advantage, metrics
+        return move_targets(state, tau), advantage, metrics
 
     return weighted_cloning.Values(init, update)

@@ -87,8 +87,8 @@ def slots(
         return representation.bisimulation(*pairs, discount=discount, order=order)
 
     def penalty(step: GradientStep) -> Float[Array, "ensemble sample"]:
-        feature = encoded.encode(step.critic_params, step.batch.observation)
-        return weight * loss(feature, predict(step.auxiliary.params, feature, step.batch.action), step.key)
+        feature = encoded.encode(step.state.params["critic"], step.batch.observation)
+        return weight * loss(feature, predict(step.state.auxiliary.params, feature, step.batch.action), step.key)
 
     def init(key: PRNGKeyArray, example: Transition) -> LatentModels:
         inputs = jnp.concatenate([jnp.zeros(encoded.feature_size, example.action.dtype), example.action[0]])
@@ -101,7 +101,7 @@ def slots(
     def update(models: LatentModels, step: GradientStep):
         batch = step.batch
         feature, following = (
-            encoded.encode(step.critic_params, x) for x in (batch.observation, batch.next_observation)
+            encoded.encode(step.state.params["critic"], x) for x in (batch.observation, batch.next_observation)
         )
 
         def objective(params: PyTree):

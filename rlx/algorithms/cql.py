@@ -8,6 +8,8 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,7 +18,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from rlx.algorithms import sac
-from rlx.algorithms.actor_critic import Auxiliary, GradientStep, descend
+from rlx.algorithms.actor_critic import ActorCriticState, Auxiliary, GradientStep, Slots, descend
 from rlx.algorithms.learner import Learner, Transition
 from rlx.losses.value import conservative_q
 from rlx.policies import Network
@@ -51,6 +53,7 @@ def learner(
     multiplier_optimizer: optax.GradientTransformation | None = None,
     max_target_backup: bool = False,
     backup_entropy: bool = False,
+    added: Sequence[Slots] = (),
     **settings,
 ) -> Learner:
     """CQL: SAC with L_Q = Σ_i mean (Q_i(s, a) − y)² + weight·mean gap_i.
@@ -77,22 +80,35 @@ def learner(
             critics.
         max_target_backup: targets take the best of `num_actions` next actions (static).
         backup_entropy: targets hold the entropy of the next action (static).
+        added: slots of further methods.
         **settings: the others of `rlx.algorithms.sac.learner`.
     """
     optimizer = critic_optimizer if multiplier_optimizer is None else multiplier_optimizer
 
+    def next_value(state: ActorCriticState, batch: Transition, key: PRNGKeyArray) -> tuple[Array, Array]:
+        """The value of the best of some next actions, and this action."""
+        distribution = policy.apply(state.params["actor"], batch.next_observation)
+        raw = distribution.base.rsample(key, (num_actions if max_target_backup else 1,))
+        actions, log_prob = distribution.action(raw), distribution.log_prob(raw)
+        q = jnp.min(critic.apply(state.target_params["critic"], batch.next_observation, actions), axis=0)
+        best = jnp.argmax(q, axis=0, keepdims=True)
+        value, log_prob = (jnp.take_along_axis(x, best, axis=0)[0] for x in (q, log_prob))
+        if backup_entropy:
+            value -= jnp.exp(state.params["log_temperature"]) * log_prob
+        return value, jnp.take_along_axis(actions, best[..., None], axis=0)[0]
+
     def conservative(step: GradientStep) -> Float[Array, "ensemble sample"]:
-        batch = step.batch
+        batch, value = step.batch, partial(critic.apply, step.state.params["critic"])
         random_key, *policy_keys = jax.random.split(step.key, 3)
         uniform = jax.random.uniform(random_key, (num_actions, *batch.action.shape), batch.action.dtype)
-        random_q = step.critic(batch.observation, low + (high - low) * uniform)
+        random_q = value(batch.observation, low + (high - low) * uniform)
         extent = jnp.broadcast_to(jnp.asarray(high - low, batch.action.dtype), batch.action.shape[-1:])
         samples = []
         for observation, key in zip((batch.observation, batch.next_observation), policy_keys):
-            distribution = step.policy(observation)
+            distribution = policy.apply(step.state.params["actor"], observation)
             raw = distribution.base.sample(key, (num_actions,))
             action = jax.lax.stop_gradient(distribution.action(raw))
-            samples.append((step.critic(batch.observation, action), distribution.log_prob(raw)))
+            samples.append((value(batch.observation, action), distribution.log_prob(raw)))
         policy_q, policy_log_prob = (jnp.concatenate(parts, axis=-2) for parts in zip(*samples))
         gap = conservative_q(
             step.q,
@@ -106,7 +122,7 @@ def learner(
         )
         if gap_target is None:
             return weight * gap
-        return _multiplier(step.auxiliary.log_value) * weight * (gap - gap_target)
+        return _multiplier(step.state.auxiliary.log_value) * weight * (gap - gap_target)
 
     def init(key: PRNGKeyArray, example: Transition) -> Multiplier:
         log_value = jnp.ones((), example.reward.dtype)
@@ -123,17 +139,13 @@ def learner(
         )
         return Multiplier(log_value, optimizer_state), None, metrics
 
-    return sac.learner(
-        policy,
-        critic,
-        actor_optimizer,
-        critic_optimizer,
-        temperature_optimizer,
+    own = Slots(
+        next_value=next_value,
         critic_penalty=conservative,
         auxiliary=None if gap_target is None else Auxiliary(init, update),
-        target_actions=num_actions if max_target_backup else 1,
-        backup_entropy=backup_entropy,
-        **settings,
+    )
+    return sac.learner(
+        policy, critic, actor_optimizer, critic_optimizer, temperature_optimizer, added=(own, *added), **settings
     )
 
 

@@ -3,6 +3,7 @@
 References:
     Mnih et al. (2015). Human-level control through deep reinforcement learning. Nature 518.
     van Hasselt, Guez, Silver (2016). Deep Reinforcement Learning with Double Q-learning. arXiv:1509.06461.
+    Kumar, Zhou, Tucker, Levine (2020). Conservative Q-Learning for Offline Reinforcement Learning. arXiv:2006.04779.
     Gallici, Fellows, Ellis, Pou, Masmitja, Foerster, Martin (2024). Simplifying Deep Temporal Difference Learning.
     arXiv:2407.04811.
 """
@@ -82,14 +83,15 @@ def learner(
     epsilon: Scalar | optax.Schedule = 0.05,
     reward_scale: Scalar = 1.0,
     loss: Loss = huber,
+    conservative_weight: Scalar | None = None,
 ) -> Learner:
-    """A DQN learner, whose minibatches are drawn from a replay.
+    """A DQN learner, whose minibatches are drawn from a replay, or with a conservative weight from a dataset (CQL).
 
     One update is one gradient step::
 
         y  = Σ_{k<m} γ^k·r_k + γ^m·(1 − terminated)·Q̄(s', a'),
         a' = argmax Q(s', ·) if double, else argmax Q̄(s', ·)
-        L  = mean loss(Q(s, a), y)
+        L  = mean loss(Q(s, a), y) + conservative_weight·mean (log Σ_b exp Q(s, b) − Q(s, a))
 
     and every `target_period` of them Q̄ moves towards Q. The m steps of a transition stand in
     `batch.extras["steps"]`, as a replay with n-step returns gives them; without it m is one.
@@ -104,6 +106,8 @@ def learner(
         epsilon: share of random actions, a number or a schedule of the environment steps.
         reward_scale: multiplies rewards.
         loss: of each sample.
+        conservative_weight: of the gap by which the soft maximum over all actions exceeds the value of the one that
+            was taken (Kumar et al. 2020); None for none.
 
     Returns:
         A `Learner` whose state is a `DQNState`.
@@ -117,7 +121,7 @@ def learner(
         next_value = value_of(next_q, jnp.argmax(chooses, axis=-1))
         gamma = discount ** batch.extras.get("steps", 1)
         target = ensemble_target(reward_scale * batch.reward, gamma * (1.0 - batch.terminated), next_value[None])
-        state, metrics = gradient_step(q_network, optimizer, loss, state, batch, target)
+        state, metrics = gradient_step(q_network, optimizer, loss, state, batch, target, conservative_weight)
         moved = polyak(state.params, state.target_params, tau)
         is_time = state.step % target_period == 0
         target_params = jax.tree.map(lambda new, old: jnp.where(is_time, new, old), moved, state.target_params)
@@ -224,10 +228,16 @@ def acting(
     def mode(state: DQNState, observation: PyTree) -> Array:
         return jnp.argmax(q_network.apply(state.params, observation), axis=-1)
 
-    def observe(state: DQNState, experience: Transition) -> DQNState:
+    def log_prob(state: DQNState, observation: PyTree, action: Array) -> Array:
+        q, share = q_network.apply(state.params, observation), at(epsilon, state)
+        return jnp.log((1 - share) * (action == jnp.argmax(q, axis=-1)) + share / q.shape[-1])
+
+    def observe(state: DQNState, experience: Transition | None) -> DQNState:
+        if experience is None:  # of a dataset
+            return state
         return state._replace(env_steps=jnp.minimum(state.env_steps + experience.reward.size, LAST_COUNTED_STEP))
 
-    return Learner(init=init, update=None, act=act, mode=mode, observe=observe)
+    return Learner(init=init, update=None, act=act, mode=mode, observe=observe, log_prob=log_prob)
 
 
 def gradient_step(
@@ -237,13 +247,19 @@ def gradient_step(
     state: DQNState,
     batch: Transition,
     target: Float[Array, " sample"],
+    conservative_weight: Scalar | None = None,
 ) -> tuple[DQNState, dict[str, Array]]:
-    """One step of the Q-network towards the targets of a minibatch."""
+    """One step of the Q-network towards the targets of a minibatch, and down the conservative gap where it counts."""
 
     def objective(params: PyTree):
-        q = value_of(q_network.apply(params, batch.observation), batch.action)
+        of_all = q_network.apply(params, batch.observation)
+        q = value_of(of_all, batch.action)
         value = jnp.mean(loss(q, target))
-        return value, {"critic_loss": value, "q": jnp.mean(q), "target": jnp.mean(target)}
+        metrics = {"critic_loss": value, "q": jnp.mean(q), "target": jnp.mean(target)}
+        if conservative_weight is None:
+            return value, metrics
+        gap = jnp.mean(jax.nn.logsumexp(of_all, axis=-1) - q)
+        return value + conservative_weight * gap, metrics | {"conservative_gap": gap}
 
     params, optimizer_state, metrics = descend(optimizer, objective, state.params, state.optimizer_state)
     return state._replace(params=params, optimizer_state=optimizer_state, step=state.step + 1), metrics

@@ -7,11 +7,13 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import optax
 from jaxtyping import Array, Float
 
 from rlx.algorithms import sac
-from rlx.algorithms.actor_critic import GradientStep, action_gradient
+from rlx.algorithms.actor_critic import GradientStep, Slots, action_gradient
 from rlx.algorithms.learner import Learner
 from rlx.policies import Network
 from rlx.regularizers.smoothness import ensemble_gradient_diversity
@@ -26,6 +28,7 @@ def learner(
     temperature_optimizer: optax.GradientTransformation,
     *,
     eta: Scalar | None = 1.0,
+    added: Sequence[Slots] = (),
     **settings,
 ) -> Learner:
     """EDAC: SAC whose critics are kept from agreeing on the direction of better actions, so that fewer suffice.
@@ -40,12 +43,15 @@ def learner(
         critic_optimizer: transformation of the critics' gradient.
         temperature_optimizer: transformation of the gradient of log α.
         eta: η; None is SAC-N, as is 0 at the cost of EDAC.
-        **settings: those of `rlx.algorithms.sac.learner`.
+        added: slots of further methods.
+        **settings: the others of `rlx.algorithms.sac.learner`.
     """
 
     def agreement(step: GradientStep) -> Float[Array, " sample"]:
-        gradient = action_gradient(critic, step.critic_params, step.batch.observation, step.batch.action)
+        gradient = action_gradient(critic, step.state.params["critic"], step.batch.observation, step.batch.action)
         return eta * ensemble_gradient_diversity(gradient)
 
-    penalty = {} if eta is None else {"critic_penalty": agreement}
-    return sac.learner(policy, critic, actor_optimizer, critic_optimizer, temperature_optimizer, **penalty, **settings)
+    own = Slots(critic_penalty=None if eta is None else agreement)
+    return sac.learner(
+        policy, critic, actor_optimizer, critic_optimizer, temperature_optimizer, added=(own, *added), **settings
+    )

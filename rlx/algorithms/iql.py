@@ -14,7 +14,7 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from rlx.algorithms import weighted_cloning
-from rlx.algorithms.actor_critic import ActorCriticState, improve
+from rlx.algorithms.actor_critic import ActorCriticState, improve, initial_state, move_targets
 from rlx.algorithms.learner import Learner, Transition
 from rlx.losses import value as value_losses
 from rlx.losses.value import ensemble_target, squared_td
@@ -99,9 +99,7 @@ def expectile_values(
         value_key, critic_key = jax.random.split(key)
         observation, action = jax.tree.map(lambda x: x[0], (example.observation, example.action))
         params = {"value": value.init(value_key, observation), "critic": critic.init(critic_key, observation, action)}
-        return weighted_cloning.values_state(
-            params, {"value": value_optimizer, "critic": critic_optimizer}, targets=("critic",)
-        )
+        return initial_state(params, {"value": value_optimizer, "critic": critic_optimizer}, targets=("critic",))
 
     def update(state: ActorCriticState, batch: Transition, policy, key: PRNGKeyArray):
         next_value = value.apply(state.params["value"], batch.next_observation)
@@ -121,6 +119,6 @@ def expectile_values(
 
         state, value_metrics = improve(state, "value", value_optimizer, value_objective)
         state, critic_metrics = improve(state, "critic", critic_optimizer, critic_objective)
-        return weighted_cloning.move_targets(state, tau), advantage, value_metrics | critic_metrics
+        return move_targets(state, tau), advantage, value_metrics | critic_metrics
 
     return weighted_cloning.Values(init, update)

@@ -70,6 +70,9 @@ def with_running_normalization(learner: Learner, *, on_policy: bool = False) -> 
     def mode(state: RunningNormalization, observation: PyTree, *memory: PyTree):
         return learner.mode(state.learner, normalized(state, observation), *memory)
 
+    def log_prob(state: RunningNormalization, observation: PyTree, action: Array) -> Array:
+        return learner.log_prob(state.learner, normalized(state, observation), action)
+
     def update(state: RunningNormalization, batch: Transition, key: PRNGKeyArray):
         seen = batch._replace(
             observation=normalized(state, batch.observation),
@@ -85,7 +88,14 @@ def with_running_normalization(learner: Learner, *, on_policy: bool = False) -> 
             observation_moments=state.observation_moments if on_policy else taken_in(state, transitions),
         )
 
-    return learner._replace(init=init, act=act, mode=mode, update=update, observe=observe)
+    return learner._replace(
+        init=init,
+        act=act,
+        mode=mode,
+        update=update,
+        observe=observe,
+        log_prob=None if learner.log_prob is None else log_prob,
+    )
 
 
 def with_fixed_normalization(
@@ -107,9 +117,13 @@ def with_fixed_normalization(
             return {**observation, "observation": normalized(observation["observation"])}
         return (observation - mean) / scale
 
+    def log_prob(state: PyTree, observation: PyTree, action: Array) -> Array:
+        return learner.log_prob(state, normalized(observation), action)
+
     return learner._replace(
         act=lambda state, observation, key: learner.act(state, normalized(observation), key),
         mode=lambda state, observation: learner.mode(state, normalized(observation)),
+        log_prob=None if learner.log_prob is None else log_prob,
     )
 
 

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from rlx.algorithms import weighted_cloning
-from rlx.algorithms.actor_critic import ActorCriticState
+from rlx.algorithms.actor_critic import ActorCriticState, initial_state, move_targets
 from rlx.algorithms.learner import Learner, Transition
 from rlx.losses.value import dice_value
 from rlx.policies import Network
@@ -104,7 +104,7 @@ def dice_values(
 
     def init(key: PRNGKeyArray, example: Transition) -> ActorCriticState:
         params = {"value": value.init(key, jax.tree.map(lambda x: x[0], example.observation))}
-        return weighted_cloning.values_state(params, {"value": value_optimizer}, targets=("value",))
+        return initial_state(params, {"value": value_optimizer}, targets=("value",))
 
     def update(state: ActorCriticState, batch: Transition, policy, key: PRNGKeyArray):
         reward, continued = reward_scale * batch.reward, discount * (1.0 - batch.terminated)
@@ -136,6 +136,6 @@ def dice_values(
             optimizer_state=state.optimizer_state | {"value": optimizer_state},
         )
         names = ("value_loss", "forward_loss", "backward_loss")
-        return weighted_cloning.move_targets(state, tau), residual, dict(zip(names, losses, strict=True))
+        return move_targets(state, tau), residual, dict(zip(names, losses, strict=True))
 
     return weighted_cloning.Values(init, update)

@@ -19,6 +19,7 @@ from rlx import controllers, diagnostics, returns
 from rlx.algorithms.bootstrap import rollout_values
 from rlx.algorithms.learner import Learner, Transition
 from rlx.algorithms.shuffle import minibatch_positions, taken
+from rlx.algorithms.weighted_cloning import action_log_prob
 from rlx.losses import policy as policy_losses
 from rlx.losses import value as value_losses
 from rlx.policies import Network
@@ -154,6 +155,12 @@ def behavior_kl(batch: Minibatch) -> Float[Array, " sample"]:
     return kl_estimate(-log_ratio, jnp.zeros_like(log_ratio))
 
 
+def kl_from_behavior(behavior: Any, policy: Any, batch: Minibatch) -> Float[Array, " sample"]:
+    """KL(behavior ‖ policy) of two distributions of actions in closed form, or by `behavior_kl` where none is known."""
+    exact = behavior.kl(policy) if hasattr(behavior, "kl") else None
+    return behavior_kl(batch._replace(log_prob=policy.log_prob(batch.action))) if exact is None else exact
+
+
 def learner(
     policy: Network,
     critic: Network,
@@ -176,6 +183,7 @@ def learner(
     target_kl: Scalar | None = None,
     adaptive_kl: controllers.Controller | None = None,
     initial_kl_coefficient: Scalar = 1.0,
+    adaptive_learning_rate: controllers.Controller | None = None,
     anchor: controllers.Controller | None = None,
 ) -> Learner:
     """PPO as a `Learner`.
@@ -210,6 +218,9 @@ def learner(
         target_kl: stop the gradient steps of an update once the approximate KL of a minibatch exceeds 1.5 times this.
         adaptive_kl: a controller (`rlx.controllers.adaptive_kl`) that sets the coefficient of a KL penalty.
         initial_kl_coefficient: where that coefficient starts.
+        adaptive_learning_rate: a controller (`rlx.controllers.kl_adaptive_learning_rate`) that moves the learning rate
+            before every gradient step but the first of an update, by the mean KL(behavior ‖ policy) of its minibatch.
+            The optimizer holds the rate as `optax.inject_hyperparams` does.
         anchor: a controller of parameters (`rlx.controllers.ewma_params`) whose policy surrogates see as
             `proximal_log_prob`; it takes in the parameters before every gradient step.
 
@@ -217,7 +228,8 @@ def learner(
         A `Learner` whose state is a `PPOState`.
 
     Raises:
-        ValueError: an unknown `normalize_advantage`; counts below one; minibatches that do not divide the batch.
+        ValueError: an unknown `normalize_advantage`; counts below one; minibatches that do not divide the batch; an
+            optimizer whose learning rate cannot be moved, where it is adaptive.
     """
     if normalize_advantage not in ("minibatch", "batch", "none"):
         raise ValueError(f"normalize_advantage must be minibatch, batch or none; got {normalize_advantage!r}")
@@ -235,9 +247,12 @@ def learner(
         _, x = torso.step(params["torso"], example.memory, example.observation)
         x = jax.tree.map(lambda x: x[0], x)
         params |= {"policy": policy.init(policy_key, x), "critic": critic.init(critic_key, x)}
+        optimizer_state = optimizer.init(params)
+        if adaptive_learning_rate is not None:
+            _check_movable(optimizer_state)
         return PPOState(
             params=params,
-            optimizer_state=optimizer.init(params),
+            optimizer_state=optimizer_state,
             return_scale=return_scale.init(example.reward) if normalize_reward else None,
             kl_controller=adaptive_kl.init(initial_kl_coefficient) if adaptive_kl is not None else None,
             anchor=anchor.init(_policy_params(params)) if anchor is not None else None,
@@ -254,6 +269,13 @@ def learner(
         memory, x = torso.step(state.params["torso"], memory, observation)
         distribution = policy.apply(state.params["policy"], x)
         return distribution.action(distribution.mode()), memory
+
+    def log_prob(state: PPOState, observation: PyTree, action: Array) -> Array:
+        _, x = torso.step(state.params["torso"], None, observation)
+        return action_log_prob(policy.apply(state.params["policy"], x), action)
+
+    def distribution_of(params: dict[str, PyTree], part: PyTree) -> Any:
+        return policy.apply(params["policy"], torso.features(params["torso"], part))
 
     def objective(params: PyTree, part: PyTree, batch: Minibatch, kl_coefficient: Array | None, entropy_key):
         x = torso.features(params["torso"], part)
@@ -287,8 +309,8 @@ def learner(
         batch = torso.open(part)._replace(step=state.step, key=slot_key)
         if anchor is not None:
             proximal, anchor_state = anchor.update(state.anchor, _policy_params(state.params))
-            distribution = policy.apply(proximal["policy"], torso.features(proximal["torso"], part))
-            batch = batch._replace(proximal_log_prob=distribution.log_prob(batch.action))
+            log_prob = distribution_of(proximal, part).log_prob(batch.action)
+            batch = batch._replace(proximal_log_prob=log_prob)
             state = state._replace(anchor=anchor_state)
         if normalize_advantage == "minibatch":
             batch = batch._replace(advantage=_standardize(batch.advantage))
@@ -300,6 +322,14 @@ def learner(
             optimizer_state=optimizer_state,
             step=state.step + 1,
         ), metrics
+
+    def adapted(state: PPOState, behavior: dict[str, PyTree], part: PyTree, has_moved: Array) -> PPOState:
+        """The learning rate by how far the policy has moved since it acted, which before it has is but rounding."""
+        kl = kl_from_behavior(distribution_of(behavior, part), distribution_of(state.params, part), torso.open(part))
+        # All that the controller remembers is the rate itself.
+        rate = adaptive_learning_rate.init(_learning_rate(state.optimizer_state))
+        rate, _ = adaptive_learning_rate.update(rate, jnp.where(has_moved, jnp.mean(kl), 0.0))
+        return state._replace(optimizer_state=optax.tree.set(state.optimizer_state, learning_rate=rate))
 
     def update(state: PPOState, batch: Transition, key: PRNGKeyArray):
         time, env = batch.reward.shape
@@ -335,12 +365,14 @@ def learner(
         raw_action, log_prob = batch.extras["raw_action"], batch.extras["log_prob"]
         parts = torso.parts(batch, Minibatch(batch.observation, raw_action, log_prob, value, advantage, target))
         kl_coefficient = None if adaptive_kl is None else state.kl_controller.coefficient
+        behavior = state.params
 
         def minibatch_step(carry, inputs):
             state, active = carry
-            position, key = inputs
+            index, position, key = inputs
             part = jax.tree.map(lambda x: taken(x, position), parts)
-            new_state, metrics = gradient_step(state, part, kl_coefficient, key)
+            ready = state if adaptive_learning_rate is None else adapted(state, behavior, part, index > 0)
+            new_state, metrics = gradient_step(ready, part, kl_coefficient, key)
             if target_kl is not None:
                 active &= metrics["approximate_kl"] <= 1.5 * target_kl
                 new_state = jax.tree.map(lambda new, old: jnp.where(active, new, old), new_state, state)
@@ -352,7 +384,7 @@ def learner(
         position = minibatch_positions(
             shuffle_key, rows, columns, num_minibatches=num_minibatches, passes=update_epochs
         )
-        inputs = (position, jax.random.split(entropy_key, len(position)))
+        inputs = (jnp.arange(len(position)), position, jax.random.split(entropy_key, len(position)))
         (state, _), metrics = jax.lax.scan(minibatch_step, (state, jnp.array(True)), inputs)
 
         # `ratio_max` warns of a single sample that runs away, which a mean would hide.
@@ -361,10 +393,7 @@ def learner(
             "explained_variance": explained_variance,
             "ratio_max": ratio_max,
         }
-        # A schedule keeps a state of the same name, which is no array.
-        learning_rate = optax.tree.get(
-            state.optimizer_state, "learning_rate", filtering=lambda _, value: hasattr(value, "dtype")
-        )
+        learning_rate = _learning_rate(state.optimizer_state)
         if learning_rate is not None:
             metrics["learning_rate"] = learning_rate
         if adaptive_kl is not None:
@@ -380,11 +409,27 @@ def learner(
         act=lambda state, observation, key: act(state, observation, key)[:2],
         mode=lambda state, observation: mode(state, observation)[0],
         update=update,
+        log_prob=log_prob,
     )
 
 
 def _policy_params(params: dict[str, PyTree]) -> dict[str, PyTree]:
     return {name: params[name] for name in ("torso", "policy")}
+
+
+def _learning_rate(optimizer_state: PyTree) -> Array | None:
+    """The learning rate in force, where the optimizer's state holds it."""
+    # A schedule keeps a state of the same name, which is no array.
+    return optax.tree.get(optimizer_state, "learning_rate", filtering=lambda _, value: hasattr(value, "dtype"))
+
+
+def _check_movable(optimizer_state: PyTree) -> None:
+    found = [value for _, value in optax.tree.get_all_with_path(optimizer_state, "learning_rate")]
+    if len(found) != 1 or not hasattr(found[0], "dtype"):
+        raise ValueError(
+            "adaptive_learning_rate needs an optimizer whose state holds a learning_rate that no schedule sets, such "
+            f"as optax.inject_hyperparams(optax.adam)(learning_rate=1e-3); got {'a schedule' if found else 'none'}"
+        )
 
 
 def _at(value: Scalar | optax.Schedule, step: Array) -> Scalar:

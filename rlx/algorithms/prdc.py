@@ -10,7 +10,7 @@ from __future__ import annotations
 import optax
 from jaxtyping import Array, Float
 
-from rlx.algorithms import td3
+from rlx.algorithms import td3_bc
 from rlx.algorithms.actor_critic import GradientStep
 from rlx.algorithms.learner import Learner
 from rlx.policies import Network
@@ -45,7 +45,7 @@ def learner(
         beta: β, how much a distance of states weighs against one of actions.
         k: which neighbor (static).
         chunk: rows compared at a time (static).
-        **settings: those of `rlx.algorithms.td3.learner`.
+        **settings: `added`, and those of `rlx.algorithms.td3.learner`.
     """
 
     def distance(step: GradientStep) -> Float[Array, " sample"]:
@@ -53,6 +53,4 @@ def learner(
             step.batch.observation, step.action, data_observation, data_action, beta=beta, k=k, chunk=chunk
         )
 
-    return td3.learner(
-        actor, critic, actor_optimizer, critic_optimizer, value_scale=alpha, actor_penalty=distance, **settings
-    )
+    return td3_bc.learner(actor, critic, actor_optimizer, critic_optimizer, alpha=alpha, penalty=distance, **settings)

@@ -7,13 +7,16 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
 from rlx.algorithms import td3
-from rlx.algorithms.actor_critic import GradientStep
+from rlx.algorithms.actor_critic import GradientStep, Slots
 from rlx.algorithms.learner import Learner
+from rlx.losses.policy import value_maximization
 from rlx.policies import Network
 from rlx.regularizers.behavior import action_distance
 from rlx.types import Scalar
@@ -28,6 +31,7 @@ def learner(
     actor_beta: Scalar = 1.0,
     critic_beta: Scalar = 1.0,
     normalize_q: bool = True,
+    added: Sequence[Slots] = (),
     **settings,
 ) -> Learner:
     """ReBRAC: TD3 with a distance from the data's actions in the actor's loss and in the critics' target::
@@ -46,7 +50,8 @@ def learner(
         actor_beta: β_a.
         critic_beta: β_c.
         normalize_q: λ as above, or 1 (static).
-        **settings: those of `rlx.algorithms.td3.learner`.
+        added: slots of further methods.
+        **settings: the others of `rlx.algorithms.td3.learner`.
     """
 
     def next_distance(step: GradientStep) -> Float[Array, " sample"]:
@@ -55,17 +60,12 @@ def learner(
             step.next_action, following, reduce="sum", where=~jnp.asarray(step.batch.truncated, bool)
         )
 
+    def smallest_value(step: GradientStep) -> Float[Array, " sample"]:
+        q = critic.apply(step.state.params["critic"], step.batch.observation, step.action)
+        return value_maximization(jnp.min(q, axis=0), alpha=1.0 if normalize_q else None)
+
     def distance(step: GradientStep) -> Float[Array, " sample"]:
         return actor_beta * action_distance(step.action, step.batch.action, reduce="sum")
 
-    return td3.learner(
-        actor,
-        critic,
-        actor_optimizer,
-        critic_optimizer,
-        actor_q="min",
-        value_scale=1.0 if normalize_q else None,
-        target_penalty=next_distance,
-        actor_penalty=distance,
-        **settings,
-    )
+    own = Slots(target_penalty=next_distance, actor_loss=smallest_value, actor_penalty=distance)
+    return td3.learner(actor, critic, actor_optimizer, critic_optimizer, added=(own, *added), **settings)

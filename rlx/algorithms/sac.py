@@ -1,4 +1,4 @@
-"""Soft actor-critic, and with its slots the offline methods that are built on it.
+"""Soft actor-critic.
 
 References:
     Haarnoja, Zhou, Abbeel, Levine (2018). Soft Actor-Critic: Off-Policy Maximum Entropy Deep Reinforcement Learning
@@ -10,7 +10,6 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -19,24 +18,22 @@ import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from rlx.algorithms.actor_critic import (
-    ENSEMBLE_VALUES,
     ActorCriticState,
-    Auxiliary,
     GradientStep,
-    Penalty,
     Slots,
     combined,
-    critic_objective,
-    first_member,
     improve,
-    polyak,
+    improve_actor,
+    improve_critics,
+    initial_state,
+    move_targets,
 )
 from rlx.algorithms.learner import Learner, Transition, spread_over_devices
+from rlx.algorithms.weighted_cloning import action_log_prob
 from rlx.controllers import entropy_temperature_loss
 from rlx.losses.policy import soft_value_maximization
-from rlx.losses.value import ensemble_target
 from rlx.policies import Network
-from rlx.types import Scalar, check_choice
+from rlx.types import Scalar
 
 
 def learner(
@@ -51,26 +48,19 @@ def learner(
     initial_temperature: Scalar = 1.0,
     target_entropy: Scalar | None = None,
     reward_scale: Scalar = 1.0,
-    backup_entropy: bool = True,
-    target_actions: int = 1,
-    actor_q: str = "min",
-    target_penalty: Penalty | None = None,
-    critic_penalty: Penalty | None = None,
-    actor_penalty: Penalty | None = None,
-    auxiliary: Auxiliary | None = None,
     added: Sequence[Slots] = (),
 ) -> Learner:
-    """A SAC learner, on-line or from a dataset.
+    """A SAC learner.
 
     One update is one step of temperature, policy and critics, in this order, then of the target critics::
 
-        L_α = −log α · mean (log π(ã|s) + H̄),                      ã ~ π(·|s)
-        L_π = mean α·log π(ã|s) − min_i Q_i(s, ã) + actor_penalty
-        y   = r + γ·(1 − terminated)·(min_i Q̄_i(s', a') − α·log π(a'|s') − target_penalty),   a' ~ π(·|s')
-        L_Q = Σ_i mean (Q_i(s, a) − y)² + critic_penalty
+        L_α = −log α · mean (log π(ã|s) + H̄),                                        ã ~ π(·|s)
+        L_π = mean α·log π(ã|s) − min_i Q_i(s, ã)
+        y   = r + γ·(1 − terminated)·(min_i Q̄_i(s', a') − α·log π(a'|s')),           a' ~ π(·|s')
+        L_Q = Σ_i mean (Q_i(s, a) − y)²
+        Q̄   ← τ·Q + (1 − τ)·Q̄
 
-    The slots are functions of a `rlx.algorithms.actor_critic.GradientStep`. With a larger ensemble it is SAC-N, and
-    EDAC with `ensemble_gradient_diversity` of `action_gradient` for a `critic_penalty`; with `conservative_q` CQL.
+    With a larger ensemble it is SAC-N; `rlx.algorithms.edac` and `rlx.algorithms.cql` add to it.
 
     Args:
         policy: network that gives an `ActionDistribution`, such as `rlx.policies.policy(space, kind="tanh")`.
@@ -79,33 +69,22 @@ def learner(
         critic_optimizer: transformation of the critics' gradient.
         temperature_optimizer: transformation of the gradient of log α; None keeps α where it starts.
         discount: γ.
-        tau: how far the target critics move towards the critics in an update.
+        tau: τ, how far the target critics move towards the critics in an update.
         initial_temperature: α at the start.
         target_entropy: H̄ in nats, of actions normalized to [−1, 1] where they have bounds, as the paper counts it
             whatever the bounds are; None: minus the number of their dimensions.
         reward_scale: multiplies rewards.
-        backup_entropy: whether targets hold the entropy of the next action (static).
-        target_actions: how many next actions are drawn, the best of which counts (static).
-        actor_q: value that the actor maximizes: the `"min"` of the critics, the `"mean"` or that of the `"first"`
-            (static).
-        target_penalty: taken from the value of the next action `[sample]`.
-        critic_penalty: added to the critics' loss, `[sample]` or `[ensemble, sample]`.
-        actor_penalty: added to the actor's loss `[sample]`.
-        auxiliary: further models, trained after each step of the critics. Their notes reach the next update only
-            through their state, since the policy's step comes first.
-        added: slots of further methods, which are added to these, such as `rlx.algorithms.bisimulation.slots`.
+        added: what methods that are built on SAC put into it, such as `rlx.algorithms.bisimulation.slots`. Notes of
+            auxiliary models reach the policy's next step only through their state, since that step comes first.
 
     Returns:
         A `Learner` whose state is an `ActorCriticState`.
 
     Raises:
-        ValueError: an unknown `actor_q`; `target_actions` below one.
+        ValueError: what is added is no `Slots`.
     """
-    check_choice("actor_q", actor_q, tuple(ENSEMBLE_VALUES))
-    if target_actions < 1:
-        raise ValueError(f"target_actions must be at least 1, got {target_actions}")
-    given = Slots(target_penalty, critic_penalty, actor_penalty, auxiliary)
-    target_penalty, critic_penalty, actor_penalty, auxiliary = combined(given, *added)
+    slots = combined(*added)
+    temperature_optimizer = optax.set_to_zero() if temperature_optimizer is None else temperature_optimizer
 
     def init(key: PRNGKeyArray, example: Transition) -> ActorCriticState:
         policy_key, critic_key, auxiliary_key = jax.random.split(key, 3)
@@ -115,16 +94,9 @@ def learner(
         action = distribution.action(distribution.mode())
         params["critic"] = critic.init(critic_key, one, action[0])
         params["log_temperature"] = jnp.log(jnp.asarray(initial_temperature, action.dtype))
-        optimizers = {"actor": actor_optimizer, "critic": critic_optimizer}
-        if temperature_optimizer is not None:
-            optimizers["log_temperature"] = temperature_optimizer
-        return ActorCriticState(
-            params=params,
-            target_params={"critic": params["critic"]},
-            optimizer_state={name: optimizer.init(params[name]) for name, optimizer in optimizers.items()},
-            auxiliary=None if auxiliary is None else auxiliary.init(auxiliary_key, example._replace(action=action)),
-            step=jnp.zeros((), jnp.int32),
-        )
+        optimizers = {"actor": actor_optimizer, "critic": critic_optimizer, "log_temperature": temperature_optimizer}
+        auxiliary = slots.auxiliary and slots.auxiliary.init(auxiliary_key, example._replace(action=action))
+        return initial_state(params, optimizers, targets=("critic",), auxiliary=auxiliary)
 
     def act(state: ActorCriticState, observation: PyTree, key: PRNGKeyArray):
         distribution = policy.apply(state.params["actor"], observation)
@@ -134,101 +106,57 @@ def learner(
         distribution = policy.apply(state.params["actor"], observation)
         return distribution.action(distribution.mode())
 
-    def sample(params: PyTree, observation: PyTree, key: PRNGKeyArray, count: int | None = None):
-        """Reparameterized actions and their log-probabilities, several of each state along a new leading axis."""
+    def log_prob(state: ActorCriticState, observation: PyTree, action: Array) -> Array:
+        return action_log_prob(policy.apply(state.params["actor"], observation), action)
+
+    def sample(params: PyTree, observation: PyTree, key: PRNGKeyArray) -> tuple[Array, Array]:
+        """A reparameterized action of each state, and its log-probability."""
         distribution = policy.apply(params, observation)
-        shape = () if count is None else (count,)
-        raw = distribution.base.rsample(key, shape)
+        raw = distribution.base.rsample(key)
         return distribution.action(raw), distribution.log_prob(raw)
 
-    def seen_by(state: ActorCriticState, batch: Transition, key: PRNGKeyArray) -> GradientStep:
-        return GradientStep(
-            batch=batch,
-            critic=partial(critic.apply, state.params["critic"]),
-            critic_params=state.params["critic"],
-            policy=partial(policy.apply, state.params["actor"]),
-            step=state.step,
-            auxiliary=state.auxiliary,
-            key=key,
-        )
-
     def temperature_step(state: ActorCriticState, batch: Transition, key: PRNGKeyArray):
-        # The policy's step draws the same actions by the same key: the compiler computes them once.
-        _, log_prob = sample(state.params["actor"], batch.observation, key)
+        """−log α·(log π(ã|s) + H̄)."""
+        size, distribution = batch.action.shape[-1], policy.apply(state.params["actor"], batch.observation)
         # Log-probabilities are those of actions in the environment's units; entropies are said of unit bounds.
-        size = batch.action.shape[-1]
-        log_prob += log_half_range(policy.apply(state.params["actor"], batch.observation), size)
-        entropy = -jnp.mean(log_prob)
-        if temperature_optimizer is None:
-            return state, {"entropy": entropy}
+        _, log_prob = sample(state.params["actor"], batch.observation, key)
+        log_prob += log_half_range(distribution, size)
         wanted = -size if target_entropy is None else target_entropy
 
         def objective(log_temperature: Array):
-            return jnp.mean(entropy_temperature_loss(log_temperature, log_prob, target_entropy=wanted)), None
+            loss = entropy_temperature_loss(log_temperature, log_prob, target_entropy=wanted)
+            return jnp.mean(loss), {"entropy": -jnp.mean(log_prob)}
 
-        state, _ = improve(state, "log_temperature", temperature_optimizer, objective)
-        return state, {"entropy": entropy}
+        return improve(state, "log_temperature", temperature_optimizer, objective)
 
-    def actor_step(state: ActorCriticState, batch: Transition, key: PRNGKeyArray, penalty_key: PRNGKeyArray):
-        seen = seen_by(state, batch, penalty_key)
-        temperature = jnp.exp(state.params["log_temperature"])
-        counting = first_member(seen.critic_params) if actor_q == "first" else seen.critic_params
+    def actor_loss(step: GradientStep) -> Array:
+        """α·log π(ã|s) − min_i Q_i(s, ã)."""
+        q = critic.apply(step.state.params["critic"], step.batch.observation, step.action)
+        alpha = jnp.exp(step.state.params["log_temperature"])
+        return soft_value_maximization(step.log_prob, jnp.min(q, axis=0), temperature=alpha)
 
-        def objective(params: PyTree):
-            action, log_prob = sample(params, batch.observation, key)
-            q = critic.apply(counting, batch.observation, action)
-            value = ENSEMBLE_VALUES[actor_q](q)
-            metrics = {"actor_loss": jnp.mean(soft_value_maximization(log_prob, value, temperature=temperature))}
-            if actor_penalty is not None:
-                now = seen._replace(policy=partial(policy.apply, params), action=action, log_prob=log_prob, q=q)
-                metrics["actor_penalty"] = jnp.mean(actor_penalty(now))
-            return sum(metrics.values()), metrics
-
-        return improve(state, "actor", actor_optimizer, objective)
-
-    def critic_step(state: ActorCriticState, batch: Transition, key: PRNGKeyArray):
-        action_key, target_key, critic_key, auxiliary_key = jax.random.split(key, 4)
-        temperature = jnp.exp(state.params["log_temperature"])
-        next_actions, next_log_prob = sample(state.params["actor"], batch.next_observation, action_key, target_actions)
-        next_q = jnp.min(critic.apply(state.target_params["critic"], batch.next_observation, next_actions), axis=0)
-        best = jnp.argmax(next_q, axis=0, keepdims=True)
-        next_log_prob = jnp.take_along_axis(next_log_prob, best, axis=0)[0]
-        seen = seen_by(state, batch, target_key)._replace(
-            next_action=jax.lax.stop_gradient(jnp.take_along_axis(next_actions, best[..., None], axis=0)[0])
-        )
-        penalty = temperature * next_log_prob if backup_entropy else 0.0
-        if target_penalty is not None:
-            penalty += target_penalty(seen)
-        target = ensemble_target(
-            reward_scale * batch.reward,
-            discount * (1.0 - batch.terminated),
-            next_q,
-            penalty=penalty,
-            aggregate="max",
-        )
-        seen = seen._replace(target=target)
-
-        objective = critic_objective(critic, seen, critic_penalty, critic_key)
-        state, (metrics, penalty) = improve(state, "critic", critic_optimizer, objective)
-        if auxiliary is not None:
-            seen = seen_by(state, batch, auxiliary_key)._replace(
-                next_action=seen.next_action, target=target, penalty=penalty
-            )
-            models, _, measures = auxiliary.update(state.auxiliary, seen)
-            state, metrics = state._replace(auxiliary=models), metrics | measures
-        return state._replace(step=state.step + 1), metrics
+    def next_value(state: ActorCriticState, batch: Transition, key: PRNGKeyArray) -> tuple[Array, Array]:
+        """min_i Q̄_i(s', a') − α·log π(a'|s'), and a'."""
+        action, log_prob = sample(state.params["actor"], batch.next_observation, key)
+        q = critic.apply(state.target_params["critic"], batch.next_observation, action)
+        return jnp.min(q, axis=0) - jnp.exp(state.params["log_temperature"]) * log_prob, action
 
     def update(state: ActorCriticState, batch: Transition, key: PRNGKeyArray):
         batch = spread_over_devices(batch)
-        actor_key, penalty_key, critic_key = jax.random.split(key, 3)
+        actor_key, slot_key, critic_key = jax.random.split(key, 3)
+        # The steps of temperature and policy draw the same actions by the same key: the compiler computes them once.
         state, metrics = temperature_step(state, batch, actor_key)
-        state, actor_metrics = actor_step(state, batch, actor_key, penalty_key)
-        state, critic_metrics = critic_step(state, batch, critic_key)
-        target_params = polyak({"critic": state.params["critic"]}, state.target_params, tau)
+        step = GradientStep(batch, state, slot_key)
+        draw = lambda params: sample(params, batch.observation, actor_key)
+        state, actor_metrics = improve_actor(actor_optimizer, draw, actor_loss, slots, step)
+        step, critic_metrics = improve_critics(
+            critic, critic_optimizer, next_value, slots, state, batch, critic_key,
+            discount=discount, reward_scale=reward_scale,
+        )  # fmt: skip
         metrics |= actor_metrics | critic_metrics | {"temperature": jnp.exp(state.params["log_temperature"])}
-        return state._replace(target_params=target_params), metrics
+        return move_targets(step.state, tau), metrics
 
-    return Learner(init=init, act=act, mode=mode, update=update)
+    return Learner(init=init, act=act, mode=mode, update=update, log_prob=log_prob)
 
 
 def log_half_range(distribution: Any, size: int) -> Array:

@@ -8,7 +8,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,12 +17,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from rlx.algorithms.actor_critic import ActorCriticState, descend, polyak
+from rlx.algorithms.actor_critic import ActorCriticState, descend
 from rlx.algorithms.learner import Learner, Transition
 from rlx.losses.imitation import behavior_cloning
 from rlx.policies import ActionDistribution, Network
 from rlx.regularizers.behavior import action_distance
-from rlx.types import Scalar
 
 # How near to a bound an action is taken to be when it is squashed back: there its density would be infinite.
 _MARGIN = 1e-5
@@ -109,6 +108,9 @@ def learner(
     def mode(state: ActorCriticState, observation: PyTree) -> Array:
         return _mode(policy.apply(state.params["actor"], observation))
 
+    def log_prob(state: ActorCriticState, observation: PyTree, action: Array) -> Array:
+        return action_log_prob(policy.apply(state.params["actor"], observation), action)
+
     def update(state: ActorCriticState, batch: Transition, key: PRNGKeyArray):
         metrics, weights = {}, jnp.ones_like(batch.reward)
         if values is not None:
@@ -134,7 +136,7 @@ def learner(
             step=state.step + 1,
         ), metrics | terms
 
-    return Learner(init=init, act=act, mode=mode, update=update)
+    return Learner(init=init, act=act, mode=mode, update=update, log_prob=log_prob)
 
 
 def cloning_loss(output: Any, action: Array, *, weight: Array | None = None, reduce: str = "mean") -> Array:
@@ -147,8 +149,19 @@ def cloning_loss(output: Any, action: Array, *, weight: Array | None = None, red
         reduce: `"mean"` or `"sum"` over the dimensions of an action, where it is not a distribution (static).
     """
     if isinstance(output, ActionDistribution):
-        return behavior_cloning(output.log_prob(raw_action(output, action)), weight=weight)
+        return behavior_cloning(action_log_prob(output, action), weight=weight)
     return action_distance(output, action, weight=weight, reduce=reduce)
+
+
+def action_log_prob(output: Any, action: Array) -> Array:
+    """Log-density of an action, as the environment receives it, under what a policy gives.
+
+    Raises:
+        ValueError: the policy gives an action, which has no density.
+    """
+    if not isinstance(output, ActionDistribution):
+        raise ValueError("a deterministic policy gives its actions no density")
+    return output.log_prob(raw_action(output, action))
 
 
 def raw_action(distribution: ActionDistribution, action: Array) -> Array:
@@ -157,25 +170,6 @@ def raw_action(distribution: ActionDistribution, action: Array) -> Array:
         return action
     unit = jnp.clip((action - distribution.low) / (distribution.high - distribution.low), _MARGIN, 1 - _MARGIN)
     return jnp.arctanh(2 * unit - 1) if distribution.kind == "tanh" else unit
-
-
-def values_state(
-    params: dict[str, PyTree], optimizers: Mapping[str, optax.GradientTransformation], *, targets: tuple[str, ...]
-) -> ActorCriticState:
-    """The state of values alone, of which `targets` have a slowly moving copy."""
-    return ActorCriticState(
-        params=params,
-        target_params={name: params[name] for name in targets},
-        optimizer_state={name: optimizer.init(params[name]) for name, optimizer in optimizers.items()},
-        auxiliary=None,
-        step=jnp.zeros((), jnp.int32),
-    )
-
-
-def move_targets(state: ActorCriticState, tau: Scalar) -> ActorCriticState:
-    """The state with every target a step of `tau` nearer to what it follows."""
-    moving = {name: state.params[name] for name in state.target_params}
-    return state._replace(target_params=polyak(moving, state.target_params, tau))
 
 
 def _mode(output: Any) -> Array:

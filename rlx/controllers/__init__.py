@@ -9,7 +9,7 @@ from rlx.controllers.clip_bounds import balanced_clip
 from rlx.controllers.dual_temperature import entropy_temperature_loss
 from rlx.controllers.entropy import entropy_temperature, two_phase_decay
 from rlx.controllers.history import BestLengthState, best_length
-from rlx.controllers.kl import AdaptiveKLState, adaptive_kl, proportional_kl
+from rlx.controllers.kl import AdaptiveKLState, adaptive_kl, kl_adaptive_learning_rate, proportional_kl
 from rlx.controllers.lagrange import LagrangeMultiplierState, lagrange_multiplier
 from rlx.controllers.memory import FirstValueState, RunningMeanState, first_value, running_mean
 from rlx.controllers.moments import (

@@ -62,6 +62,50 @@ def adaptive_kl(
     return Controller(init, update)
 
 
+def kl_adaptive_learning_rate(
+    *, target: Scalar = 0.01, factor: Scalar = 1.5, tolerance: Scalar = 2.0, low: Scalar = 1e-5, high: Scalar = 1e-2
+) -> Controller:
+    """The adaptive learning rate of rsl_rl's PPO, which keeps the policy's KL from the one that acted near a target.
+
+    η ← η / factor where KL > target · tolerance, η ← η · factor where 0 < KL < target / tolerance, then clip to
+    [low, high]. It is moved before every gradient step, by the mean KL of that step's minibatch.
+
+    Args:
+        target: wanted KL(behavior ‖ policy), in nats; `desired_kl` of rsl_rl.
+        factor: step of the learning rate, above 1.
+        tolerance: width of the band in which the learning rate stays, above 1.
+        low: smallest learning rate.
+        high: largest learning rate.
+
+    Returns:
+        A controller: `init(rate)`, `update(state, kl)` gives (rate, state), both scalars or of the rate's shape. A KL
+        that is 0, since the policy has not moved, or NaN leaves the rate as it is, within its bounds. Defaults are
+        those of rsl_rl's code.
+
+    Raises:
+        ValueError: if rate or kl is not floating.
+
+    Examples:
+        >>> from rlx.controllers import kl_adaptive_learning_rate
+        >>> controller = kl_adaptive_learning_rate(target=0.01)
+        >>> state = controller.init(1e-3)
+        >>> rate, state = controller.update(state, 0.002)  # the policy moves too little
+        >>> round(float(rate), 5)
+        0.0015
+
+    References:
+        Rudin et al., 2021, "Learning to Walk in Minutes Using Massively Parallel Deep Reinforcement Learning",
+        arXiv:2109.11978 (appendix A.3), and its code rsl_rl.
+    """
+    controller = adaptive_kl(target=target, factor=1 / factor, tolerance=tolerance, low=low, high=high)
+
+    def update(state: AdaptiveKLState, kl: Scalar) -> tuple[Array, AdaptiveKLState]:
+        (kl,) = floating(kl=kl)
+        return controller.update(state, jnp.where(kl > 0, kl, jnp.nan))
+
+    return Controller(controller.init, update)
+
+
 def proportional_kl(*, target: Scalar, gain: Scalar = 0.1, limit: Scalar = 0.2) -> Controller:
     """RLHF's adaptive coefficient of a KL penalty, which moves in proportion to the relative error of the KL.
 

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from rlx.regularizers.divergence import kl_categorical
+
 
 @singledispatch
 def mode(distribution: dist.Distribution) -> Array:
@@ -100,6 +102,21 @@ class ActionDistribution:
         if self.kind == "tanh":
             return self.base.entropy() + self._log_det(self.base.rsample(key))
         return self.base.entropy() + self._log_det(self.mode())
+
+    def kl(self, other: ActionDistribution) -> Float[Array, "*batch"] | None:
+        """KL(self ‖ other) in nats of two distributions that squash alike, which does not change it.
+
+        In closed form, of categorical, Gaussian and Beta distributions of independent dimensions; None of others.
+        """
+        match self.base, other.base:
+            case dist.CategoricalLogits(), dist.CategoricalLogits():
+                return kl_categorical(self.base.logits, other.base.logits)
+            case (dist.Independent(base_dist=dist.Normal()), dist.Independent(base_dist=dist.Normal())) | (
+                dist.Independent(base_dist=dist.Beta()),
+                dist.Independent(base_dist=dist.Beta()),
+            ):
+                return dist.kl_divergence(self.base, other.base)
+        return None
 
     def _log_det(self, raw: Array) -> Float[Array, "*batch"]:
         if self.kind in ("identity", "clip"):

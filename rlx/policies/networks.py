@@ -135,7 +135,9 @@ def ensemble(network: Network, num: int = 2) -> Network:
     )
 
 
-def action_critic(hidden_sizes: Sequence[int] = (256, 256), *, num: int = 2, **options) -> Network:
+def action_critic(
+    hidden_sizes: Sequence[int] = (256, 256), *, num: int = 2, num_actions: int | None = None, **options
+) -> Network:
     """An ensemble of action-value networks: `apply(params, observation, action) -> [ensemble, *batch]`.
 
     `init(key, observation, action)`. Leading axes of observation and action are broadcast against each other, so that
@@ -145,12 +147,18 @@ def action_critic(hidden_sizes: Sequence[int] = (256, 256), *, num: int = 2, **o
     Args:
         hidden_sizes: widths of the hidden layers.
         num: members of the ensemble.
+        num_actions: how many discrete actions there are, numbered from 0, which the networks see one-hot; None for
+            vectors.
         **options: those of `MLP`; here activation is relu and initialization uniform, unless they are given.
     """
     members = ensemble(critic(hidden_sizes, **_OFF_POLICY | options), num)
+
+    def both(observation: Array, action: Array) -> Array:
+        return join(observation, action if num_actions is None else jax.nn.one_hot(action, num_actions))
+
     return Network(
-        init=lambda key, observation, action: members.init(key, join(observation, action)),
-        apply=lambda params, observation, action: members.apply(params, join(observation, action)),
+        init=lambda key, observation, action: members.init(key, both(observation, action)),
+        apply=lambda params, observation, action: members.apply(params, both(observation, action)),
     )
 
 

@@ -25,6 +25,13 @@ class Acting(Config):
         None, "Time limit of an episode in decisions; None takes the task's own.", group="environment", within=COUNT
     )
     action_repeat: int = setting(1, "Simulator steps that one decision lasts.", group="environment", within=COUNT)
+    random_phase: bool = setting(
+        False,
+        "Cut the first training episode of each environment after a random number of decisions, uniform from 1 to the "
+        "time limit, so that episodes of a fixed length do not all end in the same step (init_at_random_ep_len of "
+        "rsl_rl).",
+        group="environment",
+    )
     policy_sees: tuple[str, ...] | None = setting(
         None,
         "Parts of the observation that the policy sees, where it is a mapping; None takes all but privileged ones.",
@@ -58,6 +65,11 @@ def make_environment(config: Acting) -> envs.Environment:
         if value is not None
     }
     return envs.make(config.env, action_repeat=config.action_repeat, **options)
+
+
+def to_train_in(config: Acting, environment: Any) -> Any:
+    """The environment as experience is collected in it; evaluations see it as it is."""
+    return envs.with_random_phase(environment) if config.random_phase else environment
 
 
 def make_evaluator(config: Acting, environment: Any, learner: Any, data: Any = None) -> Callable:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from rlx.recipes import acting, off_policy
 from rlx.recipes.presets.preset import Preset
-from rlx.recipes.settings import COUNT, FRACTION, POSITIVE, SHARE, setting
+from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SHARE, setting
 from rlx.recipes.wiring import Recipe
 
 
@@ -86,6 +86,13 @@ class Config(QLearning, off_policy.OffPolicy):
     )
     loss: Literal["huber", "squared"] = setting(
         "huber", "Loss of the Q-network: its error clipped to ±1 as in the paper, or not."
+    )
+    conservative_weight: float | None = setting(
+        None,
+        "Weight of CQL's gap, by which the soft maximum of the values exceeds that of the action taken; None for none. "
+        "`rlx train cql` learns so from a dataset.",
+        within=NOT_NEGATIVE,
+        swept=True,
     )
 
 
@@ -166,6 +173,7 @@ def make_learner(
         epsilon=make_epsilon(config),
         reward_scale=config.reward_scale,
         loss=make_loss(config.loss),
+        conservative_weight=config.conservative_weight,
     )
     learner = dqn.learner(
         make_q_network(config, environment) if q_network is None else q_network,
@@ -180,7 +188,7 @@ def make_source(config: Config, environment: Any, learner: Any, data: Any = None
     from rlx.training import sources
 
     return sources.replay(
-        environment,
+        acting.to_train_in(config, environment),
         learner,
         num_envs=config.num_envs,
         unroll_length=config.unroll_length,

@@ -86,7 +86,7 @@ def make_source(config: OffPolicy, environment: Any, learner: Any, data: Any = N
     from rlx.training import sources
 
     return sources.replay(
-        environment,
+        acting.to_train_in(config, environment),
         learner,
         num_envs=config.num_envs,
         unroll_length=config.unroll_length,

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from rlx.recipes import acting
 from rlx.recipes.presets.ppo import PPO
-from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, setting
+from rlx.recipes.schedules import scheduled
+from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SettingError, setting
 from rlx.recipes.wiring import Recipe
 
 
@@ -26,8 +27,17 @@ class Config(acting.Acting):
     num_minibatches: int = setting(8, "Minibatches of each epoch.", within=COUNT)
     update_epochs: int = setting(4, "Passes over each batch.", within=COUNT)
     learning_rate: float = setting(3e-4, "Adam's step size.", within=POSITIVE, swept=True)
-    learning_rate_schedule: Literal["constant", "linear"] = setting(
-        "constant", "Learning rate over the run: constant, or linear to zero."
+    learning_rate_schedule: Literal["constant", "linear", "cosine", "kl_adaptive"] = setting(
+        "constant",
+        "Learning rate over the run: constant; to zero, linear or along half a cosine; or kl_adaptive, moved before "
+        "every gradient step to keep the policy's KL from the one that acted near --desired-kl, as rsl_rl does.",
+    )
+    desired_kl: float = setting(
+        0.01,
+        "KL that the learning rate kl_adaptive aims at: the rate is divided by 1.5 above twice this, multiplied by 1.5 "
+        "below half of it, and kept within [1e-5, 1e-2].",
+        within=POSITIVE,
+        swept=True,
     )
     adam_epsilon: float = setting(1e-5, "Adam's ε.", within=POSITIVE, swept=True)
     max_grad_norm: float = setting(
@@ -82,6 +92,15 @@ class Config(acting.Acting):
     )
     layer_norm: bool = setting(False, "Layer normalization before every activation.", group="network")
     initial_std: float = setting(1.0, "Scale of a Gaussian policy at the start.", group="network", within=POSITIVE)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.learning_rate_schedule == "kl_adaptive" and self.update_epochs * self.num_minibatches == 1:
+            raise SettingError(
+                "learning_rate_schedule",
+                "cannot be 'kl_adaptive' where an update takes one gradient step, before which the policy has not "
+                "moved; raise update_epochs or num_minibatches",
+            )
 
     @property
     def steps_per_update(self) -> int:
@@ -141,6 +160,7 @@ def make_options(config: Config, num_updates: int) -> dict[str, Any]:
     from rlx.algorithms import ppo
 
     clipped = config.value_loss == "clipped"
+    is_adaptive = config.learning_rate_schedule == "kl_adaptive"
     return dict(
         discount=config.discount,
         lambda_=config.gae_lambda,
@@ -155,6 +175,9 @@ def make_options(config: Config, num_updates: int) -> dict[str, Any]:
         reward_scale=config.reward_scale,
         target_kl=config.target_kl,
         adaptive_kl=None if config.adaptive_kl is None else controllers.adaptive_kl(target=config.adaptive_kl),
+        adaptive_learning_rate=(
+            controllers.kl_adaptive_learning_rate(target=config.desired_kl) if is_adaptive else None
+        ),
     )
 
 
@@ -183,11 +206,6 @@ def head_options(config: Config, shared: bool) -> dict[str, Any]:
     return {"activation": config.activation} if shared else network_options(config)
 
 
-def scheduled(value: Any, schedule: str, total: int) -> Any:
-    """A number, or a schedule that takes it linearly to zero over so many gradient steps."""
-    return value if schedule == "constant" else lambda step: value * (1.0 - step / float(total))
-
-
 def make_optimizer(config: Config, num_updates: int):
     """Adam with clipping and the schedule of the learning rate."""
     import optax
@@ -202,7 +220,9 @@ def make_source(config: Config, environment: Any, learner: Any, data: Any = None
     """Rollouts of the policy."""
     from rlx.training import sources
 
-    return sources.rollouts(environment, learner, num_envs=config.num_envs, unroll_length=config.unroll_length)
+    return sources.rollouts(
+        acting.to_train_in(config, environment), learner, num_envs=config.num_envs, unroll_length=config.unroll_length
+    )
 
 
 def notes(config: Config) -> list[str]:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from rlx.recipes import acting, dqn
-from rlx.recipes.ppo import make_source, scheduled
+from rlx.recipes.ppo import make_source
 from rlx.recipes.presets.preset import Preset
+from rlx.recipes.schedules import scheduled
 from rlx.recipes.settings import COUNT, FRACTION, POSITIVE, setting
 from rlx.recipes.wiring import Recipe
 
@@ -26,8 +27,8 @@ class Config(dqn.QLearning):
     num_minibatches: int = setting(32, "Minibatches of each epoch.", within=COUNT)
     update_epochs: int = setting(2, "Passes over each rollout.", within=COUNT)
     learning_rate: float = setting(5e-4, "Step size of rectified Adam.", within=POSITIVE, swept=True)
-    learning_rate_schedule: Literal["constant", "linear"] = setting(
-        "linear", "Learning rate over the run: constant, or linear to zero."
+    learning_rate_schedule: Literal["constant", "linear", "cosine"] = setting(
+        "linear", "Learning rate over the run: constant, or to zero, linear or along half a cosine."
     )
     discount: float = setting(0.99, "Discount γ.", within=FRACTION, swept=True)
     q_lambda: float = setting(0.65, "λ of the targets.", within=FRACTION, swept=True)

@@ -9,7 +9,7 @@ import pytest
 
 from rlx import policies
 from rlx.algorithms import bisimulation, cql, edac, td3, td3_bc
-from rlx.algorithms.actor_critic import Auxiliary, GradientStep, Slots, combined
+from rlx.algorithms.actor_critic import Auxiliary, GradientStep, Slots, combined, initial_state
 from rlx.algorithms.learner import Transition
 
 SPACE = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -47,7 +47,7 @@ def step():
     """What the critics' penalty sees, with fresh models."""
     params = ENCODED.critic.init(jax.random.key(0), BATCH.observation[0], BATCH.action[0])
     models = slots().auxiliary.init(jax.random.key(1), BATCH)
-    return GradientStep(BATCH, None, params, None, jnp.array(0), models, key=jax.random.key(2))
+    return GradientStep(BATCH, initial_state({"critic": params}, {}, targets=(), auxiliary=models), jax.random.key(2))
 
 
 def linear(params, x):
@@ -61,7 +61,7 @@ def member(tree, i):
 
 def numpy_models(step, i):
     """Reward, mean and scale of the next features, and the targets of both models, of one member."""
-    encoder, models = member(step.critic_params["encoder"], i), member(step.auxiliary.params, i)
+    encoder, models = member(step.state.params["critic"]["encoder"], i), member(step.state.auxiliary.params, i)
     z, following = (linear(encoder, np.asarray(x, float)) for x in (BATCH.observation, BATCH.next_observation))
     inputs = np.concatenate([z, BATCH.action], 1)
     output = linear({"params": models["transition"]["params"]["mlp"]}, inputs)
@@ -90,16 +90,17 @@ def test_the_penalty_is_the_loss_of_every_member_over_random_pairs(step):
 
 def test_its_gradient_reaches_the_encoder_through_the_features_alone(step):
     def total(params, models):
-        seen = step._replace(critic_params=params, auxiliary=models)
+        seen = step._replace(state=step.state._replace(params={"critic": params}, auxiliary=models))
         return jnp.sum(slots(1.0).critic_penalty(seen))
 
-    of_critic, of_models = jax.grad(total, argnums=(0, 1), allow_int=True)(step.critic_params, step.auxiliary)
+    parts = step.state.params["critic"], step.state.auxiliary
+    of_critic, of_models = jax.grad(total, argnums=(0, 1), allow_int=True)(*parts)
     assert all(jnp.any(x) for x in jax.tree.leaves(of_critic["encoder"]["params"]["Dense_0"]["kernel"]))
     assert not any(jnp.any(x) for x in jax.tree.leaves((of_critic["head"], of_models.params)))
     # Central differences with reward and transition held where they are.
     other = np.asarray(jax.random.permutation(step.key, SIZE))
     _, *predicted, _ = numpy_models(step, 0)
-    encoder = member(step.critic_params["encoder"], 0)["params"]["Dense_0"]
+    encoder = member(step.state.params["critic"]["encoder"], 0)["params"]["Dense_0"]
     for index in ((0, 0), (2, 1)):
         ends = []
         for sign in (1, -1):
@@ -113,7 +114,7 @@ def test_its_gradient_reaches_the_encoder_through_the_features_alone(step):
 
 def test_the_models_are_trained_on_the_features_as_they_are(step):
     added = slots()
-    models, notes, metrics = added.auxiliary.update(step.auxiliary, step)
+    models, notes, metrics = added.auxiliary.update(step.state.auxiliary, step)
     other = np.asarray(jax.random.permutation(step.key, SIZE))
     expected = np.zeros(3)
     for i in range(2):
@@ -125,7 +126,8 @@ def test_the_models_are_trained_on_the_features_as_they_are(step):
     names = ("latent_reward_loss", "latent_transition_loss", "bisimulation")
     np.testing.assert_allclose([metrics[name] for name in names], expected, rtol=1e-3)
     assert notes is None
-    assert all(jnp.any(x != y) for x, y in zip(jax.tree.leaves(models.params), jax.tree.leaves(step.auxiliary.params)))
+    old = step.state.auxiliary.params
+    assert all(jnp.any(x != y) for x, y in zip(jax.tree.leaves(models.params), jax.tree.leaves(old)))
 
 
 def parts(critic):
@@ -199,18 +201,18 @@ def test_several_methods_see_what_is_their_own():
         )
         return Slots(
             target_penalty=lambda step: scale * jnp.ones(3),
-            critic_penalty=lambda step: scale * jnp.ones((2, 3)) * (step.auxiliary > 0),
+            critic_penalty=lambda step: scale * jnp.ones((2, 3)) * (step.state.auxiliary > 0),
             actor_penalty=lambda step: scale * step.notes,
             auxiliary=auxiliary,
         )
 
     alone = method(2.0)
-    assert combined(alone) is alone and combined(Slots(), Slots()) == Slots()
+    assert combined(alone) is alone and combined() == combined(Slots(), Slots()) == Slots()
     key = jax.random.key(0)
     several = combined(alone, Slots(critic_penalty=lambda step: 5 * jnp.ones(3)), method(3.0))
     states = several.auxiliary.init(key, BATCH)
     assert states[1] is None and states[0] == alone.auxiliary.init(key, BATCH) and states[2] != 1.5 * states[0]
-    seen = GradientStep(None, None, None, None, None, states, key=key)
+    seen = GradientStep(None, initial_state({}, {}, targets=(), auxiliary=states), key)
     np.testing.assert_array_equal(several.target_penalty(seen), [5, 5, 5])
     penalty = several.critic_penalty(seen)
     assert [x.shape for x in penalty] == [(2, 3), (3,), (2, 3)]

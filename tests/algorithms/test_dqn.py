@@ -95,6 +95,53 @@ def test_one_update_of_dqn_in_float64(rng, float64, double, steps):
     assert new_state.step == 1
 
 
+def test_the_conservative_gap_is_added_in_float64(rng, float64):
+    weight = 0.7
+    learner = dqn.learner(
+        LINEAR,
+        optax.sgd(RATE),
+        discount=GAMMA,
+        loss=dqn.squared_error,
+        conservative_weight=weight,
+    )
+    batch = make_batch(rng, SAMPLES)
+    state = begin(learner, batch)
+    new_state, metrics = jax.jit(learner.update)(state, on_device(batch), jax.random.key(1))
+    state, new_state = in_pieces(state), in_pieces(new_state)
+    rows = np.arange(SAMPLES)
+    chosen = np.argmax(numpy_q(state.params, batch.next_observation), axis=1)
+    later = numpy_q(state.target_params, batch.next_observation)[rows, chosen]
+    target = batch.reward + GAMMA * ~batch.terminated * later
+
+    def gap(params):
+        q = numpy_q(params, batch.observation)
+        return np.mean(np.log(np.sum(np.exp(q), axis=1)) - q[rows, batch.action])
+
+    def loss(params):
+        error = numpy_q(params, batch.observation)[rows, batch.action] - target
+        return np.mean(0.5 * error**2) + weight * gap(params)
+
+    assert_close(new_state.params, numpy_descend(loss, state.params, RATE))
+    assert_close(metrics["conservative_gap"], gap(state.params))
+
+
+def test_log_probabilities_are_those_of_the_exploring_policy(rng):
+    learner = dqn.learner(LINEAR, optax.sgd(RATE), epsilon=0.3)
+    batch = on_device(make_batch(rng, 5))
+    state = learner.init(jax.random.key(0), batch)
+    keys = jax.random.split(jax.random.key(1), 4000)
+    drawn = jax.vmap(lambda key: learner.act(state, batch.observation, key)[0])(keys)
+    for action in range(ACTIONS):
+        found = jnp.exp(learner.log_prob(state, batch.observation, jnp.full(5, action)))
+        np.testing.assert_allclose(found, np.mean(np.asarray(drawn) == action, axis=0), atol=0.03)
+
+
+def test_what_is_learned_from_a_dataset_alone_counts_no_environment_steps(rng):
+    learner = dqn.learner(LINEAR, optax.sgd(RATE))
+    state = learner.init(jax.random.key(0), on_device(make_batch(rng, 2)))
+    assert learner.observe(state, None) is state
+
+
 def test_double_q_learning_differs_where_the_networks_disagree(rng, float64):
     """Otherwise the oracle above could not tell them apart."""
     batch = make_batch(rng, SAMPLES)

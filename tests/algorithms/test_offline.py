@@ -7,6 +7,7 @@ import pytest
 
 from rlx import algorithms, data, policies
 from rlx.algorithms import sac, td3
+from rlx.algorithms.actor_critic import Slots
 from rlx.algorithms.learner import Transition
 from rlx.data.reweighting import row_weight
 
@@ -152,7 +153,12 @@ def test_two_updates_of_two_seeds_are_finite_and_apart(name):
 
 def test_rebrac_without_penalties_is_td3():
     rebrac = algorithms.rebrac.learner(*td3_parts(), actor_beta=0.0, critic_beta=0.0, normalize_q=False)
-    assert_close(compiled(rebrac)[0], compiled(td3.learner(*td3_parts(), actor_q="min"))[0])
+    smallest = Slots(
+        actor_loss=lambda step: (
+            -jnp.min(critics().apply(step.state.params["critic"], step.batch.observation, step.action), axis=0)
+        )
+    )
+    assert_close(compiled(rebrac)[0], compiled(td3.learner(*td3_parts(), added=(smallest,)))[0])
 
 
 def test_rebrac_pays_for_the_next_action_within_an_episode_only():
@@ -208,7 +214,8 @@ def test_prdc_with_a_large_beta_clones_at_the_states_of_the_data():
 def test_a2pr_keeps_what_it_trains_apart():
     # Above every value nothing is good: neither a penalty, nor reconstruction, and the actor's step is TD3's.
     learner = a2pr(mask_scale=0.0, policy_delay=1)
-    plain = td3.learner(*td3_parts(), value_scale=2.5, policy_delay=1)
+    scaled = Slots(actor_loss=algorithms.td3_bc.scaled_value(critics(), 2.5))
+    plain = td3.learner(*td3_parts(), added=(scaled,), policy_delay=1)
     batch = draw(jax.random.key(0))
     states = [x.init(jax.random.key(0), batch) for x in (learner, plain)]
     after = [x.update(state, batch, jax.random.key(1))[0] for x, state in zip((learner, plain), states)]

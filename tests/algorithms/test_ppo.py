@@ -11,6 +11,7 @@ import pytest
 
 from rlx import controllers, policies
 from rlx.algorithms import Transition, ppo, with_running_normalization
+from tests.algorithms.linear import assert_close, numpy_descend
 
 TIME, ENV, OBSERVATION, HIDDEN = 4, 3, 2, 3
 BOX = gymnasium.spaces.Box(-1.0, 1.0, (2,))
@@ -239,6 +240,65 @@ def test_the_learning_rate_is_reported(batch32, example, rate):
     _, metrics = jax.jit(learner.update)(learner.init(jax.random.key(0), example), batch32, jax.random.key(1))
     # The rate of the second and last step.
     np.testing.assert_allclose(metrics["learning_rate"], 0.25 if rate == 0.25 else 0.25 * 3 / 4)
+
+
+def numpy_kl(params, other, batch):
+    """KL of one Gaussian policy from another, averaged over the batch."""
+    means = [numpy_network(x["policy"], batch.observation) for x in (params, other)]
+    stds = [np.exp(x["policy"]["params"]["log_std"]) for x in (params, other)]
+    per_dimension = np.log(stds[1] / stds[0]) + (stds[0] ** 2 + (means[0] - means[1]) ** 2) / (2 * stds[1] ** 2) - 0.5
+    return per_dimension.sum(-1).mean()
+
+
+@pytest.mark.parametrize(("target", "factor"), [(1e-9, 1 / 1.5), (1.0, 1.5)])
+def test_the_adaptive_learning_rate_is_moved_before_every_step_but_the_first(batch, example, float64, target, factor):
+    """Three steps of gradient descent on the whole batch, by a rate that the KL before the step has moved."""
+    learner = make_learner(
+        optax.inject_hyperparams(optax.sgd)(learning_rate=2e-3),
+        update_epochs=3,
+        adaptive_learning_rate=controllers.kl_adaptive_learning_rate(target=target),
+    )
+    state = learner.init(jax.random.key(0), example)
+    state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
+    new_state, metrics = jax.jit(learner.update)(state, batch, jax.random.key(1))
+
+    first = params = jax.tree.map(np.asarray, state.params)
+    advantage, estimate = numpy_targets(first, batch)
+    total = lambda p: sum(v for k, v in numpy_loss(p, batch, advantage, estimate).items() if k.endswith("loss"))
+    for index in range(3):
+        kl = numpy_kl(first, params, batch)
+        assert index == 0 or (kl > 2 * target if factor < 1 else kl < target / 2)
+        params = numpy_descend(total, params, 2e-3 * factor**index)
+    np.testing.assert_allclose(metrics["learning_rate"], 2e-3 * factor**2, rtol=1e-9)
+    assert_close(new_state.params, params)
+
+
+def test_the_kl_of_distributions_without_a_closed_form_is_estimated(batch32):
+    class Unknown(NamedTuple):
+        offset: float
+
+        def log_prob(self, action):
+            return -jnp.sum(jnp.abs(action - self.offset), -1)
+
+    action = batch32.extras["raw_action"][0]
+    behavior, moved = Unknown(0.0), Unknown(0.3)
+    seen = ppo.Minibatch(None, action, behavior.log_prob(action), None, None, None)
+    log_ratio = np.asarray(moved.log_prob(action) - behavior.log_prob(action))
+    found = ppo.kl_from_behavior(behavior, moved, seen)
+    np.testing.assert_allclose(found, np.exp(log_ratio) - 1 - log_ratio, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "got"),
+    [
+        (optax.adam(1e-3), "none"),
+        (optax.inject_hyperparams(optax.adam)(learning_rate=lambda step: 1e-3 / (1 + step)), "a schedule"),
+    ],
+)
+def test_a_learning_rate_that_cannot_be_moved_is_refused(example, optimizer, got):
+    learner = make_learner(optimizer, adaptive_learning_rate=controllers.kl_adaptive_learning_rate())
+    with pytest.raises(ValueError, match=f"adaptive_learning_rate needs an optimizer whose state holds .* got {got}"):
+        learner.init(jax.random.key(0), example)
 
 
 def test_bad_arguments_are_named(batch, example):

@@ -1,5 +1,6 @@
 """SAC's update against float64 NumPy with finite differences, its slots, and its limits."""
 
+import inspect
 from typing import NamedTuple
 
 import gymnasium
@@ -10,7 +11,8 @@ import optax
 import pytest
 
 from rlx import policies
-from rlx.algorithms import sac
+from rlx.algorithms import cql, sac
+from rlx.algorithms.actor_critic import Auxiliary, Slots, combined
 from rlx.policies import Network
 from tests.algorithms.linear import (
     ACTION,
@@ -41,6 +43,8 @@ class KnownNoise(NamedTuple):
     def rsample(self, key, shape=()):
         return self.mean + STD * NOISE[: shape[0]] if shape else self.mean + STD * NOISE[0]
 
+    sample = rsample
+
     def mode(self):
         return self.mean
 
@@ -63,8 +67,8 @@ def numpy_sample(params, observation, noise):
     return np.tanh(raw), (normal - np.log(1 - np.tanh(raw) ** 2)).sum(-1)
 
 
-def make_learner(policy=None, num=2, hidden=(), temperature_optimizer=None, **options):
-    return sac.learner(
+def make_learner(policy=None, num=2, hidden=(), temperature_optimizer=None, make=sac.learner, **options):
+    return make(
         linear_policy() if policy is None else policy,
         policies.action_critic(hidden, num=num),
         optax.sgd(RATE),
@@ -81,21 +85,32 @@ def one_update(learner, batch):
     return jax.tree.map(np.asarray, state), jax.tree.map(np.asarray, new_state), metrics
 
 
-@pytest.mark.parametrize("variant", ["sac", "slots", "sac-n", "best of three", "no backup"])
+def slots():
+    """A penalty in every place."""
+    q = policies.action_critic((), num=2).apply
+    return Slots(
+        target_penalty=lambda step: 0.3 * jnp.sum(step.next_action**2, -1),
+        critic_penalty=lambda step: 0.2 * step.q**2,
+        actor_penalty=lambda step: (
+            0.4 * step.log_prob * q(step.state.params["critic"], step.batch.observation, step.action)[0]
+        ),
+    )
+
+
+CQL = dict(make=cql.learner, weight=0.0, num_actions=3)
+
+
+@pytest.mark.parametrize("variant", ["sac", "slots", "sac-n", "cql, best of three", "cql, no entropy"])
 def test_one_update_in_float64(rng, float64, variant):
     """Temperature, then policy, then critics, each with what came before it, then the targets."""
-    count = 3 if variant == "best of three" else 1
+    count = 3 if variant == "cql, best of three" else 1
     options = {
-        "slots": dict(
-            target_penalty=lambda step: 0.3 * jnp.sum(step.next_action**2, -1),
-            critic_penalty=lambda step: 0.2 * step.q**2,
-            actor_penalty=lambda step: 0.4 * step.log_prob * step.q[0],
-        ),
+        "slots": dict(added=(slots(),)),
         "sac-n": dict(num=5),
-        "best of three": dict(target_actions=3),
-        "no backup": dict(backup_entropy=False, actor_q="mean"),
+        "cql, best of three": dict(max_target_backup=True, backup_entropy=True, **CQL),
+        "cql, no entropy": CQL,
     }.get(variant, {})
-    slots = variant == "slots"
+    with_slots, with_entropy = variant == "slots", variant != "cql, no entropy"
     batch = make_batch(rng)
     learner = make_learner(initial_temperature=0.5, **options)
     state, new_state, metrics = one_update(learner, batch)
@@ -108,23 +123,22 @@ def test_one_update_in_float64(rng, float64, variant):
     def actor_loss(params):
         action, log_prob = numpy_sample(params, batch.observation, NOISE[0])
         q = numpy_q(critic, batch.observation, action)
-        value = q.mean(0) if variant == "no backup" else q.min(0)
-        return (alpha * log_prob - value + slots * 0.4 * log_prob * q[0]).mean()
+        return (alpha * log_prob - q.min(0) + with_slots * 0.4 * log_prob * q[0]).mean()
 
     new_actor = numpy_descend(actor_loss, actor, RATE)
     next_values = []
     for noise in NOISE[:count]:
         next_action, next_log_prob = numpy_sample(new_actor, batch.next_observation, noise)
         next_value = numpy_q(critic, batch.next_observation, next_action).min(0)
-        entropy = 0 if variant == "no backup" else alpha * next_log_prob
-        next_values.append((next_value, next_value - entropy - slots * 0.3 * (next_action**2).sum(-1)))
+        entropy = with_entropy * alpha * next_log_prob
+        next_values.append((next_value, next_value - entropy - with_slots * 0.3 * (next_action**2).sum(-1)))
     best = np.argmax([value for value, _ in next_values], axis=0)
     next_value = np.take_along_axis(np.stack([soft for _, soft in next_values]), best[None], 0)[0]
     target = REWARD_SCALE * batch.reward + np.where(batch.terminated, 0.0, GAMMA * next_value)
 
     def critic_loss(params):
         q = numpy_q(params, batch.observation, batch.action)
-        return ((q - target) ** 2).mean(-1).sum() + slots * 0.2 * (q**2).mean(-1).sum()
+        return ((q - target) ** 2).mean(-1).sum() + with_slots * 0.2 * (q**2).mean(-1).sum()
 
     assert_close(new_state.params["log_temperature"], log_alpha, rtol=1e-12)
     assert_close(new_state.params["actor"], new_actor)
@@ -145,10 +159,41 @@ def test_a_fixed_temperature_stays_and_the_default_target_counts_dimensions(rng,
     )
     state, new_state, metrics = one_update(fixed, batch)
     assert new_state.params["log_temperature"] == state.params["log_temperature"]
-    assert set(new_state.optimizer_state) == {"actor", "critic"} and "entropy" in metrics
+    assert "entropy" in metrics
     _, default, _ = one_update(make_learner(target_entropy=None), batch)
     _, stated, _ = one_update(make_learner(target_entropy=-float(ACTION)), batch)
     assert_close(default.params, stated.params, rtol=1e-12)
+
+
+def test_a_method_may_replace_the_loss_of_the_actor_and_the_value_of_the_next_observation(rng, float64):
+    batch = make_batch(rng)
+    ascends = Slots(
+        actor_loss=lambda step: -2.0 * step.log_prob,
+        next_value=lambda state, batch, key: (jnp.arange(6.0), batch.action),
+        target_penalty=lambda step: 3.0 * step.next_action[:, 0],
+    )
+    state, new_state, metrics = one_update(make_learner(added=(ascends,)), batch)
+    log_prob = lambda params: numpy_sample(params, batch.observation, NOISE[0])[1]
+    descended = numpy_descend(lambda params: (-2.0 * log_prob(params)).mean(), state.params["actor"], RATE)
+    assert_close(new_state.params["actor"], descended)
+    bootstrapped = np.arange(6.0) - 3.0 * batch.action[:, 0]
+    target = REWARD_SCALE * batch.reward + np.where(batch.terminated, 0.0, GAMMA * bootstrapped)
+    np.testing.assert_allclose(metrics["target"], target.mean(), rtol=1e-6)
+
+
+def test_auxiliary_models_are_trained_after_the_critics(rng, float64):
+    """What they note reaches the policy through their state, an update later."""
+    models = Auxiliary(
+        init=lambda key, example: jnp.zeros(()),
+        update=lambda state, step: (state + jnp.mean(step.target), None, {"noted": state}),
+    )
+    added = (Slots(auxiliary=models, actor_penalty=lambda step: jnp.full(6, step.state.auxiliary)),)
+    learner, batch = make_learner(added=added), on_device(make_batch(rng))
+    state = learner.init(jax.random.key(0), batch)
+    state, first = jax.jit(learner.update)(state, batch, jax.random.key(1))
+    _, second = jax.jit(learner.update)(state, batch, jax.random.key(2))
+    assert first["actor_penalty"] == first["noted"] == 0
+    np.testing.assert_allclose([second["actor_penalty"], second["noted"]], first["target"], rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -157,7 +202,8 @@ def test_penalties_of_zero_change_nothing(rng):
     batch = on_device(make_batch(rng))
     policy = policies.policy(BOX, (4,), kind="tanh", log_std_bounds=(-20.0, 2.0))
     plain = make_learner(policy, hidden=(4,))
-    slots = make_learner(policy, hidden=(4,), target_penalty=zero, critic_penalty=zero, actor_penalty=zero)
+    zeros = (Slots(target_penalty=zero, critic_penalty=zero, actor_penalty=zero),)
+    slots = make_learner(policy, hidden=(4,), added=zeros)
     state = plain.init(jax.random.key(0), batch)
     expected, _ = jax.jit(plain.update)(state, batch, jax.random.key(1))
     actual, metrics = jax.jit(slots.update)(state, batch, jax.random.key(1))
@@ -196,11 +242,21 @@ def test_actions_are_within_bounds_and_the_mode_is_the_middle_of_them(rng):
     np.testing.assert_allclose(np.median(action, axis=0), learner.mode(state, observation)[0], atol=0.15)
 
 
-def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="actor_q must be one of"):
-        make_learner(actor_q="max")
-    with pytest.raises(ValueError, match="target_actions must be at least 1, got 0"):
-        make_learner(target_actions=0)
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        (
+            Slots(critic_penalty=lambda step: 0.0),
+            "added must be a tuple of rlx.algorithms.actor_critic.Slots, got None",
+        ),
+        ((lambda step: 0.0,), "added must be a tuple of rlx.algorithms.actor_critic.Slots, got <function"),
+        (2 * (Slots(actor_loss=lambda step: 0.0),), "a learner has one actor_loss, got 2"),
+    ],
+)
+def test_what_cannot_be_added_is_refused(added, message):
+    # Without the tests' own checks of types.
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(combined)(*added)
 
 
 @pytest.mark.parametrize("half", [0.4, 3.0])

@@ -7,8 +7,9 @@ import optax
 import pytest
 
 from rlx import policies
-from rlx.algorithms import td3
-from rlx.algorithms.actor_critic import Auxiliary, action_gradient
+from rlx.algorithms import td3, td3_bc
+from rlx.algorithms.actor_critic import Auxiliary, Slots, action_gradient
+from rlx.losses.policy import value_maximization
 from rlx.regularizers.behavior import action_distance
 from tests.algorithms.linear import (
     ACTION,
@@ -26,8 +27,8 @@ from tests.algorithms.linear import (
 GAMMA, TAU, RATE, REWARD_SCALE = 0.9, 0.1, 0.05, 2.0
 
 
-def make_learner(hidden=(), num=2, **options):
-    return td3.learner(
+def make_learner(hidden=(), num=2, make=td3.learner, **options):
+    return make(
         policies.deterministic(BOX, hidden),
         policies.action_critic(hidden, num=num),
         optax.sgd(RATE),
@@ -56,15 +57,16 @@ def one_update(learner, batch, state=None):
 @pytest.mark.parametrize("with_slots", [False, True])
 def test_one_update_in_float64(rng, float64, with_slots):
     """Two critic steps, one of the actor, then the targets; with the penalties of ReBRAC, a critic's, and TD3+BC's."""
-    alpha, actor_q = (2.5, "min") if with_slots else (None, "first")
-    slots = dict(
+    alpha, q = 2.5, policies.action_critic((), num=2).apply
+    slots = Slots(
         target_penalty=lambda step: 0.3 * action_distance(step.next_action, step.batch.extras["next_action"]),
         critic_penalty=lambda step: 0.2 * step.q**2,
+        actor_loss=lambda step: value_maximization(
+            jnp.min(q(step.state.params["critic"], step.batch.observation, step.action), axis=0), alpha=alpha
+        ),
         actor_penalty=lambda step: 0.7 * action_distance(step.action, step.batch.action),
     )
-    learner = make_learner(
-        reward_scale=REWARD_SCALE, value_scale=alpha, actor_q=actor_q, **(slots if with_slots else {})
-    )
+    learner = make_learner(reward_scale=REWARD_SCALE, added=(slots,) if with_slots else ())
     batch = make_batch(rng, minibatches=2)
     state, new_state, metrics = one_update(learner, batch)
 
@@ -105,10 +107,11 @@ def test_one_update_in_float64(rng, float64, with_slots):
 def test_penalties_of_zero_change_nothing(rng):
     zero = lambda step: jnp.zeros(SAMPLES)
     batch = on_device(make_batch(rng, 2))
-    run = lambda **slots: jax.jit(make_learner((4,), smoothing_std=0.2, **slots).update)
+    run = lambda *added: jax.jit(make_learner((4,), smoothing_std=0.2, added=added).update)
     state = make_learner((4,)).init(jax.random.key(0), batch)
     plain, _ = run()(state, batch, jax.random.key(1))
-    slots, metrics = run(target_penalty=zero, critic_penalty=zero, actor_penalty=zero)(state, batch, jax.random.key(1))
+    zeros = Slots(target_penalty=zero, critic_penalty=zero, actor_penalty=zero)
+    slots, metrics = run(zeros)(state, batch, jax.random.key(1))
     assert_close(slots, plain, rtol=1e-6)
     assert metrics["critic_penalty"] == metrics["actor_penalty"] == 0
 
@@ -117,7 +120,6 @@ def test_penalties_of_zero_change_nothing(rng):
 def test_behavior_cloning_is_td3_for_a_large_scale_and_cloning_for_a_small_one(rng, float64):
     """TD3+BC: as α grows the actor's step becomes that of TD3, as it vanishes that of the penalty."""
     batch = make_batch(rng, 2)
-    penalty = lambda step: action_distance(step.action, step.batch.action)
 
     def actor_step(**options):
         state, new_state, _ = one_update(make_learner(**options), batch)
@@ -126,22 +128,21 @@ def test_behavior_cloning_is_td3_for_a_large_scale_and_cloning_for_a_small_one(r
 
     cosine = lambda a, b: a @ b / np.linalg.norm(a) / np.linalg.norm(b)
     td3_step = actor_step()
-    cloning = actor_step(value_scale=0.0, actor_penalty=penalty)
-    assert cosine(actor_step(value_scale=1e6, actor_penalty=penalty), td3_step) > 1 - 1e-9
-    np.testing.assert_allclose(actor_step(value_scale=1e-9, actor_penalty=penalty), cloning, rtol=1e-6)
+    cloning = actor_step(make=td3_bc.learner, alpha=0.0)
+    assert cosine(actor_step(make=td3_bc.learner, alpha=1e6), td3_step) > 1 - 1e-9
+    np.testing.assert_allclose(actor_step(make=td3_bc.learner, alpha=1e-9), cloning, rtol=1e-6)
     assert abs(cosine(cloning, td3_step)) < 0.99
     # Scaling the values scales nothing in the loss of TD3+BC.
-    frozen = dict(critic_penalty=None, value_scale=2.5, actor_penalty=penalty)
     state = in_float64(make_learner().init(jax.random.key(0), on_device(batch)))
     scaled = state._replace(params=state.params | {"critic": jax.tree.map(lambda x: 10 * x, state.params["critic"])})
-    learner = td3.learner(
+    learner = td3_bc.learner(
         policies.deterministic(BOX, ()),
         policies.action_critic(()),
         optax.sgd(RATE),
         optax.set_to_zero(),
         low=BOX.low,
         high=BOX.high,
-        **frozen,
+        alpha=2.5,
     )
     (_, one, _), (_, ten, _) = one_update(learner, batch, state), one_update(learner, batch, scaled)
     assert_close(one.params["actor"], ten.params["actor"])
@@ -178,18 +179,22 @@ def test_exploration_stays_in_bounds_and_has_the_stated_size():
 
 
 def test_auxiliary_models_see_the_critics_after_their_step_and_hand_notes_to_the_actor(rng, float64):
+    critic = policies.action_critic((), num=2)
+
     def update(state, step):
-        value = step.critic(step.batch.observation, step.batch.action)
+        value = critic.apply(step.state.params["critic"], step.batch.observation, step.batch.action)
         return state + 1, {"value": value, "before": state}, {"noted": jnp.mean(value)}
 
     auxiliary = Auxiliary(lambda key, example: jnp.zeros(()) + 0.0 * example.action.sum(), update)
 
     def penalty(step):
         np.testing.assert_array_equal(step.action.shape, (SAMPLES, ACTION))
-        return step.notes["value"][0] + 100 * step.auxiliary + 1e4 * step.notes["before"]
+        return step.notes["value"][0] + 100 * step.state.auxiliary + 1e4 * step.notes["before"]
 
     batch = make_batch(rng, 2)
-    state, new_state, metrics = one_update(make_learner(auxiliary=auxiliary, actor_penalty=penalty), batch)
+    state, new_state, metrics = one_update(
+        make_learner(added=(Slots(auxiliary=auxiliary, actor_penalty=penalty),)), batch
+    )
     assert new_state.auxiliary == 2
     last = part(batch, 1)
     value = numpy_q(new_state.params["critic"], last.observation, last.action)
@@ -221,8 +226,6 @@ def test_many_actions_of_a_state_need_no_copies_of_it(rng):
 
 
 def test_what_cannot_be_is_refused(rng):
-    with pytest.raises(ValueError, match="actor_q must be one of"):
-        make_learner(actor_q="best")
     with pytest.raises(ValueError, match="policy_delay must be at least 1, got 0"):
         make_learner(policy_delay=0)
     learner = make_learner(policy_delay=5)

@@ -111,7 +111,7 @@ class TestFromPython:
             ("ppo", "optimizer", 1e-3),
             ("ppo", "environment", "rlx:pendulum"),
             ("ppo", "policy", np.zeros(3)),
-            ("sac", "actor_penalty", 2.0),
+            ("sac", "added", 2.0),
             ("iql", "weight", 1.0),
             ("dqn", "q_network", 64),
         ],

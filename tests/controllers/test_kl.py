@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.controllers import proportional_kl
+from rlx.controllers import kl_adaptive_learning_rate, proportional_kl
 
 
 def test_oracle() -> None:
@@ -40,3 +40,26 @@ def test_holds_the_kl_of_a_tilted_policy_at_its_target(float64) -> None:
     state, history = jax.lax.scan(step, init(0.2), length=300)
     np.testing.assert_allclose(kl(state.coefficient), 0.1, rtol=1e-3)
     assert np.all(np.diff(np.abs(history - 0.1)) <= 1e-12)
+
+
+def test_the_learning_rate_follows_the_rule_of_rsl_rl(float64) -> None:
+    """Its code in Python numbers: one branch after the other, bounds included."""
+    init, update = kl_adaptive_learning_rate(target=0.01)
+    rate, state = 1e-3, init(1e-3)
+    kls = [0.021, 0.0199, 0.0051, 0.0049, 0.0, 1.0, *[1.0] * 14, *[1e-9] * 30, 0.01, 0.0199]
+    seen = []
+    for kl in kls:
+        if kl > 0.02:
+            rate = max(1e-5, rate / 1.5)
+        elif 0.0 < kl < 0.005:
+            rate = min(1e-2, rate * 1.5)
+        found, state = update(state, kl)
+        np.testing.assert_allclose(found, rate, rtol=1e-12)
+        seen.append(rate)
+    assert min(seen) == 1e-5 and max(seen) == 1e-2
+    assert update(state, jnp.nan)[0] == found
+
+
+def test_a_rate_beyond_its_bounds_is_brought_back() -> None:
+    init, update = kl_adaptive_learning_rate(target=0.01, low=1e-4, high=1e-3)
+    np.testing.assert_allclose(update(init(jnp.array([1.0, 1e-9])), jnp.array([0.0, 0.01]))[0], [1e-3, 1e-4], rtol=1e-6)

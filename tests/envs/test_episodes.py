@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlx.envs import Environment, RenderingUnavailable, resets
+from rlx.envs import Environment, RenderingUnavailable, flatten_observations, resets, with_history, with_random_phase
 from rlx.envs.episodes import EpisodicEnvironment
 from rlx.envs.tasks import pendulum
 from tests.envs.counting_task import counter
@@ -59,6 +59,50 @@ def test_without_a_limit_it_goes_on():
     state, _ = env.reset(KEYS[0])
     state, step = jax.lax.scan(lambda state, key: env.step(state, ONE, key), state, KEYS)
     assert not step.truncated.any() and state.elapsed == len(KEYS)
+
+
+def test_with_a_random_phase_first_episodes_end_anywhere_and_later_ones_at_the_limit():
+    limit, count = 5, 2000
+    plain, env = counter(limit=limit), with_random_phase(counter(limit=limit))
+    keys = jax.random.split(jax.random.key(0), count)
+
+    @jax.jit
+    def run():
+        state, first = jax.vmap(env.reset)(keys)
+        step = jax.vmap(env.step, in_axes=(0, None, 0))
+        _, steps = jax.lax.scan(lambda state, key: step(state, ONE, jax.random.split(key, count)), state, KEYS[:14])
+        return first, steps
+
+    first, steps = run()
+    # What is drawn beside does not touch what the task draws.
+    np.testing.assert_array_equal(first, jax.vmap(plain.reset)(keys)[1])
+    ends = np.asarray(steps.truncated)
+    assert not steps.terminated.any()
+    lengths = ends.argmax(0) + 1
+    counts = np.bincount(lengths, minlength=limit + 1)[1:]
+    # Uniform on 1 … 5: chi squared of four degrees of freedom is below 18.5 in all but a thousandth of cases.
+    assert counts.shape == (limit,) and ((counts - count / limit) ** 2 / (count / limit)).sum() < 18.5
+    for time in range(14):
+        np.testing.assert_array_equal(ends[time], (time + 1 >= lengths) & ((time + 1 - lengths) % limit == 0))
+    # A cut episode is bootstrapped from what it reached, however short it was.
+    cut = ends[0]
+    np.testing.assert_allclose(steps.next_observation[0, cut], np.asarray(first)[cut] + 1, rtol=1e-6)
+    assert (steps.observation[0, cut] < 1).all()
+
+
+def test_a_random_phase_reaches_through_wrappers():
+    env = with_random_phase(with_history(flatten_observations(counter(limit=9)), 2))
+    (state, _), history = jax.vmap(env.reset)(KEYS)
+    assert len(np.unique(state.elapsed)) > 4 and history["where"].shape == (20, 2)
+    (state, _), _ = jax.vmap(with_history(counter(limit=9), 2).reset)(KEYS)
+    assert not state.elapsed.any()
+
+
+def test_a_random_phase_needs_a_limit_of_ours():
+    with pytest.raises(ValueError, match="random_phase needs a time limit, and test:counter has none"):
+        with_random_phase(counter(limit=None))
+    with pytest.raises(ValueError, match="random_phase needs an environment whose time limit rlx sets, got a int"):
+        with_random_phase(3)
 
 
 def test_action_repeat_adds_rewards_and_counts_decisions():

@@ -12,6 +12,7 @@ import pytest
 
 import rlx
 from rlx import envs, policies, recipes
+from rlx.algorithms.actor_critic import Slots
 from rlx.envs.episodes import EpisodicEnvironment
 from rlx.recipes.settings import GROUPS, SettingError, checked, settings, type_hints
 
@@ -91,9 +92,15 @@ def test_networks_and_optimizers_are_slots_of_off_policy_recipes(name):
         else policies.deterministic(environment.action_space, (5,))
     )
     train = rlx.make_train(
-        name, **OFF_POLICY, policy=policy, critic=policies.action_critic((7,)), optimizer=optax.sgd(0.0)
+        name,
+        **OFF_POLICY,
+        policy=policy,
+        critic=policies.action_critic((7,)),
+        optimizer=optax.sgd(0.0),
+        added=(Slots(critic_penalty=lambda step: 7.0 + 0.0 * step.q),),
     )
-    state, _ = jax.jit(train)(jax.random.key(0))
+    state, metrics = jax.jit(train)(jax.random.key(0))
+    np.testing.assert_allclose(metrics["critic_penalty"], 14.0, rtol=1e-6)  # of two critics
     widths = {leaf.shape[-1] for leaf in jax.tree.leaves(state.params["actor"])}
     assert 5 in widths and 7 in {leaf.shape[-1] for leaf in jax.tree.leaves(state.params["critic"])}
 

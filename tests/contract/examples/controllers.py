@@ -48,6 +48,9 @@ EXAMPLES: dict[str, Example] = {
     ),
     "rlx.controllers.ewma_params": Example({"params": real}, {"decay": 0.9}, init=real),
     "rlx.controllers.first_value": Example({"x": real}, init=real),
+    "rlx.controllers.kl_adaptive_learning_rate": Example(
+        {"kl": uniform(6, high=0.05)}, {"target": 0.02}, init=uniform(6, low=1e-4, high=5e-3)
+    ),
     "rlx.controllers.lagrange_multiplier": Example(
         {"violation": normal(6)}, {"step": 0.1}, init=uniform(6, low=0.5, high=2)
     ),

@@ -8,20 +8,39 @@ from tests.contract.example import (
     Example,
     boolean,
     integers,
+    key,
     log_prob,
+    per_row,
     positive,
     real,
     uniform,
 )
 
+PRODUCTS = {"extreme": "ordinary weights are products of the ratios of all steps, which no float may hold"}
+
 EXAMPLES: dict[str, Example] = {
     "rlx.diagnostics.action_gap": Example({"q": real}, variants=({}, {"axis": 0})),
     "rlx.diagnostics.advantage_covariance": Example({"log_prob": log_prob, "advantage": real}),
     "rlx.diagnostics.approximate_kl": Example({"log_prob": log_prob, "behavior_log_prob": log_prob}),
+    "rlx.diagnostics.bandit_selection": Example(
+        {"key": key, "score": real}, variants=({"num_pulls": 9}, {"num_pulls": 5, "num_policies": 2})
+    ),
     "rlx.diagnostics.clip_fraction": Example({"log_prob": log_prob, "behavior_log_prob": log_prob}),
     "rlx.diagnostics.data_to_divergence": Example({"num_samples": positive, "kl": positive}),
     "rlx.diagnostics.differential_information": Example({"log_prob": log_prob, "reference_log_prob": log_prob}),
     "rlx.diagnostics.differential_information_entropy": Example({"log_prob": log_prob, "reference_log_prob": log_prob}),
+    "rlx.diagnostics.doubly_robust": Example(
+        {
+            "log_prob": log_prob,
+            "behavior_log_prob": log_prob,
+            "reward": real,
+            "q": real,
+            "next_value": real,
+            "initial_value": per_row,
+        },
+        variants=({}, {"weighted": False}),
+        skips=PRODUCTS,
+    ),
     "rlx.diagnostics.effective_sample_size": Example({"log_weight": real}, variants=({}, {"axis": 0})),
     "rlx.diagnostics.entropy_change": Example({**TOKEN, "baseline": real}, {"step_size": 0.1}),
     "rlx.diagnostics.entropy_discriminator": Example({"log_prob": log_prob, "entropy": positive}),
@@ -30,6 +49,11 @@ EXAMPLES: dict[str, Example] = {
     "rlx.diagnostics.explained_variance": Example({"value": real, "target": real}),
     "rlx.diagnostics.fit_entropy_law": Example({"entropy": positive, "performance": real}),
     "rlx.diagnostics.goodhart_curve": Example({"kl": positive, "score": real}, variants=({}, {"axis": 0})),
+    "rlx.diagnostics.importance_sampling": Example(
+        {"log_prob": log_prob, "behavior_log_prob": log_prob, "reward": real},
+        variants=({}, {"weighted": False}, {"per_decision": False}),
+        skips=PRODUCTS,
+    ),
     "rlx.diagnostics.likelihood_displacement": Example(
         {
             "chosen_log_prob": log_prob,
