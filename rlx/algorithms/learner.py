@@ -54,6 +54,8 @@ class Learner(NamedTuple):
         minibatches: how many minibatches one update takes of a source that draws them (a delayed policy takes several).
         observe: `(state, experience) -> state`: takes in new experience before it can be drawn from a replay; leading
             axes are free. For statistics over what was experienced, each transition once.
+        log_prob: `(state, observation, action) -> [env]`, log-density of actions, as the environment receives them,
+            under the exploring policy; None where it has no density, or is not asked for one.
     """
 
     init: Callable[[PRNGKeyArray, PyTree], PyTree]
@@ -63,6 +65,7 @@ class Learner(NamedTuple):
     memory: Callable[[int], PyTree] | None = None
     minibatches: int = 1
     observe: Callable[[PyTree, PyTree], PyTree] = lambda state, experience: state
+    log_prob: Callable[[PyTree, PyTree, Array], Float[Array, " env"]] | None = None
 
 
 class Policy(NamedTuple):

@@ -25,6 +25,7 @@ COMMANDS = {
     "methods": ("rlx.cli.methods", "list what language models can be trained by, and on which tasks"),
     "functions": ("rlx.cli.functions", "list the losses, regularizers and estimators, by word or by paper"),
     "play": ("rlx.cli.play", "render episodes of a trained policy to GIF or MP4"),
+    "evaluate": ("rlx.cli.evaluate", "estimate what a trained policy is worth from a dataset, without a simulator"),
     "export": ("rlx.cli.export", "write a trained language model in Hugging Face's format"),
     "plot": ("rlx.cli.plot", "draw learning curves of one or several runs"),
 }

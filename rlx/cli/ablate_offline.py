@@ -23,6 +23,12 @@ from rlx.training import runs
 NUM_LAST = 10
 """Evaluations at the end of a run whose mean is its score."""
 
+BUDGETS = (1, 2, 5, 10, 20, 50, 100, 200)
+"""Evaluations that whoever has to choose among trained policies may have."""
+
+NUM_BANDITS = 1000
+"""Bandits whose mean says what a budget is worth."""
+
 DESCRIPTION = """\
 Train offline learners one after the other on one dataset, all seeds of a learner at once, and leave a folder
 with one table (ablation.md), one picture (curve.png), summary.json and a run folder of each learner.
@@ -74,6 +80,7 @@ class LearnerScores(NamedTuple):
         best: score of the best evaluation, chosen in hindsight.
         num_last: over how many `last` is the mean.
         evaluations: among how many `best` is the best.
+        measured: the last evaluations themselves, `[seed, evaluation]`.
     """
 
     final: np.ndarray
@@ -81,6 +88,7 @@ class LearnerScores(NamedTuple):
     best: np.ndarray
     num_last: int
     evaluations: int
+    measured: np.ndarray
 
 
 def main(arguments: Sequence[str], name: str = "offline") -> int:
@@ -104,11 +112,12 @@ def conclude(parent: Path, folders: Mapping[str, runs.RunFolder]) -> int:
     """Write table, picture and summary of run folders, and print the table."""
     from rlx.training import plots
 
-    env = runs.read_json(next(iter(folders.values())).config)["env"]
+    saved = runs.read_json(next(iter(folders.values())).config)
+    env = saved["env"]
     metric, scores = read_scores(folders)
-    summary = summarize(folders, scores, metric) | {"env": env}
+    summary = summarize(folders, scores, metric) | {"env": env, "eval_episodes": saved["config"]["eval_episodes"]}
     runs.write_json(parent / "summary.json", summary)
-    text = table(summary)
+    text = table(summary) + selection_table(summary)
     (parent / "ablation.md").write_text(text, encoding="utf-8")
     curves = {label: folder.metrics for label, folder in folders.items()}
     plots.learning_curve(curves, y=metric, x="gradient_steps", out=parent / "curve.png", title=env)
@@ -127,7 +136,7 @@ def read_scores(folders: Mapping[str, runs.RunFolder]) -> tuple[str, dict[str, L
     for label, folder in folders.items():
         rows = by_seed(folder, tables[label], metric)
         last = rows[:, -NUM_LAST:]
-        scores[label] = LearnerScores(rows[:, -1], last.mean(1), rows.max(1), last.shape[1], rows.shape[1])
+        scores[label] = LearnerScores(rows[:, -1], last.mean(1), rows.max(1), last.shape[1], rows.shape[1], last)
     return metric, scores
 
 
@@ -147,7 +156,60 @@ def summarize(
             "best": {"score_per_seed": plain(found.best), **aggregate(found.best), "chosen_among": found.evaluations},
             "updates_per_second": speed(folders[label]),
         }
-    return {"metric": metric, "learners": learners}
+    return {"metric": metric, "learners": learners, "selection": selection(scores)}
+
+
+def selection(scores: Mapping[str, LearnerScores]) -> dict[str, Any]:
+    """What each method is worth to someone who may evaluate so many times, and takes what looks best.
+
+    Of all policies of a method, its settings and seeds together, a bandit finds the best (Jackson et al., 2025,
+    arXiv:2504.11453). The last evaluations of a policy stand for it; one that diverged is not among them.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from rlx.diagnostics import bandit_selection
+    from rlx.training.statistics import bootstrap_interval
+
+    methods: dict[str, list[np.ndarray]] = {}
+    for label, found in scores.items():
+        methods.setdefault(label.partition("@")[0], []).append(found.measured)
+    found = {}
+    for method, measured in methods.items():
+        rows = np.concatenate(measured)
+        rows = jnp.asarray(rows[np.isfinite(rows).all(axis=1)], float)
+        if len(rows) < 2:
+            continue
+        bandits = jax.jit(jax.vmap(lambda key: bandit_selection(key, rows, num_pulls=max(BUDGETS))))
+        curves = np.asarray(bandits(jax.random.split(jax.random.key(0), NUM_BANDITS)))[:, np.array(BUDGETS) - 1]
+        low, high = bootstrap_interval(curves, statistic=np.mean, resamples=200)
+        found[method] = {
+            "policies": len(rows),
+            "budgets": list(BUDGETS),
+            "score": curves.mean(axis=0).tolist(),
+            "interval": [low.tolist(), high.tolist()],
+        }
+    return found
+
+
+def selection_table(summary: Mapping[str, Any]) -> str:
+    """The summary's `selection` as Markdown; empty where there is none."""
+    from rlx.training.progress import number
+
+    methods = summary["selection"]
+    if not methods:
+        return ""
+    lines = [
+        "",
+        "Score of the policy that a UCB bandit takes for the best of all settings and seeds of a method after so many "
+        f"evaluations of {summary['eval_episodes']} episodes; mean of {NUM_BANDITS:,} bandits (Jackson et al., 2025).",
+        "",
+        f"| method | policies | {' | '.join(map(str, BUDGETS))} |",
+        f"| --- | ---: |{' ---: |' * len(BUDGETS)}",
+    ]
+    for method, found in methods.items():
+        lines.append(f"| {method} | {found['policies']} | {' | '.join(map(number, found['score']))} |")
+    return "\n".join(lines) + "\n"
 
 
 def table(summary: Mapping[str, Any]) -> str:

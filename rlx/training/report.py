@@ -48,6 +48,7 @@ SUMMARY = {
             "label?": str,
             "final_return?": (reading.NUMBER, None),
             "final_return_stochastic?": (reading.NUMBER, None),
+            "normalized_score?": (reading.NUMBER, None),
             "params_sha256?": (str, None),
             "diverged?": ({"metric": str, "update": reading.NUMBER}, None),
         }
@@ -160,6 +161,7 @@ def _tiles(runs: Sequence[Run], summary: Run, table: MetricsTable | None) -> str
     unit = "env_steps" if table is None else time_column(table)
     tiles = [
         (name, number(best["interquartile_mean"]), _interval(best)) if best else None,
+        _score_tile(runs),
         ("Runs", str(len(runs)), "from one compilation") if runs else None,
         (TIMES[unit], engineering(steps), "per run") if steps is not None else None,
         ("Speed", engineering(summary["steps_per_second"]), "steps/s, all runs")
@@ -180,6 +182,15 @@ def _tiles(runs: Sequence[Run], summary: Run, table: MetricsTable | None) -> str
         for name, value, note in filter(None, tiles)
     )
     return f'<dl class="tiles">{"".join(cells)}</dl>'
+
+
+def _score_tile(runs: Sequence[Run]) -> tuple[str, str, str] | None:
+    """The normalized score of the best setting at its end, where runs are scored."""
+    if not any("normalized_score" in run for run in runs):
+        return None
+    groups = ([run.get("normalized_score") for run in group] for group in _by_setting(runs).values())
+    best = max((aggregate(np.array(group, float)) for group in groups), key=_score)
+    return "Normalized score (IQM)", number(best["interquartile_mean"]), f"last evaluations, {_interval(best)}"
 
 
 def _warnings(runs: Sequence[Run], finished: bool) -> str:

@@ -101,6 +101,42 @@ def bootstrap_interval(
     return ends[0, ...], ends[1, ...]
 
 
+def episode_interval(
+    estimate: Callable[[Float[np.ndarray, "resample episode"]], ArrayLike],
+    num_episodes: int,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of an estimate from episodes, which are drawn with replacement, whole.
+
+    Args:
+        estimate: from how often each episode counts, `[resample, episode]`, to the estimate of each resample, such as
+            a batch of `rlx.diagnostics.importance_sampling` by its `weight`. An estimate may be undefined (NaN).
+        num_episodes: how many there are.
+        confidence: probability mass of the interval, in (0, 1).
+        resamples: number of bootstrap samples.
+        seed: seed of the resampling.
+
+    Returns:
+        Lower and upper end, of the resamples whose estimate is defined; NaN where none is.
+
+    Raises:
+        ValueError: there are no episodes, or an option is out of range.
+    """
+
+    def statistic(drawn: np.ndarray, axis: int) -> np.ndarray:
+        counts = np.stack([np.bincount(row, minlength=num_episodes) for row in drawn.astype(int)])
+        values = np.asarray(estimate(counts.astype(np.float32)), np.float64)
+        return values[np.isfinite(values)] if np.isfinite(values).any() else np.array([np.nan])
+
+    low, high = bootstrap_interval(
+        np.arange(num_episodes), statistic=statistic, confidence=confidence, resamples=resamples, seed=seed
+    )
+    return float(low), float(high)
+
+
 class Band(NamedTuple):
     """The interquartile mean of a metric at each report, with its bootstrap interval.
 

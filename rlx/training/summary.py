@@ -11,6 +11,9 @@ from rlx.training.compiled import params_digest
 from rlx.training.metrics import MetricsTable, setting_label
 from rlx.training.statistics import aggregate
 
+LAST_EVALUATIONS = 10
+"""Most evaluations at the end of a run whose mean is its normalized score; of a run with few, at most a tenth."""
+
 
 def summarize(
     table: MetricsTable,
@@ -22,6 +25,9 @@ def summarize(
     **totals: Any,
 ) -> dict[str, Any]:
     """Final returns by seed and by setting, with intervals and digests of the parameters.
+
+    Runs that are scored (`eval_normalized_score`) have their score at the end beside: the mean over the last
+    evaluations, as papers on learning from datasets report it.
 
     Args:
         table: all rows of metrics.
@@ -37,6 +43,7 @@ def summarize(
     # A run that diverged has no final return, whatever its last evaluation says.
     final = np.where([run in diverged for run in range(last.sum())], np.nan, column.get("eval_return_mean", nothing))
     stochastic = column.get("eval_stochastic_return_mean", nothing)
+    averaged, scores = _last_scores(table, diverged)
     per_run = [
         {
             "seed": int(column["seed"][run]),
@@ -44,6 +51,7 @@ def summarize(
             "label": setting_label(setting, table.choices),
             "final_return": _number(final[run]),
             "final_return_stochastic": _number(stochastic[run]),
+            **({"normalized_score": _number(scores[run])} if averaged else {}),
             "params_sha256": params_digest(params, run),
             "diverged": diverged.get(run),
         }
@@ -51,20 +59,39 @@ def summarize(
     ]
     settings = {}
     for run in per_run if swept else ():
-        settings.setdefault(tuple(run["hyperparameters"].items()), []).append(run["final_return"])
+        settings.setdefault(tuple(run["hyperparameters"].items()), []).append(run)
+    values = lambda of, name: [np.nan if run[name] is None else run[name] for run in of]
     return {
         **{name: config.get(name) for name in ("algorithm", "env")},
         **totals,
         "num_runs": len(per_run),
         **_against_the_start(table),
         "final_return": aggregate(final),
+        **({"normalized_score": aggregate(scores) | {"evaluations_averaged": averaged}} if averaged else {}),
         "runs": per_run,
         "settings": [
             {"hyperparameters": dict(setting), "label": setting_label(dict(setting), table.choices)}
-            | aggregate([np.nan if value is None else value for value in values])
-            for setting, values in settings.items()
+            | aggregate(values(of, "final_return"))
+            | ({"normalized_score": aggregate(values(of, "normalized_score"))} if averaged else {})
+            for setting, of in settings.items()
         ],
     }
+
+
+def _last_scores(table: MetricsTable, diverged: Mapping[int, Any]) -> tuple[int, np.ndarray]:
+    """How many of the last evaluations count, and the mean score `[run]` over them; none for runs without a score."""
+    if "eval_normalized_score" not in table:
+        return 0, np.empty(0)
+    update = np.asarray(table["update"])
+    score = np.ma.filled(table["eval_normalized_score"].astype(float), np.nan)
+    evaluated = np.unique(update[~np.ma.getmaskarray(table["eval_normalized_score"])])
+    averaged = int(np.clip(len(evaluated) // 10, 1, LAST_EVALUATIONS))
+    rows = np.array([score[update == when] for when in evaluated[-averaged:]])
+    if not len(rows):
+        return 0, np.empty(0)
+    last = rows.mean(axis=0)
+    last[[run for run in diverged if run < len(last)]] = np.nan
+    return averaged, last
 
 
 def _against_the_start(table: MetricsTable) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlx import cli, data
-from rlx.cli.ablate_offline import offline_learners
+from rlx.cli.ablate_offline import LearnerScores, offline_learners, selection, selection_table
 from rlx.recipes import make_program, recipe
 from rlx.recipes.settings import settings
 
@@ -48,9 +48,27 @@ def test_learners_side_by_side_leave_a_table_a_picture_and_a_summary(dataset, tm
         assert np.all(np.array(found["best"]["score_per_seed"]) >= found["score_per_seed"])
         config = json.loads((out / label / "config.json").read_text())
         assert config["env"] == "rlx:pendulum" and config["algorithm"] == "bc"
+    assert summary["selection"]["bc"]["policies"] == 4 and "UCB bandit" in printed
     assert (out / "ablation.md").read_text() in printed and (out / "curve.png").stat().st_size > 0
     assert cli.main([*words, "--resume"]) == 0
     assert json.loads((out / "summary.json").read_text()) == summary
+
+
+def test_settings_and_seeds_of_a_method_are_the_policies_that_a_bandit_chooses_among():
+    of = lambda rows: LearnerScores(*[np.zeros(len(rows))] * 3, 2, 2, np.array(rows, float))
+    scores = {
+        "iql": of([[10.0, 12.0], [30.0, 32.0]]),
+        "iql@expectile=0.9": of([[90.0, 92.0], [np.nan, np.nan]]),
+        "bc": of([[5.0, 5.0]]),
+    }
+    found = selection(scores)
+    assert list(found) == ["iql"] and found["iql"]["policies"] == 3
+    curve = dict(zip(found["iql"]["budgets"], found["iql"]["score"]))
+    # One evaluation chooses at random; three have seen all of them.
+    np.testing.assert_allclose(curve[1], np.mean([11.0, 31.0, 91.0]), atol=4)
+    assert curve[5] == curve[200] == pytest.approx(91.0)
+    text = selection_table({"selection": found, "eval_episodes": 10})
+    assert "| iql | 3 |" in text and "10 episodes" in text and selection_table({"selection": {}}) == ""
 
 
 @pytest.mark.parametrize(
@@ -81,6 +99,10 @@ def test_every_field_of_a_learner_is_read(name, dataset):
 
     fields = set(settings(found.config))
     everything = {"bisimulation_weight": 0.1} if "bisimulation_weight" in fields else {}
+    if found.config.sequence_length is None:
+        everything["online_steps"] = 1000
+    else:  # sequences are learned from a dataset alone
+        fields -= {"online_steps", "num_envs", "updates_per_online_step", "mixing_ratio"}
     config = Watched(dataset=dataset, **everything)
     read.clear()  # the checks of values have read them all
     assert callable(make_program(found, config).step)

@@ -221,6 +221,7 @@ def test_wrong_requests_get_one_line(arguments, parts, capsys, tmp_path, monkeyp
         ["train", "ppo", "--num-envz", "3"],
         ["envs"],
         ["play", "--help"],
+        ["evaluate", "--help"],
         ["export", "--help"],
         ["plot", "--help"],
         ["ablate", "--help"],
