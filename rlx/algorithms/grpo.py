@@ -23,9 +23,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from rlx import reduce, returns
 from rlx.algorithms.learner import Learner
 from rlx.algorithms.responses import Responses, batch_diagnostics, step_diagnostics
+from rlx.algorithms.scoring import TokenScores, judge, score
 from rlx.losses import policy as policy_losses
 from rlx.policies import transformer
-from rlx.regularizers.entropy import categorical_entropy
 from rlx.types import Scalar
 
 
@@ -92,8 +92,8 @@ class Method(NamedTuple):
 
     Attributes:
         uses: what a batch must hold beside the policy's own log-probabilities and entropies: any of "reference"
-            (`reference_log_prob`), "distribution" (logits of all policies in use), "value" (a critic of tokens) and
-            "solution" (of the task, to each prompt).
+            (`reference_log_prob`), "distribution" (logits of all policies in use), "value" (a critic of tokens),
+            "token_reward" (a reward model of tokens) and "solution" (of the task, to each prompt, with its verdict).
         reward: shapes the reward, from the sampled batch.
         advantage: from the sampled batch, before any step, to advantages of tokens.
         remember: from the sampled batch, with advantages, to the batch that the gradient steps see, its memory updated.
@@ -106,6 +106,11 @@ class Method(NamedTuple):
         prefer: score of each prompt in a batch that was drawn too large; those of the highest score are learned from.
             The default prefers groups in which rewards differ (DAPO's dynamic sampling); without oversampling all are
             kept.
+        max_rounds: static; batches of prompts that are sampled at most until there are enough groups with a score
+            above 0; where there are too few, the other groups are not learned from. With 1 all that is sampled is.
+        retries: static; the second half of each group goes on from where the first half first went wrong, and both
+            learn from what comes after that; a response that was right has no second one.
+        critic_rate: step size of the critic, or of the reward model, in units of the policy's.
     """
 
     uses: frozenset[str] = frozenset()
@@ -118,6 +123,9 @@ class Method(NamedTuple):
     temperature: Callable[[PyTree], Scalar] = lambda memory: 1.0
     reference: Callable[[PyTree, PyTree, Array], PyTree] = keep_reference
     prefer: Callable[[Responses], Float[Array, " prompt"]] = lambda batch: ~batch.degenerate * 1.0
+    max_rounds: int = 1
+    retries: bool = False
+    critic_rate: float = 1.0
 
 
 GRPO_METHOD = Method()
@@ -127,7 +135,7 @@ class GRPOState(NamedTuple):
     """Everything that training carries on.
 
     Attributes:
-        params: `{"policy"}` and, for a method that uses values, `{"critic"}`.
+        params: `{"policy"}` and, for a method that uses them, `{"critic"}` and `{"reward_model"}`.
         behavior_params: the policy that samples, where it is not the one in training (`renew_behavior` above 1).
         reference_params: the policy that the method stays close to; None unless it uses one.
         optimizer_state: of the optimizer.
@@ -150,116 +158,9 @@ class GRPOState(NamedTuple):
         return self.params["policy"] if self.behavior_params is None else self.behavior_params
 
 
-USES = ("reference", "distribution", "value", "solution")
-
-
-class TokenScores(NamedTuple):
-    """What a model says of the tokens of responses.
-
-    Attributes:
-        log_prob: of each token.
-        entropy: of the distribution that it was drawn from.
-        logits: of that distribution, or None.
-    """
-
-    log_prob: Float[Array, "prompt group time"]
-    entropy: Float[Array, "prompt group time"]
-    logits: Float[Array, "prompt group time vocab"] | None
-
-
-def in_microbatches(function: Callable[[Responses], PyTree], batch: Responses, size: int | None) -> PyTree:
-    """What a function of responses gives for each, computed for `size` of them at a time.
-
-    The backward pass computes what the function did anew, again for so many at a time: whatever is made of the results
-    then has the gradient of the whole batch, in the memory of a microbatch.
-
-    Args:
-        function: of a batch, whose results have the leading axes `[prompt, group]`; only tokens, masks and
-            temperatures are those of a microbatch.
-        batch: the responses.
-        size: static; how many at a time; None for all at once.
-
-    Raises:
-        ValueError: a size below one.
-    """
-    if size is not None and size < 1:
-        raise ValueError(f"microbatch_size must be at least 1, got {size}")
-    shape = batch.token.shape[:2]
-    count = shape[0] * shape[1]
-    if size is None or size >= count:
-        return function(batch)
-    names = ("prompt", "prompt_where", "token", "present", "where", "temperature")
-    known = {name: getattr(batch, name) for name in names if getattr(batch, name) is not None}
-    rows = {name: x.reshape(count, *x.shape[2:]) for name, x in known.items()}
-
-    @jax.checkpoint
-    def of_rows(rows: dict[str, Array]) -> PyTree:
-        found = function(batch._replace(**{name: x[:, None] for name, x in rows.items()}))
-        return jax.tree.map(lambda x: x[:, 0], found)
-
-    whole = count - count % size
-    chunks = {name: x[:whole].reshape(-1, size, *x.shape[1:]) for name, x in rows.items()}
-    found = jax.tree.map(lambda x: x.reshape(whole, *x.shape[2:]), jax.lax.map(of_rows, chunks))
-    if whole < count:
-        rest = of_rows({name: x[whole:] for name, x in rows.items()})
-        found = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), found, rest)
-    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), found)
-
-
-def features(config: transformer.Config, params: PyTree, batch: Responses, *, remat: bool = False) -> Array:
-    """Representations from which each token of the responses is predicted `[prompt, group, time, hidden]`."""
-    tokens = jnp.concatenate([batch.prompt, batch.token], axis=-1)
-    where = jnp.concatenate([batch.prompt_where, batch.present], axis=-1)
-    x, _ = transformer.hidden(config, params, tokens, where=where, remat=remat)
-    return x[..., batch.prompt.shape[-1] - 1 : -1, :]
-
-
-def score(
-    config: transformer.Config,
-    params: PyTree,
-    batch: Responses,
-    *,
-    temperature: Scalar | Float[Array, "prompt group"] | None = None,
-    distribution: bool = False,
-    remat: bool = False,
-    microbatch_size: int | None = None,
-) -> TokenScores:
-    """Log-probabilities and entropies of the responses' tokens under a policy.
-
-    Args:
-        config: structure of the policy.
-        params: its parameters; carry the gradient.
-        batch: with the tokens.
-        temperature: that the logits are divided by, one or that of each response; None for 1.
-        distribution: keep the logits, `[prompt, group, time, vocab]` in float32; otherwise they exist in chunks only.
-        remat: recompute each layer in the backward pass.
-        microbatch_size: static; responses that are scored at a time, as of `in_microbatches`.
-    """
-    heat = None if temperature is None else jnp.broadcast_to(temperature, batch.token.shape[:2])
-    batch = batch._replace(temperature=heat)
-    scored = partial(_score, config, params, distribution=distribution, remat=remat)
-    return in_microbatches(scored, batch, microbatch_size)
-
-
-def _score(
-    config: transformer.Config,
-    params: PyTree,
-    batch: Responses,
-    *,
-    distribution: bool,
-    remat: bool,
-) -> TokenScores:
-    x = features(config, params, batch, remat=remat)
-    if batch.temperature is not None:  # logits are linear in the representations
-        x = x / batch.temperature[..., None, None].astype(x.dtype)
-    if not distribution:
-        unembedding = params["embedding"].T if config.tie_embeddings else params["unembedding"]["kernel"]
-        found = transformer.token_statistics(x, unembedding, batch.token, where=batch.where)
-        return TokenScores(found.log_prob, found.entropy, None)
-    logits = transformer.unembed(config, params, x)
-    log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), batch.token[..., None], axis=-1)[..., 0]
-    kept = lambda x: jnp.where(batch.where, x, 0.0)
-    return TokenScores(kept(log_prob), kept(categorical_entropy(logits)), logits)
+USES = ("reference", "distribution", "value", "token_reward", "solution")
+JUDGES = {"value": "critic", "token_reward": "reward_model"}
+"""What a method uses of tokens → the model that says it: one like the policy, with a head."""
 
 
 def learner(
@@ -274,7 +175,9 @@ def learner(
     renew_behavior: int = 1,
     remat: bool = False,
     microbatch_size: int | None = None,
+    packed_share: float = 0.0,
     measure_drift: bool = False,
+    critic_optimizer: optax.GradientTransformation | None = None,
 ) -> Learner:
     """GRPO, or another method, as a learner from `Responses`.
 
@@ -283,8 +186,8 @@ def learner(
     response was sampled at, so that the policy in training is the one that samples, and its batch on-policy.
 
     Args:
-        config: structure of the policy, and of the critic where the method uses one.
-        optimizer: of all parameters.
+        config: structure of the policy, and of the critic or the reward model where the method uses one.
+        optimizer: of the policy.
         method: what is optimized.
         params: what is learned, as it begins, from the key that `init` is given: a random policy (the default), a
             warmed-up one, loaded weights, or adapters to them.
@@ -297,10 +200,14 @@ def learner(
         remat: static; recompute layers in the backward pass, for less memory.
         microbatch_size: static; responses that are scored, forward and backward, at a time; None for all of a
             minibatch. It bounds the memory of a gradient step, whose gradient stays the same.
+        packed_share: static; policies score responses that are packed into this share of as many rows, as of
+            `rlx.algorithms.scoring.score`; a critic and a reward model do not.
         measure_drift: static; keep the policy of the start, from which evaluations then tell the divergence.
+        critic_optimizer: of the critic and of the reward model, each with a state and a clipping of its own; None for
+            one like `optimizer`. The method says by `critic_rate` how its step size should compare.
 
     Raises:
-        ValueError: a count below one, or a method that uses what does not exist.
+        ValueError: a count below one, a method that uses what does not exist, or packing of what is not packed.
     """
     make_params = partial(transformer.init, config=config) if params is None else params
     for name, count in (("epochs", epochs), ("minibatches", minibatches), ("renew_behavior", renew_behavior)):
@@ -308,13 +215,20 @@ def learner(
             raise ValueError(f"{name} must be at least 1, got {count}")
     if unknown := method.uses - set(USES):
         raise ValueError(f"a method may use {', '.join(USES)}; got {', '.join(sorted(unknown))}")
+    judges = [name for what, name in JUDGES.items() if what in method.uses]
+    if judges:
+        transforms = {name: critic_optimizer or optimizer for name in judges} | {"policy": optimizer}
+        optimizer = optax.multi_transform(transforms, {name: name for name in transforms})
     distribution = "distribution" in method.uses
+    if packed_share and (distribution or microbatch_size is not None):
+        raise ValueError(
+            f"packed_share must be 0 for a method that uses distributions, and with microbatch_size; got {packed_share}"
+        )
 
     def init(key: PRNGKeyArray, example: Responses) -> GRPOState:
         policy_params = make_params(key)
         params = {"policy": policy_params}
-        if "value" in method.uses:
-            params["critic"] = policy_params | {"head": jnp.zeros(config.hidden_size)}
+        params |= {name: policy_params | {"head": jnp.zeros(config.hidden_size)} for name in judges}
         return GRPOState(
             params=params,
             behavior_params=policy_params if renew_behavior > 1 else None,
@@ -334,20 +248,21 @@ def learner(
             distribution=distribution,
             remat=remat,
             microbatch_size=microbatch_size,
+            packed_share=packed_share,
         )
 
     def in_training(params: dict[str, PyTree], batch: Responses) -> Responses:
         found = scored(params["policy"], batch, remat=remat)
         batch = batch._replace(log_prob=found.log_prob, entropy=found.entropy, logits=found.logits)
         if "critic" in params:
-            batch = batch._replace(value=value(params["critic"], batch))
+            batch = batch._replace(value=judged(params["critic"], batch))
+        if "reward_model" in params:
+            batch = batch._replace(token_reward=judged(params["reward_model"], batch, after=True))
         return batch
 
-    def value(critic: PyTree, batch: Responses) -> Float[Array, "prompt group time"]:
-        body = model({name: part for name, part in critic.items() if name != "head"})
-        head = critic["head"].astype(jnp.float32)
-        of_rows = lambda batch: features(config, body, batch, remat=remat).astype(jnp.float32) @ head
-        return in_microbatches(of_rows, batch, microbatch_size)
+    def judged(params: PyTree, batch: Responses, *, after: bool = False) -> Float[Array, "prompt group time"]:
+        body = model({name: part for name, part in params.items() if name != "head"})
+        return judge(config, body, params["head"], batch, after=after, remat=remat, microbatch_size=microbatch_size)
 
     def sampled(state: GRPOState, batch: Responses, key: PRNGKeyArray) -> Responses:
         """The batch as slots see it before any gradient step."""
@@ -374,7 +289,7 @@ def learner(
             reference = scored(state.reference_params, batch)
             batch = batch._replace(reference_log_prob=reference.log_prob, reference_logits=reference.logits)
         if "critic" in state.params:
-            now = value(state.params["critic"], batch)
+            now = judged(state.params["critic"], batch)
             batch = batch._replace(value=now, behavior_value=now)
         if batch.solution is not None:
             alone = batch._replace(

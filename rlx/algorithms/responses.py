@@ -16,7 +16,7 @@ class Responses(NamedTuple):
 
     Arrays along tokens are `[prompt, group, time]`, those of sequences `[prompt, group]`. Log-probabilities, entropies
     and logits are those of policies at the temperature that a response was sampled at. In `Method.loss` `log_prob`,
-    `entropy`, `logits` and `value` carry the gradient; all else is constant.
+    `entropy`, `logits`, `value` and `token_reward` carry the gradient; all else is constant.
 
     Attributes:
         prompt: tokens of the prompts, padded on the left `[prompt, group, prompt_time]`.
@@ -40,6 +40,8 @@ class Responses(NamedTuple):
         reference_logits: of the reference.
         value: of the critic in training, before each token; None unless the method uses values.
         behavior_value: of the critic before this update.
+        token_reward: of the reward model in training: logit of a right response, after each token; None unless the
+            method uses it.
         key: of this gradient step.
         update: updates done before.
         memory: the method's state.
@@ -48,6 +50,8 @@ class Responses(NamedTuple):
         solution_present: True at its real tokens.
         solution_where: True at those of them that a policy would have written.
         solution_log_prob: of them under the policy that sampled.
+        solution_correct: whether the verifier accepts the solution.
+        solution_reward: of the solution.
         temperature: that each response was sampled at; None stands for 1.
     """
 
@@ -72,6 +76,7 @@ class Responses(NamedTuple):
     reference_logits: Float[Array, "prompt group time vocab"] | None = None
     value: Float[Array, "prompt group time"] | None = None
     behavior_value: Float[Array, "prompt group time"] | None = None
+    token_reward: Float[Array, "prompt group time"] | None = None
     key: PRNGKeyArray | None = None
     update: Int[Array, ""] | None = None
     memory: PyTree = ()
@@ -80,6 +85,8 @@ class Responses(NamedTuple):
     solution_present: Bool[Array, "prompt time"] | None = None
     solution_where: Bool[Array, "prompt time"] | None = None
     solution_log_prob: Float[Array, "prompt time"] | None = None
+    solution_correct: Bool[Array, " prompt"] | None = None
+    solution_reward: Float[Array, " prompt"] | None = None
     temperature: Float[Array, "prompt group"] | None = None
 
     @property
@@ -107,7 +114,8 @@ def step_diagnostics(batch: Responses) -> dict[str, Float[Array, ""]]:
     ratio = jnp.exp(log_ratio)
     mean = lambda x, where=batch.where: reduce.token_mean(x * 1.0, where=where)
     positive, negative = (batch.where & sign for sign in (batch.advantage > 0, batch.advantage < 0))
-    low, high = jnp.nanquantile(jnp.where(batch.where, log_ratio, jnp.nan), jnp.array([0.01, 0.99]))
+    quantiles = jnp.nanquantile(jnp.where(batch.where, log_ratio, jnp.nan), jnp.array([0.01, 0.99]))
+    low, high = jnp.where(jnp.any(batch.where), quantiles, 0.0)
     metrics = {
         "entropy": mean(batch.entropy),
         "behavior_kl": mean(kl_estimate(batch.behavior_log_prob, batch.log_prob, where=batch.where)),

@@ -17,9 +17,9 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from rlx import reduce
 from rlx.algorithms.actor_critic import descend
-from rlx.algorithms.grpo import score
 from rlx.algorithms.learner import Learner
 from rlx.algorithms.responses import Responses
+from rlx.algorithms.scoring import score
 from rlx.losses.imitation import behavior_cloning
 from rlx.policies import transformer
 

@@ -14,7 +14,7 @@ from rlx.recipes import language
 from rlx.recipes.language_methods import METHODS, make_method
 from rlx.recipes.language_methods.table import check_method
 from rlx.recipes.presets.language import GRPO
-from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, SettingError, setting
+from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SettingError, setting
 from rlx.recipes.wiring import Recipe
 
 
@@ -34,6 +34,20 @@ class Config(language.Language):
         "Prompts sampled for each that is learned from, among which groups with different rewards are preferred.",
         group="scale",
         within=COUNT,
+    )
+    sampling_rows: int = setting(
+        0,
+        "Responses that are sampled at a time, in tasks of one turn: where one ends, the next takes its place. It pays "
+        "where most are far shorter than the longest, and changes none but by rounding; 0 for all at a time.",
+        group="scale",
+        within=NOT_NEGATIVE,
+    )
+    packed_share: float = setting(
+        0.0,
+        "Responses are scored in this share of as many rows, several in one, where they fit, which pays where most are "
+        "far shorter than the room for them; 0 for a row to each. It excludes --microbatch-size.",
+        group="scale",
+        within=FRACTION,
     )
     replayed: int = setting(
         0,
@@ -98,7 +112,7 @@ def make_learner(
         environment: the task.
         num_updates: of the run, which nothing here depends on.
         data: what was read from files; None reads it.
-        optimizer: an `optax.GradientTransformation`, in place of AdamW with clipping.
+        optimizer: an `optax.GradientTransformation`, in place of AdamW with clipping, also of a critic.
         **slots: further keywords of `rlx.algorithms.grpo.learner`, such as `params`.
     """
     from rlx.algorithms import grpo
@@ -111,11 +125,16 @@ def make_learner(
         renew_behavior=config.renew_behavior,
         remat=config.remat,
         microbatch_size=config.microbatch_size or None,
+        packed_share=config.packed_share,
         measure_drift=config.measure_drift,
     )
-    optimizer = language.make_optimizer(config) if optimizer is None else optimizer
+    method = chosen_method(config)
+    if optimizer is None:
+        optimizer = language.make_optimizer(config)
+        rate = config.learning_rate * method.critic_rate
+        arguments["critic_optimizer"] = language.make_optimizer(dataclasses.replace(config, learning_rate=rate))
     structure = language.make_structure(config, environment)
-    return grpo.learner(structure, optimizer, chosen_method(config), **(arguments | slots))
+    return grpo.learner(structure, optimizer, method, **(arguments | slots))
 
 
 def make_source(config: Config, environment: Any, learner: Any, data: Any = None):
@@ -133,6 +152,7 @@ def make_source(config: Config, environment: Any, learner: Any, data: Any = None
         replayed=config.replayed,
         replay_size=config.replay_size,
         temperature=config.temperature,
+        rows=config.sampling_rows or None,
     )
 
 
@@ -140,9 +160,11 @@ def notes(config: Config) -> list[str]:
     """What a person should know before pretrained weights are trained."""
     if not config.pretrained:
         return []
+    from rlx.algorithms.grpo import JUDGES
+
     uses = chosen_method(config).uses
     copies = ("reference" in uses) + config.measure_drift + (config.renew_behavior > 1)
-    return language.notes(config, copies=copies, models=1 + ("value" in uses))
+    return language.notes(config, copies=copies, models=1 + len(uses & set(JUDGES)))
 
 
 RECIPE = Recipe(
@@ -164,6 +186,7 @@ RECIPE = Recipe(
         "rlx train grpo --task countdown --method clip_cov",
         "rlx train grpo --task countdown --method grpo@beta=0.01 --sweep learning_rate=1e-4,2e-4",
         "rlx train grpo --task FILE.jsonl --pretrained FOLDER --lora-rank 16 --dtype bfloat16",
+        "rlx train grpo --task FILE.parquet@turn=module:function --pretrained FOLDER",
     ),
     about="Tasks have verifiers and solutions of their own: a warm-up on these comes first. It solves addition,\n"
     "unless those who teach it forget to carry in some of the solutions (forgetful=0.8).",

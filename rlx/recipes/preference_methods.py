@@ -11,7 +11,9 @@ from functools import partial
 from typing import Any
 
 from rlx.recipes.language_methods import table
-from rlx.recipes.language_methods.table import Entry
+from rlx.recipes.language_methods.table import Entry, chosen
+
+TRL = "huggingface/trl"
 
 
 def dpo(
@@ -204,23 +206,78 @@ def _semantic(name: str, *, beta: float, sft_weight: float) -> Callable:
 
 
 METHODS: dict[str, Entry] = {
-    "dpo": Entry(dpo, "reference", "Rafailov et al., 2023, arXiv:2305.18290"),
-    "f_dpo": Entry(f_dpo, "reference, divergence", "Wang et al., 2023, arXiv:2309.16240"),
-    "chi_po": Entry(chi_po, "reference, divergence", "Huang et al., 2024, arXiv:2407.13399"),
-    "cdpo": Entry(cdpo, "reference, label", "Mitchell, 2023"),
-    "robust_dpo": Entry(robust_dpo, "reference, label", "Ray Chowdhury et al., 2024, arXiv:2403.00409"),
-    "ipo": Entry(ipo, "reference, link", "Azar et al., 2023, arXiv:2310.12036"),
-    "kto": Entry(kto, "reference, single responses", "Ethayarajh et al., 2024, arXiv:2402.01306"),
-    "sppo": Entry(sppo, "reference, single responses, win rates", "Wu et al., 2024, arXiv:2405.00675"),
-    "dno": Entry(dno, "reference, win rates", "Rosset et al., 2024, arXiv:2404.03715"),
-    "rpo": Entry(rpo, "reference, likelihood", "Liu et al., 2024, arXiv:2405.16436"),
-    "vpo": Entry(vpo, "reference, likelihood", "Cen et al., 2024, arXiv:2405.19320"),
-    "rrpo": Entry(rrpo, "reference, tokens, divergence", "Sarkar and Etemad, 2025, arXiv:2504.12083"),
-    "simpo": Entry(simpo, "no reference, lengths, margin", "Meng et al., 2024, arXiv:2405.14734"),
-    "cpo": Entry(cpo, "no reference, likelihood", "Xu et al., 2024, arXiv:2401.08417"),
-    "orpo": Entry(orpo, "no reference, lengths, odds, likelihood", "Hong et al., 2024, arXiv:2403.07691"),
-    "slic": Entry(slic, "no reference, link, likelihood", "Zhao et al., 2023, arXiv:2305.10425"),
-    "unlikelihood": Entry(unlikelihood, "no reference, odds", "Welleck et al., 2019, arXiv:1908.04319"),
+    "dpo": Entry(
+        dpo,
+        "reference",
+        "Rafailov et al., 2023, arXiv:2305.18290",
+        chosen(paper="beta link divergence margin sft_weight", ours="alpha"),
+    ),
+    "f_dpo": Entry(
+        f_dpo,
+        "reference, divergence",
+        "Wang et al., 2023, arXiv:2309.16240",
+        chosen(code="beta", ours="divergence alpha"),
+        TRL,
+    ),
+    "chi_po": Entry(chi_po, "reference, divergence", "Huang et al., 2024, arXiv:2407.13399", chosen(ours="beta")),
+    "cdpo": Entry(cdpo, "reference, label", "Mitchell, 2023", chosen(code="beta", ours="flip_rate"), TRL),
+    "robust_dpo": Entry(
+        robust_dpo,
+        "reference, label",
+        "Ray Chowdhury et al., 2024, arXiv:2403.00409",
+        chosen(code="beta", ours="flip_rate"),
+        TRL,
+    ),
+    "ipo": Entry(
+        ipo, "reference, link", "Azar et al., 2023, arXiv:2310.12036", chosen(paper="per_token", code="beta"), TRL
+    ),
+    "kto": Entry(
+        kto,
+        "reference, single responses",
+        "Ethayarajh et al., 2024, arXiv:2402.01306",
+        chosen(code="beta desirable_weight undesirable_weight"),
+        TRL,
+    ),
+    "sppo": Entry(
+        sppo, "reference, single responses, win rates", "Wu et al., 2024, arXiv:2405.00675", chosen(paper="beta")
+    ),
+    "dno": Entry(dno, "reference, win rates", "Rosset et al., 2024, arXiv:2404.03715", chosen(ours="beta")),
+    "rpo": Entry(
+        rpo,
+        "reference, likelihood",
+        "Liu et al., 2024, arXiv:2405.16436",
+        chosen(code="beta eta"),
+        "YSLIU627/Regularized-Preference-Optimization",
+    ),
+    "vpo": Entry(
+        vpo, "reference, likelihood", "Cen et al., 2024, arXiv:2405.19320", chosen(code="beta", ours="alpha"), TRL
+    ),
+    "rrpo": Entry(
+        rrpo,
+        "reference, tokens, divergence",
+        "Sarkar and Etemad, 2025, arXiv:2504.12083",
+        chosen(code="beta alpha"),
+        "pritamqu/RRPO",
+    ),
+    "simpo": Entry(
+        simpo,
+        "no reference, lengths, margin",
+        "Meng et al., 2024, arXiv:2405.14734",
+        chosen(code="beta margin"),
+        "princeton-nlp/SimPO",
+    ),
+    "cpo": Entry(
+        cpo, "no reference, likelihood", "Xu et al., 2024, arXiv:2401.08417", chosen(code="beta sft_weight"), TRL
+    ),
+    "orpo": Entry(
+        orpo, "no reference, lengths, odds, likelihood", "Hong et al., 2024, arXiv:2403.07691", chosen(code="beta"), TRL
+    ),
+    "slic": Entry(
+        slic, "no reference, link, likelihood", "Zhao et al., 2023, arXiv:2305.10425", chosen(ours="beta sft_weight")
+    ),
+    "unlikelihood": Entry(
+        unlikelihood, "no reference, odds", "Welleck et al., 2019, arXiv:1908.04319", chosen(ours="beta")
+    ),
 }
 """Every method by its name on the command line."""
 

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from rlx import reduce
-from rlx.algorithms import grpo, sft
+from rlx.algorithms import grpo, scoring, sft
 from rlx.envs import language
 from rlx.policies import transformer
 from rlx.training import responses
@@ -110,7 +110,7 @@ def test_adapters_are_trained_and_nothing_else(params, batch):
     def objective(learned):
         of_policy = grpo.score(CONFIG, model(learned["policy"]), batch).log_prob
         body = {name: part for name, part in learned["critic"].items() if name != "head"}
-        value = grpo.features(CONFIG, model(body), batch) @ learned["critic"]["head"]
+        value = scoring.features(CONFIG, model(body), batch) @ learned["critic"]["head"]
         return loss(batch._replace(advantage=advantage, log_prob=of_policy, value=value))
 
     gradient = jax.jit(jax.grad(objective))(start.params)
@@ -175,7 +175,9 @@ def test_settings_that_cannot_be(params, batch):
         learner.update(begun(learner, batch), batch, jax.random.key(0))
     with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
         grpo.learner(CONFIG, optax.sgd(0.1), epochs=0)
-    with pytest.raises(ValueError, match="a method may use reference, distribution, value, solution; got logits"):
+    with pytest.raises(
+        ValueError, match="a method may use reference, distribution, value, token_reward, solution; got logits"
+    ):
         grpo.learner(CONFIG, optax.sgd(0.1), grpo.Method(uses=frozenset({"logits"})))
 
 

@@ -26,7 +26,7 @@ TINY = dict(
 
 # One of each kind of what a learner gives to a method; the others get it from `judged`, at a fraction of the cost.
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["grpo@beta=0.1", "siren", "ppo", "r2vpo", "hpt", "copo"])
+@pytest.mark.parametrize("method", ["grpo@beta=0.1", "siren", "ppo@beta=0.1", "oreal@freeze=0", "r2vpo", "hpt", "copo"])
 def test_a_method_takes_a_step(method):
     config = grpo.Config(**TINY, method=method, warmup_steps=0, total_steps=32, oversample=2)
     task = language.make_environment(config)
@@ -39,7 +39,7 @@ def test_a_method_takes_a_step(method):
     state = learner.init(jax.random.key(0), batch)
     if "solution" in uses:
         given = {"solution": batch.token[:, 1], "solution_present": where[:, 1], "solution_where": where[:, 1]}
-        batch = batch._replace(**given)
+        batch = batch._replace(**given, solution_correct=jnp.ones(4, bool), solution_reward=jnp.ones(4))
     after, metrics = jax.jit(learner.update)(state, batch, jax.random.key(1))
     assert all(np.isfinite(value) for value in metrics.values()), metrics
     assert metrics["gradient_norm"] > 0
@@ -110,6 +110,8 @@ def judged():
         solution_present=jnp.arange(5) < jnp.array([[4], [3]]),
         solution_where=jnp.arange(5) < jnp.array([[4], [3]]),
         solution_log_prob=log_prob(2, 5),
+        solution_correct=jnp.array([True, True]),
+        solution_reward=jnp.ones(2),
     )
 
 
@@ -122,13 +124,15 @@ def test_slots_fit_together_and_teach(name, judged):
     batch = judged._replace(
         memory=method.memory(*judged.reward.shape),
         key=jax.random.key(0),
-        update=jnp.zeros((), jnp.int32),
+        # Late enough for a policy that waits for its reward model.
+        update=jnp.asarray(100, jnp.int32),
         entropy=judged.behavior_entropy,
         logits=logits(),
         behavior_logits=logits(),
         reference_logits=logits(),
         reference_log_prob=judged.log_prob - 0.1,
         value=judged.behavior_value + 0.1,
+        token_reward=judged.behavior_value,
     )
 
     def run(given, batch):
@@ -139,14 +143,14 @@ def test_slots_fit_together_and_teach(name, judged):
         concluded = batch.memory if method.conclude is None else method.conclude(seen)
         return *jax.value_and_grad(loss)(given), seen.memory, concluded, method.temperature(seen.memory)
 
-    given = {name: getattr(batch, name) for name in ("log_prob", "entropy", "logits", "value")}
+    given = {name: getattr(batch, name) for name in ("log_prob", "entropy", "logits", "value", "token_reward")}
     loss, gradient, memory, concluded, temperature = jax.jit(run)(given, batch)
     assert np.isfinite(loss) and temperature > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((gradient, memory)))
     assert any(np.any(gradient[name] != 0) for name in ("log_prob", "entropy", "logits"))
     kinds = lambda tree: jax.tree.map(lambda x: (jnp.shape(x), jnp.result_type(x)), tree)
     assert kinds(memory) == kinds(concluded) == kinds(batch.memory)
-    used = {"distribution": "logits", "value": "value"}
+    used = {"distribution": "logits", "value": "value", "token_reward": "token_reward"}
     for what, name in used.items():
         assert what in method.uses or not np.any(gradient[name])
 

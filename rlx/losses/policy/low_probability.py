@@ -23,15 +23,17 @@ def low_probability_surrogate(
     coefficient: Scalar = 1.0,
     clip_low: Scalar = 1.0,
     clip_high: Scalar = 9.0,
+    minimum: Scalar = 0,
     where: Bool[Array, "*#batch"] | None = None,
 ) -> Float[Array, "*batch"]:
     """Clipped surrogate that pulls punished rare tokens up to a filtered policy (Lp-Reg).
 
     S holds the tokens with A < 0 that are among the k least likely of these and less likely than under the
-    proxy, where k = ⌊fraction·n₋⌋ of the n₋ valid tokens with A < 0 in the whole batch, and none for k ≤ 1.
+    proxy, where k = ⌊fraction·n₋⌋ of the n₋ valid tokens with A < 0 in the whole batch, and none for k ≤ 1, and
+    the `minimum` least likely tokens with A < 0 that are less likely than under the proxy, as far as there are any.
     L = −A·r + coefficient·min(exp(d) − d − 1, 10) on S, with d = log π_proxy − log π and no clipping;
     elsewhere L is the `clipped_surrogate`. S is constant. As k counts over the batch, micro-batches change it.
-    Finding the k reads all tokens some fifty times, to bisect for the last one.
+    Finding the k reads all tokens some fifty times, to bisect for the last one, and finding the others as often.
 
     Args:
         log_prob: log π(a|s) of the taken tokens [*batch]; carries the gradient.
@@ -43,6 +45,8 @@ def low_probability_surrogate(
         coefficient: weight of the pull towards the proxy.
         clip_low: how far the ratio may fall below 1 outside S.
         clip_high: how far the ratio may rise above 1 outside S.
+        minimum: tokens that are protected however few are punished; the official code has none, so that it protects
+            nothing where k ≤ 1.
         where: boolean mask, True where an element counts.
 
     Returns:
@@ -73,8 +77,11 @@ def low_probability_surrogate(
     )
     constant, proxy_log_prob = lax.stop_gradient((log_prob, proxy_log_prob))
     (coefficient,) = like(log_prob, coefficient)
-    rare = extreme_mask(constant, fraction=fraction, where=advantage < 0, largest=False, minimum=0)
-    protected = rare & (jnp.sum(rare) > 1) & (constant < proxy_log_prob)
+    punished = advantage < 0
+    favored = punished & (constant < proxy_log_prob)
+    rare = extreme_mask(constant, fraction=fraction, where=punished, largest=False, minimum=0)
+    protected = rare & (jnp.sum(rare) > 1) & favored
+    protected |= extreme_mask(constant, fraction=0.0, where=favored, largest=False, minimum=minimum)
     # Far beyond its saturation the penalty is constant, and its exponential must not overflow.
     near = jnp.minimum(proxy_log_prob, constant + 2 * SATURATION)
     pull = kl_estimate(log_prob, near, kind="k3", bound=SATURATION, where=protected)

@@ -13,4 +13,5 @@ from rlx.policies.transformer.generation import (
 )
 from rlx.policies.transformer.model import Cache, apply, hidden, init, init_cache, unembed, unstack
 from rlx.policies.transformer.pretrained import load_pretrained, load_tokenizer, read_config, save_pretrained
+from rlx.policies.transformer.refilling import generate_refilled
 from rlx.policies.transformer.scoring import TokenStatistics, token_log_prob, token_statistics

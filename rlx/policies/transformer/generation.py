@@ -180,22 +180,22 @@ def decode(
     running = jnp.ones(batch, bool) if where is None else where
     params, state = lax.stop_gradient((params, state))
     params = unstack(jax.tree.map(lambda leaf: leaf.astype(config.dtype), params))
-    uniform = _uniform(key, max_new_tokens, batch, state.logits.dtype)
+    uniform = uniform_numbers(key, max_new_tokens, batch, state.logits.dtype)
 
     def unfinished(carry):
         step, state, running, _ = carry
-        return (step < max_new_tokens) & (state.cache.length < capacity) & ~_none(running)
+        return (step < max_new_tokens) & (state.cache.length < capacity) & ~none_of(running)
 
     def sample(carry):
         step, state, running, generation = carry
-        log_probs = sampling_log_prob(state.logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-        token = _draw(uniform[step], log_probs)
-        take = lambda logits: jnp.take_along_axis(logits, token[:, None], axis=-1)[:, 0]
+        token, log_prob, behavior_log_prob = next_token(
+            uniform[step], state.logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+        )
         new = Generation(
             tokens=jnp.where(running, token, pad_token),
             where=running,
-            log_prob=jnp.where(running, take(state.logits) - jax.nn.logsumexp(state.logits, -1), 0),
-            behavior_log_prob=jnp.where(running, take(log_probs), 0),
+            log_prob=jnp.where(running, log_prob, 0),
+            behavior_log_prob=jnp.where(running, behavior_log_prob, 0),
         )
         generation = jax.tree.map(lambda rows, row: rows.at[step].set(row), generation, new)
         x, cache = hidden(config, params, token[:, None], where=running[:, None], cache=state.cache)
@@ -264,7 +264,23 @@ def sampling_log_prob(
     return jax.nn.log_softmax(scaled)
 
 
-def _uniform(key, num_steps, batch, dtype):
+def next_token(
+    uniform: Float[Array, "batch"], logits: Float[Array, "batch vocab"], **sampling
+) -> tuple[Int[Array, "batch"], Float[Array, "batch"], Float[Array, "batch"]]:
+    """A token of each sequence, its log-probability under the policy, and under the distribution that it is drawn from.
+
+    Args:
+        uniform: numbers in [0, 1), by which tokens are drawn.
+        logits: of the policy.
+        **sampling: those of `sampling_log_prob`.
+    """
+    log_probs = sampling_log_prob(logits, **sampling)
+    token = _draw(uniform, log_probs)
+    take = lambda logits: jnp.take_along_axis(logits, token[:, None], axis=-1)[:, 0]
+    return token, take(logits) - jax.nn.logsumexp(logits, -1), take(log_probs)
+
+
+def uniform_numbers(key, num_steps, batch, dtype):
     """Numbers [num_steps, batch] in [0, 1), each of its step and index alone, however many there are of both."""
     one = lambda step, row: jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, row), step), dtype=dtype)
     return jax.vmap(jax.vmap(one, (None, 0)), (0, None))(jnp.arange(num_steps), jnp.arange(batch))
@@ -299,7 +315,7 @@ def _invert(uniform: Float[Array, "*batch"], weight: Float[Array, "*batch n"]):
 
 
 @custom_vmap
-def _none(running: Bool[Array, "batch"]) -> Bool[Array, ""]:
+def none_of(running: Bool[Array, "batch"]) -> Bool[Array, ""]:
     """Whether no sequence is running.
 
     One answer for all instances under `vmap`: with one answer each, `while_loop` would select between old and new state
@@ -308,10 +324,10 @@ def _none(running: Bool[Array, "batch"]) -> Bool[Array, ""]:
     return ~jnp.any(running)
 
 
-@_none.def_vmap
+@none_of.def_vmap
 def _none_of_all(axis_size, in_batched, running):
     del axis_size, in_batched
-    return _none(running.reshape(-1)), False
+    return none_of(running.reshape(-1)), False
 
 
 def _check_range(temperature, top_k, top_p, min_p):

@@ -139,6 +139,7 @@ def hidden(
     *,
     where: Bool[Array, "*batch time"] | None = None,
     positions: Int[Array, "*batch time"] | None = None,
+    segment: Int[Array, "*batch time"] | None = None,
     cache: Cache | None = None,
     remat: bool = False,
 ) -> tuple[Float[Array, "*batch time hidden"], Cache | None]:
@@ -150,6 +151,8 @@ def hidden(
         tokens: token indices; an index outside of the vocabulary gives NaN.
         where: True at real tokens; others (padding on either side) are attended to by none. All are real if None.
         positions: rotary positions; the number of real tokens before, those in the cache included, if None.
+        segment: number of the sequence that a token belongs to, where several are packed into a row, without a cache:
+            tokens attend to those of their own alone. All belong to one if None. Then positions must be given.
         cache: keys and values of earlier tokens, which come before these.
         remat: static; recompute each layer in the backward pass instead of storing what it computed.
 
@@ -188,7 +191,12 @@ def hidden(
     visible = lambda first, count: (
         (jnp.arange(readable.shape[-1]) <= before + first + jnp.arange(count)[:, None]) & readable[..., None, :]
     )
-    if time <= QUERIES:
+    if segment is not None:
+        visible = _within(visible, segment)
+    if time == 1 and cache is not None:
+        # Whatever is in the cache comes before a single token, also where slots are used again.
+        visible = lambda first, count: readable[..., None, :]
+    elif time <= QUERIES:
         mask = visible(0, time)
         visible = lambda first, count: mask
     stacked = cache is None and isinstance(params["layers"], dict) and config.num_layers > UNROLLED
@@ -245,6 +253,18 @@ def apply(
     x, new_cache = hidden(config, params, tokens, where=where, positions=positions, cache=cache, remat=remat)
     logits = unembed(config, params, x)
     return logits if cache is None else (logits, new_cache)
+
+
+def _within(visible, segment):
+    """What queries may read, of their own segment alone."""
+    # Blocks of queries may go beyond the last one.
+    longer = jnp.pad(segment, [(0, 0)] * (segment.ndim - 1) + [(0, QUERIES)], constant_values=-1)
+
+    def readable(first, count):
+        own = lax.dynamic_slice_in_dim(longer, first, count, axis=-1)
+        return visible(first, count) & (own[..., :, None] == segment[..., None, :])
+
+    return readable
 
 
 def _layer(config, layer, x, cosine_sine, visible, cached=None):

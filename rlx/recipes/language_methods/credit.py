@@ -5,29 +5,43 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from rlx.recipes.language_methods.table import Entry
+from rlx.recipes.language_methods.table import Entry, chosen
 
 if TYPE_CHECKING:
     from rlx.algorithms.responses import Responses
 
 
-def bnpo() -> Any:
-    """Rewards normalized by a Beta density that is fitted to the success rates of the batch."""
+def bnpo(*, clip_low: float = 0.2, clip_high: float = 0.28) -> Any:
+    """Rewards normalized by a Beta density that is fitted to the success rates of the batch; sums of tokens."""
     import jax.numpy as jnp
 
+    from rlx import reduce
     from rlx.algorithms.grpo import Method
+    from rlx.losses.policy import clipped_surrogate
     from rlx.returns import beta_normalized
 
     def advantage(batch: Responses):
         return jnp.broadcast_to(beta_normalized(batch.reward)[..., None], batch.token.shape)
 
-    return Method(advantage=advantage)
+    def loss(batch: Responses):
+        per_token = clipped_surrogate(
+            batch.log_prob,
+            batch.behavior_log_prob,
+            batch.advantage,
+            clip_low=clip_low,
+            clip_high=clip_high,
+            where=batch.where,
+        )
+        return reduce.sequence_mean(per_token, where=batch.where, inner="sum")
+
+    return Method(advantage=advantage, loss=loss)
 
 
-def ace(*, coefficient: float = 1.0, normalize_length: bool = True) -> Any:
+def ace(*, coefficient: float = 1.0, normalize_length: bool = False) -> Any:
     """Wrong responses weigh more the surer the policy has become of them.
 
-    The paper sums log-ratios over the tokens; their mean does not grow with the length.
+    How sure it is, is the sum over the tokens of its log-ratio to the policy of the start, or with `normalize_length`
+    their mean, which does not grow with the length.
     """
     import jax.numpy as jnp
 
@@ -73,8 +87,13 @@ def copo(*, sharpness: float = 20.0, midpoint: float = 1.5) -> Any:
     return Method(remember=remember, loss=loss)
 
 
-def r3l(*, factor: float = 3.0) -> Any:
-    """Positive advantages are amplified, so that few successes outweigh many failures."""
+def r3l(*, factor: float = 3.0, retry: bool = True) -> Any:
+    """Half of a group retries what the other half did wrong, and positive advantages are amplified.
+
+    Each wrong response is taken up again from its first error, with credit to the tokens after that point in both. The
+    verifier's first error stands for the reflection that names it in the paper, and no guidance is written: the paper
+    also imitates reflections, and retries that had the guidance before them.
+    """
     import jax.numpy as jnp
 
     from rlx import reduce
@@ -83,13 +102,15 @@ def r3l(*, factor: float = 3.0) -> Any:
     from rlx.returns import amplified
 
     def advantage(batch: Responses):
-        return jnp.broadcast_to(amplified(batch.reward, factor=factor)[..., None], batch.token.shape)
+        # A response that was right has no second one: the place of that is empty.
+        of_response = amplified(batch.reward, factor=factor, where=batch.length > 0)
+        return jnp.broadcast_to(of_response[..., None], batch.token.shape)
 
     def loss(batch: Responses):
         per_token = policy_gradient(batch.log_prob, batch.advantage, scale=0.5, where=batch.where)
         return reduce.token_mean(per_token, where=batch.where)
 
-    return Method(advantage=advantage, loss=loss)
+    return Method(advantage=advantage, loss=loss, retries=retry)
 
 
 def apo(*, base: float = 1.00001, rate: float = math.e, beta: float = 1e-3) -> Any:
@@ -115,30 +136,73 @@ def apo(*, base: float = 1.00001, rate: float = math.e, beta: float = 1e-3) -> A
     return Method(uses=frozenset({"reference"}), advantage=advantage, loss=loss)
 
 
-def oreal(*, negative_coefficient: float = 0.5) -> Any:
-    """Clones right responses and reshapes the policy gradient on wrong ones, without the paper's reward model."""
+def oreal(
+    *,
+    negative_coefficient: float = 0.5,
+    credit_threshold: float = 0.5,
+    beta: float = 0.01,
+    one_of_each: bool = True,
+    freeze: int = 10,
+    reward_model_rate: float = 4.0,
+) -> Any:
+    """Clones right responses and reshapes the policy gradient on wrong ones, where a reward model sees it decided.
+
+    The reward model of tokens is one like the policy, with an optimizer of its own, and learns to tell from the mean of
+    its scores whether a response is right; the policy waits for it for `freeze` updates. With `one_of_each` a right and
+    a wrong response to each prompt are learned from, if there are both. Hard prompts are not repeated, as they are in
+    the reference code.
+    """
     import jax.numpy as jnp
+    import optax
 
     from rlx import reduce
     from rlx.algorithms.grpo import Method, group_advantage
     from rlx.losses.policy import outcome_contrast
+    from rlx.regularizers.divergence import kl_estimate
+    from rlx.weighting import cumulative_credit, mixed_outcome
 
     def advantage(batch: Responses):
         return group_advantage(batch, center="leave_one_out", scale="none")
 
-    def loss(batch: Responses):
+    def remember(batch: Responses) -> Responses:
+        if not one_of_each:
+            return batch
+        first = lambda kind: kind & (jnp.cumsum(kind, axis=-1) == 1)
+        mixed = mixed_outcome(batch.correct * 1.0)[:, None]
+        kept = mixed & (first(batch.correct) | first(~batch.correct))
+        return batch._replace(where=batch.where & kept[..., None])
+
+    def of_policy(batch: Responses):
         correct = jnp.broadcast_to(batch.correct[..., None], batch.token.shape)
+        positive, negative = cumulative_credit(batch.token_reward, threshold=credit_threshold, where=batch.where)
         per_token = outcome_contrast(
             batch.log_prob,
             batch.advantage,
             correct.astype(batch.log_prob.dtype),
+            positive_weight=positive,
+            negative_weight=negative,
             negative_coefficient=negative_coefficient,
             where=batch.where,
         )
         of = lambda where: reduce.token_mean(per_token, where=batch.where & where)
-        return of(correct) + of(~correct)
+        drift = kl_estimate(batch.log_prob, batch.reference_log_prob, kind="k3", where=batch.where)
+        return of(correct) + of(~correct) + beta * reduce.token_mean(drift, where=batch.where)
 
-    return Method(advantage=advantage, loss=loss)
+    def of_reward_model(batch: Responses):
+        verdict = reduce.mean(batch.token_reward, where=batch.where, axis=-1)
+        error = optax.sigmoid_binary_cross_entropy(verdict, batch.correct.astype(verdict.dtype))
+        return reduce.mean(error, where=batch.length > 0)
+
+    def loss(batch: Responses):
+        return jnp.where(batch.update >= freeze, of_policy(batch), 0.0) + of_reward_model(batch)
+
+    return Method(
+        uses=frozenset({"reference", "token_reward"}),
+        advantage=advantage,
+        remember=remember,
+        loss=loss,
+        critic_rate=reward_model_rate,
+    )
 
 
 def empg(*, scale: float = 1.0, future_scale: float = 1.0, bonus: float = 0.05, num_steps: int = 8) -> Any:
@@ -175,12 +239,53 @@ def lite_ppo(*, clip: float = 0.2) -> Any:
 
 
 METHODS = {
-    "bnpo": Entry(bnpo, "advantage", "Xiao et al., 2025, arXiv:2506.02864"),
-    "ace": Entry(ace, "advantage", "Xu et al., 2026, arXiv:2602.21420"),
-    "copo": Entry(copo, "advantage", "Han et al., 2025, arXiv:2508.04138"),
-    "empg": Entry(empg, "advantage", "Wang et al., 2025, arXiv:2509.09265"),
-    "lite_ppo": Entry(lite_ppo, "advantage, aggregation", "Liu et al., 2025, arXiv:2508.08221"),
-    "r3l": Entry(r3l, "advantage, loss", "Shi et al., 2026, arXiv:2601.03715"),
-    "apo": Entry(apo, "weight, regularizer", "Hong et al., 2025, arXiv:2506.21655"),
-    "oreal": Entry(oreal, "advantage, loss", "Lyu et al., 2025, arXiv:2502.06781"),
+    "bnpo": Entry(
+        bnpo,
+        "advantage, clip, aggregation",
+        "Xiao et al., 2025, arXiv:2506.02864",
+        chosen(code="clip_low clip_high"),
+        "changyi7231/BNPO",
+    ),
+    "ace": Entry(
+        ace,
+        "advantage",
+        "Xu et al., 2026, arXiv:2602.21420",
+        chosen(paper="normalize_length", ours="coefficient"),
+    ),
+    "copo": Entry(copo, "advantage", "Han et al., 2025, arXiv:2508.04138", chosen(paper="sharpness midpoint")),
+    "empg": Entry(
+        empg,
+        "advantage",
+        "Wang et al., 2025, arXiv:2509.09265",
+        chosen(code="scale future_scale bonus", ours="num_steps"),
+        "WillDreamer/ARLArena",
+    ),
+    "lite_ppo": Entry(
+        lite_ppo,
+        "advantage, aggregation",
+        "Liu et al., 2025, arXiv:2508.08221",
+        chosen(code="clip"),
+        "alibaba/ROLL",
+    ),
+    "r3l": Entry(
+        r3l,
+        "responses, advantage, loss",
+        "Shi et al., 2026, arXiv:2601.03715",
+        chosen(paper="retry", code="factor"),
+        "shiweijiezero/R3L",
+    ),
+    "apo": Entry(
+        apo,
+        "weight, regularizer",
+        "Hong et al., 2025, arXiv:2506.21655",
+        chosen(code="base rate beta"),
+        "Indolent-Kawhi/View-R1",
+    ),
+    "oreal": Entry(
+        oreal,
+        "reward model, advantage, loss",
+        "Lyu et al., 2025, arXiv:2502.06781",
+        chosen(code="negative_coefficient credit_threshold beta one_of_each freeze reward_model_rate"),
+        "InternLM/OREAL",
+    ),
 }

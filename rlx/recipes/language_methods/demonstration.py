@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rlx.recipes.language_methods.table import Entry
+from rlx.recipes.language_methods.table import Entry, chosen
 
 if TYPE_CHECKING:
     from rlx.algorithms.responses import Responses
 
 
 def taught_where_failed(batch: Any, *, threshold: float = 0.0) -> Any:
-    """The batch with the solution alone to learn from where a group fails, its rollouts dropped; notes which do."""
+    """The batch with the solution alone to learn from where a group fails, its rollouts dropped; notes which do.
+
+    A solution that the verifier does not accept teaches nothing: its group stays as it is.
+    """
     import jax.numpy as jnp
 
     from rlx.algorithms.grpo import with_solutions
     from rlx.weighting import performance_gate
 
-    failed = performance_gate(batch.correct.astype(batch.reward.dtype), threshold=threshold)
+    failed = performance_gate(batch.correct.astype(batch.reward.dtype), threshold=threshold) & batch.solution_correct
     first = jnp.arange(batch.reward.shape[1]) == 0
     taught = with_solutions(batch, failed[:, None] & first)
     dropped = failed[:, None, None] & ~first[:, None]
@@ -25,7 +28,10 @@ def taught_where_failed(batch: Any, *, threshold: float = 0.0) -> Any:
 
 
 def hpt(*, threshold: float = 0.0, demonstration_coefficient: float = 1.0, entropy_coefficient: float = 0.001) -> Any:
-    """A prompt whose group fails is learned from its solution alone, any other from the group without clipping."""
+    """A prompt whose group fails is learned from its solution alone, any other from the group without clipping.
+
+    The task's own solution is the demonstration, where the verifier accepts it.
+    """
     from functools import partial
 
     import jax
@@ -58,7 +64,8 @@ def hpt(*, threshold: float = 0.0, demonstration_coefficient: float = 1.0, entro
 def dypo(*, alpha: float = 0.5, temperature: float = 1.0, demonstration_coefficient: float = 1.0) -> Any:
     """Failed groups learn from the solution, mixed ones from GRPO's loss and pairwise alignment, solved ones nothing.
 
-    The paper leaves open whose log-probabilities the alignment refers to: here the sampling policy's.
+    The task's own solution, where the verifier accepts it, stands for the two teachers of the paper. The paper leaves
+    open whose log-probabilities the alignment refers to: here the sampling policy's.
     """
     import jax.numpy as jnp
 
@@ -86,7 +93,8 @@ def dypo(*, alpha: float = 0.5, temperature: float = 1.0, demonstration_coeffici
 def critique_grpo(*, shaping: float = 0.1, entropy_coefficient: float = 0.001) -> Any:
     """One response of each group gives way to a refinement, whose rare tokens are raised most.
 
-    The task's own solution stands for the refinement that a critique with the right answer leads to.
+    The task's own solution stands for the refinement that a critique with the right answer leads to; the verifier
+    judges it, and where it is wrong it is punished like any other response.
     """
     import jax.numpy as jnp
 
@@ -97,8 +105,8 @@ def critique_grpo(*, shaping: float = 0.1, entropy_coefficient: float = 0.001) -
 
     def remember(batch: Responses) -> Responses:
         refined = jnp.broadcast_to(jnp.arange(batch.reward.shape[1]) == 0, batch.reward.shape)
-        # The group keeps all but one of its responses; the refinement is right.
-        reward = jnp.where(refined, 1.0, batch.reward)
+        # The group keeps all but one of its responses.
+        reward = jnp.where(refined, batch.solution_reward[:, None], batch.reward)
         advantage = jnp.broadcast_to(group_relative(reward, scale="none")[..., None], batch.token.shape)
         return with_solutions(batch, refined)._replace(reward=reward, advantage=advantage, extras=refined)
 
@@ -118,7 +126,25 @@ def critique_grpo(*, shaping: float = 0.1, entropy_coefficient: float = 0.001) -
 
 
 METHODS = {
-    "hpt": Entry(hpt, "demonstrations, loss", "Lv et al., 2025, arXiv:2509.04419"),
-    "dypo": Entry(dypo, "demonstrations, loss", "Zhu et al., 2026, arXiv:2604.08926"),
-    "critique_grpo": Entry(critique_grpo, "demonstrations, advantage, loss", "Zhang et al., 2025, arXiv:2506.03106"),
+    "hpt": Entry(
+        hpt,
+        "demonstrations, loss",
+        "Lv et al., 2025, arXiv:2509.04419",
+        chosen(code="threshold demonstration_coefficient entropy_coefficient"),
+        "TsinghuaC3I/Unify-Post-Training",
+    ),
+    "dypo": Entry(
+        dypo,
+        "demonstrations, loss",
+        "Zhu et al., 2026, arXiv:2604.08926",
+        chosen(paper="alpha temperature", code="demonstration_coefficient"),
+        "Tocci-Zhu/DYPO",
+    ),
+    "critique_grpo": Entry(
+        critique_grpo,
+        "demonstrations, advantage, loss",
+        "Zhang et al., 2025, arXiv:2506.03106",
+        chosen(code="shaping entropy_coefficient"),
+        "zhangxy-2019/critique-GRPO",
+    ),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rlx.recipes.language_methods.table import Entry
+from rlx.recipes.language_methods.table import Entry, chosen
 
 if TYPE_CHECKING:
     from rlx.algorithms.responses import Responses
@@ -54,8 +54,13 @@ def siren(*, top_p: float = 0.8, quantile: float = 0.8, coefficient: float = 0.0
     )
 
 
-def lp_reg(*, fraction: float = 0.01, coefficient: float = 1.0, threshold: float = 0.02) -> Any:
-    """Pulls punished rare tokens up to a proxy, which is the sampling policy without its noise."""
+def lp_reg(*, fraction: float = 0.01, coefficient: float = 1.0, threshold: float = 0.02, minimum: int = 2) -> Any:
+    """Pulls punished rare tokens up to a proxy, which is the sampling policy without its noise.
+
+    Candidates are the rarest `fraction` of the punished tokens, which in the reference code are none at all where fewer
+    than two hundred are punished; here the `minimum` rarest ones that the proxy favors are protected however few there
+    are.
+    """
     from rlx import reduce
     from rlx.algorithms.grpo import Method
     from rlx.losses.policy import low_probability_surrogate
@@ -69,6 +74,7 @@ def lp_reg(*, fraction: float = 0.01, coefficient: float = 1.0, threshold: float
             filtered_log_prob(batch.behavior_logits, batch.token, threshold=threshold),
             fraction=fraction,
             coefficient=coefficient,
+            minimum=minimum,
             where=batch.where,
         )
         return reduce.token_mean(per_token, where=batch.where)
@@ -218,11 +224,48 @@ def dcpo(*, target_entropy: float = 0.5, max_coefficient: float = 0.1, low: floa
 
 
 METHODS = {
-    "entropy_bonus": Entry(entropy_bonus, "regularizer", "Mnih et al., 2016, arXiv:1602.01783"),
-    "siren": Entry(siren, "advantage, clip, regularizer, memory", "Jiang et al., 2025, arXiv:2509.25133"),
-    "lp_reg": Entry(lp_reg, "surrogate, proxy", "Huang et al., 2025, arXiv:2510.03222"),
-    "clip_b": Entry(clip_b, "mask", "Wang et al., 2026, arXiv:2602.03392"),
-    "epo": Entry(epo, "clip, regularizer, memory", "Xu et al., 2025, arXiv:2509.22576"),
-    "dcpo": Entry(dcpo, "advantage, memory", "Li et al., 2026, arXiv:2601.12730"),
-    "dsdr": Entry(dsdr, "reward, clip, regularizer", "Wan et al., 2026, arXiv:2602.19895"),
+    "entropy_bonus": Entry(
+        entropy_bonus, "regularizer", "Mnih et al., 2016, arXiv:1602.01783", chosen(paper="coefficient")
+    ),
+    "siren": Entry(
+        siren,
+        "advantage, clip, regularizer, memory",
+        "Jiang et al., 2025, arXiv:2509.25133",
+        chosen(code="top_p quantile coefficient clip"),
+        "Linn3a/siren",
+    ),
+    "lp_reg": Entry(
+        lp_reg,
+        "surrogate, proxy",
+        "Huang et al., 2025, arXiv:2510.03222",
+        chosen(code="fraction coefficient threshold", ours="minimum"),
+        "CarlanLark/Lp-Reg-dev",
+    ),
+    "clip_b": Entry(
+        clip_b,
+        "mask",
+        "Wang et al., 2026, arXiv:2602.03392",
+        chosen(code="threshold"),
+        "agentscope-ai/Trinity-RFT",
+    ),
+    "epo": Entry(
+        epo,
+        "clip, regularizer, memory",
+        "Xu et al., 2025, arXiv:2509.22576",
+        chosen(code="coefficient low high penalty total_updates", ours="kind num_turns"),
+        "WujiangXu/EPO",
+    ),
+    "dcpo": Entry(
+        dcpo,
+        "advantage, memory",
+        "Li et al., 2026, arXiv:2601.12730",
+        chosen(code="target_entropy max_coefficient low high"),
+        "597358816/DCPO",
+    ),
+    "dsdr": Entry(
+        dsdr,
+        "reward, clip, regularizer",
+        "Wan et al., 2026, arXiv:2602.19895",
+        chosen(paper="coefficient temperature clip_high"),
+    ),
 }

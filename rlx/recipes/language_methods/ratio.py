@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rlx.recipes.language_methods.table import Entry
+from rlx.recipes.language_methods.table import Entry, chosen
 
 if TYPE_CHECKING:
     from rlx.algorithms.responses import Responses
@@ -30,10 +30,18 @@ def gspo(*, clip_low: float = 3e-4, clip_high: float = 4e-4) -> Any:
 
 
 def mhpo(*, bound: float = 1.5) -> Any:
-    """A bounded log-ratio, damped by hazards of both directions, in place of clipping."""
+    """A bounded log-ratio, damped by hazards of both directions, in place of clipping; averages of sequences."""
+    from rlx import reduce
+    from rlx.algorithms.grpo import Method
     from rlx.losses.policy import hazard_modulated_surrogate
 
-    return of_tokens(hazard_modulated_surrogate, bound=bound)
+    def loss(batch: Responses):
+        per_token = hazard_modulated_surrogate(
+            batch.log_prob, batch.behavior_log_prob, batch.advantage, bound=bound, where=batch.where
+        )
+        return reduce.sequence_mean(per_token, where=batch.where)
+
+    return Method(loss=loss)
 
 
 def bapo(*, target: float = 1.0) -> Any:
@@ -68,24 +76,41 @@ def r2vpo(*, budget: float = 0.04, step: float = 0.1, first_multiplier: float = 
     )
 
 
-def clip_cov(*, fraction: float = 2e-4, lower: float = 1.0, upper: float = 5.0) -> Any:
-    """Drops the gradient of a few tokens of high covariance between log-probability and advantage."""
+def clip_cov(
+    *,
+    fraction: float = 2e-4,
+    lower: float = 1.0,
+    upper: float = 5.0,
+    clip_low: float = 1.0,
+    clip_high: float = 1.0,
+    max_rounds: int = 1,
+) -> Any:
+    """Drops the gradient of a few tokens of high covariance between log-probability and advantage.
+
+    Ratios are clipped at 0 and 2 alone, as in the published runs. These also sample prompts in up to 10 rounds until
+    all groups have answers of different reward (`max_rounds=10`), which takes more responses.
+    """
     from functools import partial
 
     from rlx.algorithms.grpo import Method, token_loss
     from rlx.losses import policy
 
     def loss(batch: Responses):
-        return token_loss(batch, partial(policy.clip_cov, batch.key), fraction=fraction, lower=lower, upper=upper)
+        surrogate = partial(policy.clip_cov, batch.key, clip_low=clip_low, clip_high=clip_high)
+        return token_loss(batch, surrogate, fraction=fraction, lower=lower, upper=upper)
 
-    return Method(loss=loss)
+    return Method(loss=loss, max_rounds=max_rounds)
 
 
-def kl_cov(*, fraction: float = 2e-3, coefficient: float = 1.0) -> Any:
-    """Penalizes the change of a few tokens of high covariance between log-probability and advantage."""
+def kl_cov(*, fraction: float = 2e-3, coefficient: float = 1.0, max_rounds: int = 1) -> Any:
+    """Penalizes the change of a few tokens of high covariance between log-probability and advantage.
+
+    The published runs also sample prompts in up to 10 rounds until all groups have answers of different reward
+    (`max_rounds=10`), which takes more responses.
+    """
     from rlx.losses import policy
 
-    return of_tokens(policy.kl_cov, fraction=fraction, coefficient=coefficient)
+    return of_tokens(policy.kl_cov, fraction=fraction, coefficient=coefficient)._replace(max_rounds=max_rounds)
 
 
 def disco(*, temperature: float = 10.0, threshold: float = 1e-4, coefficient: float = 1000.0) -> Any:
@@ -171,14 +196,37 @@ def reg_grpo(*, beta: float = 0.0, eps: float = 1e-3) -> Any:
 
 
 METHODS = {
-    "gspo": Entry(gspo, "ratio", "Zheng et al., 2025, arXiv:2507.18071"),
-    "mhpo": Entry(mhpo, "surrogate", "Wang et al., 2026, arXiv:2603.16929"),
-    "bapo": Entry(bapo, "clip", "Xi et al., 2025, arXiv:2510.18927"),
-    "r2vpo": Entry(r2vpo, "surrogate, controller", "Luo et al., 2026, arXiv:2601.03320"),
-    "clip_cov": Entry(clip_cov, "surrogate", "Cui et al., 2025, arXiv:2505.22617"),
-    "kl_cov": Entry(kl_cov, "surrogate", "Cui et al., 2025, arXiv:2505.22617"),
-    "disco": Entry(disco, "loss, constraint", "Li et al., 2025, arXiv:2505.12366"),
-    "pacs": Entry(pacs, "loss", "Li et al., 2025, arXiv:2509.02522"),
-    "reg_grpo": Entry(reg_grpo, "loss", "Park et al., 2025, arXiv:2506.07464"),
-    "llds": Entry(llds, "regularizer", "Deng et al., 2025, arXiv:2512.04220"),
+    "gspo": Entry(gspo, "ratio", "Zheng et al., 2025, arXiv:2507.18071", chosen(paper="clip_low clip_high")),
+    "mhpo": Entry(mhpo, "surrogate", "Wang et al., 2026, arXiv:2603.16929", chosen(paper="bound")),
+    "bapo": Entry(bapo, "clip", "Xi et al., 2025, arXiv:2510.18927", chosen(paper="target"), "WooooDyy/BAPO"),
+    "r2vpo": Entry(
+        r2vpo,
+        "surrogate, controller",
+        "Luo et al., 2026, arXiv:2601.03320",
+        chosen(ours="budget step first_multiplier upper"),
+    ),
+    "clip_cov": Entry(
+        clip_cov,
+        "surrogate",
+        "Cui et al., 2025, arXiv:2505.22617",
+        chosen(code="fraction lower upper clip_low clip_high", ours="max_rounds"),
+        "PRIME-RL/Entropy-Mechanism-of-RL",
+    ),
+    "kl_cov": Entry(
+        kl_cov,
+        "surrogate",
+        "Cui et al., 2025, arXiv:2505.22617",
+        chosen(code="fraction coefficient", ours="max_rounds"),
+        "PRIME-RL/Entropy-Mechanism-of-RL",
+    ),
+    "disco": Entry(
+        disco,
+        "loss, constraint",
+        "Li et al., 2025, arXiv:2505.12366",
+        chosen(code="temperature threshold coefficient"),
+        "Optimization-AI/DisCO",
+    ),
+    "pacs": Entry(pacs, "loss", "Li et al., 2025, arXiv:2509.02522", chosen(code="temperature"), "ritzz-ai/PACS"),
+    "reg_grpo": Entry(reg_grpo, "loss", "Park et al., 2025, arXiv:2506.07464", chosen(ours="beta eps")),
+    "llds": Entry(llds, "regularizer", "Deng et al., 2025, arXiv:2512.04220", chosen(ours="coefficient")),
 }

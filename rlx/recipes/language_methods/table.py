@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from rlx.envs.language.option_types import check, declared
 from rlx.envs.registry import nearest
-from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, contains
+from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SHARE, contains
 
 WITHIN = {
-    **dict.fromkeys(("clip", "clip_low", "clip_high", "value_clip", "soft_room", "bound"), NOT_NEGATIVE),
+    **dict.fromkeys(("clip", "clip_low", "clip_high", "value_clip", "bound"), NOT_NEGATIVE),
     **dict.fromkeys(("beta", "coefficient", "penalty", "budget", "shaping", "bonus"), NOT_NEGATIVE),
     **dict.fromkeys(("value_coefficient", "entropy_coefficient", "demonstration_coefficient"), NOT_NEGATIVE),
     **dict.fromkeys(("negative_coefficient", "max_coefficient", "first_multiplier", "sft_weight"), NOT_NEGATIVE),
@@ -20,24 +20,50 @@ WITHIN = {
     **dict.fromkeys(("fraction", "quantile", "lambda_"), FRACTION),
     **dict.fromkeys(("temperature", "eps", "length"), POSITIVE),
     **dict.fromkeys(("num_turns", "num_steps", "total_updates"), COUNT),
-    "top_p": "(0, 1]",
+    **dict.fromkeys(("freeze", "minimum"), NOT_NEGATIVE),
+    **dict.fromkeys(("critic_rate", "reward_model_rate"), POSITIVE),
+    "max_rounds": COUNT,
+    "credit_threshold": "[0, 1)",
+    "soft_room": SHARE,
+    "top_p": SHARE,
     "flip_rate": "[0, 0.5)",
 }
 """Interval of a hyperparameter, which is the same in all methods that have it."""
+
+
+ORIGINS = {"paper": "the paper's", "code": "the reference code's", "ours": "ours"}
+"""Whose choice a default can be, and what it is called."""
+
+
+def chosen(*, paper: str = "", code: str = "", ours: str = "") -> dict[str, str]:
+    """Whose choice each default is, from the names of the hyperparameters.
+
+    Args:
+        paper: those whose defaults the paper gives.
+        code: those that are the reference code's, or of its published runs, where the paper says nothing else.
+        ours: those that are chosen here, since neither says.
+    """
+    given = {"paper": paper, "code": code, "ours": ours}
+    return {name: origin for origin, names in given.items() for name in names.split()}
 
 
 class Entry(NamedTuple):
     """A method of the table.
 
     Attributes:
-        make: from its hyperparameters, keywords with the paper's defaults, to a `Method`.
+        make: from its hyperparameters, keywords with defaults, to a `Method`. Its docstring says what the method does,
+            and where that is not what the paper does.
         slots: what it changes, in words.
         paper: authors, year and arXiv identifier.
+        origin: hyperparameter → whose choice its default is, one of `ORIGINS`.
+        code: where the reference code is, OWNER/NAME on GitHub; empty where nothing is taken from any.
     """
 
     make: Callable[..., Any]
     slots: str
     paper: str
+    origin: Mapping[str, str] = {}
+    code: str = ""
 
     @property
     def hyperparameters(self) -> dict[str, Any]:

@@ -24,6 +24,24 @@ def test_oracle() -> None:
     np.testing.assert_allclose(alone, clipped_surrogate(*arrays[:3], clip_low=1.0, clip_high=9.0))
 
 
+def test_some_tokens_are_protected_however_few_are_punished() -> None:
+    """The rarest of those that the proxy favors, and not the rarest that it has removed."""
+    log_prob = jnp.array([-4.0, -0.2, -5.0, -1.0, -3.0])
+    advantage, proxy = jnp.array([-1.0, -1.0, -1.0, 1.0, -1.0]), jnp.array([-3.9, -0.19, -1e4, -0.95, -2.5])
+    where = jnp.array([True, True, True, True, True])
+    of = lambda **options: low_probability_surrogate(log_prob, log_prob, advantage, proxy, where=where, **options)
+    plain, pull = of(fraction=0.01), np.exp([0.1, 0.01, 0.0, 0.0, 0.5]) - np.array([1.1, 1.01, 1.0, 1.0, 1.5])
+    np.testing.assert_allclose(plain, -advantage)
+    for minimum, protected in [(1, [0]), (2, [0, 4]), (5, [0, 1, 4])]:
+        expected = np.array(plain)
+        expected[protected] += pull[protected]
+        np.testing.assert_allclose(of(fraction=0.01, minimum=minimum), expected, rtol=1e-6)
+    masked = low_probability_surrogate(
+        log_prob, log_prob, advantage, proxy, where=where.at[0].set(False), fraction=0.01, minimum=1
+    )
+    np.testing.assert_allclose(masked, [0, 1, 1, -1, 1 + pull[4]], rtol=1e-6)
+
+
 def numpy_surrogate(log_prob, behavior, advantage, proxy, where, fraction, coefficient, low, high):
     ratio = np.exp(log_prob - behavior)
     loss = np.maximum(-advantage * ratio, -advantage * np.clip(ratio, 1 - low, 1 + high))
