@@ -2,8 +2,8 @@
 
 - `cartpole_dqn`, `cartpole_pqn`: the presets of `gymnax:CartPole-v1`. The task counts as solved where the interquartile
   mean over seeds of the deterministic policy's return is at least 475 of 500.
-- `breakout_pqn`: the preset of `gymnax:Breakout-MinAtar`, shortened from ten million steps to what two cores do in half
-  an hour; its schedules end with the run. It tells whether both codes learn alike, not how far PQN gets.
+- `breakout_pqn`: the preset of `gymnax:Breakout-MinAtar`, shortened from ten million steps to two, which take two
+  cores about three quarters of an hour; its schedules end with the run. It tells whether both codes learn alike, not how far PQN gets.
 - `breakout_purejaxql`: `purejaxql/pqn_minatar.py` of github.com/mttga/purejaxql at 47af6d7, unchanged, with the same
   settings. `--purejaxql` names a folder with that repository; nothing of it is kept here. It was written for gymnax
   before 1.0, whose `step` gave one flag for both ends of an episode: this benchmark gives it such an environment, and
@@ -215,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=8, help="of CartPole")
     parser.add_argument("--breakout-seeds", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=300_000, help="environment steps of a run of Breakout")
+    parser.add_argument("--frames", type=int, default=2_000_000, help="environment steps of a run of Breakout")
     parser.add_argument("--purejaxql", type=Path, help="folder with the authors' repository")
     parser.add_argument("--trainers", help="which to train, by commas; the record keeps what it has of others")
     parser.add_argument("--quick", action="store_true", help="a tiny size that shows that it runs; writes nothing")
@@ -256,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "breakout_purejaxql_is": f"github.com/mttga/purejaxql at {COMMIT}, purejaxql/pqn_minatar.py, unchanged; "
             "gymnax's step before 1.0, hydra, omegaconf and wandb are replaced by stand-ins",
         }
-        # It takes the better part of an hour in all: what is measured is kept at once.
+        # It takes hours in all: what is measured is kept at once.
         if not options.quick:
             print(f"written: {timing.save('value_based', record).name}")
     show(record)
