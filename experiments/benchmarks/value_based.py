@@ -3,7 +3,8 @@
 - `cartpole_dqn`, `cartpole_pqn`: the presets of `gymnax:CartPole-v1`. The task counts as solved where the interquartile
   mean over seeds of the deterministic policy's return is at least 475 of 500.
 - `breakout_pqn`: the preset of `gymnax:Breakout-MinAtar`, shortened from ten million steps to two, which take two
-  cores about three quarters of an hour; its schedules end with the run. It tells whether both codes learn alike, not how far PQN gets.
+  cores about three quarters of an hour; its schedules end with the run. It tells whether both codes learn alike, not
+  how far PQN gets.
 - `breakout_purejaxql`: `purejaxql/pqn_minatar.py` of github.com/mttga/purejaxql at 47af6d7, unchanged, with the same
   settings. `--purejaxql` names a folder with that repository; nothing of it is kept here. It was written for gymnax
   before 1.0, whose `step` gave one flag for both ends of an episode: this benchmark gives it such an environment, and
