@@ -26,6 +26,7 @@ examples:
   python -m experiments.claims kl_cov mhpo         try two
   python -m experiments.claims all                 try all, for hours; the records go to experiments/claims/results
   python -m experiments.claims --markdown          the page docs/claims.md, from the records
+  python -m experiments.claims --pictures          its pictures, from the records
 """
 
 
@@ -46,6 +47,8 @@ class Options:
     """Two seeds and a few updates, to see that it runs; writes no record unless --out is given."""
     markdown: Switch = False
     """Print docs/claims.md."""
+    pictures: Switch = False
+    """Draw the pictures of docs/claims.md again."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,6 +58,10 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.markdown:
         print(verdicts.markdown(verdicts.results()), end="")
+        return 0
+    if options.pictures:
+        for result in verdicts.results(verdicts.RESULTS):
+            verdicts.draw(result, verdicts.PICTURES)
         return 0
     known = verdicts.claims()
     if not options.names:
@@ -75,12 +82,12 @@ def main(arguments: Sequence[str]) -> int:
     for name in names:
         own = known[name].quick if options.quick else known[name].size
         size = verdicts.Size(options.seeds or own.num_seeds, options.updates or own.num_updates)
-        record, curves = verdicts.record(name, known[name], size)
+        record = verdicts.record(name, known[name], size)
         print(summary(record), flush=True)
         if options.out is not None or not options.quick:
             folder = Path(options.out) if options.out is not None else verdicts.RESULTS
             folder.mkdir(parents=True, exist_ok=True)
-            verdicts.save(record, curves, folder)
+            verdicts.save(record, folder)
     return 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +16,6 @@ from rlx import reduce, returns
 from rlx.losses import policy
 from rlx.regularizers.behavior import likelihood_displacement
 from rlx.regularizers.divergence import kl_categorical, squared_hinge
-from rlx.training.statistics import interquartile_mean
 
 
 def shared_language(*, likelihood: float = 3.0, confidence: float = 1.0) -> Problem:
@@ -74,18 +71,22 @@ def llds(size: Size) -> Result:
             mean(grpo, "change"),
             0.0,
             "lower",
+            source="paper",
         ),
         Finding(
             "GRPO's gradient grows",
             "GRPO's largest gradient norm in the second half of training, against that in the first",
             norms[:, norms.shape[1] // 2 :].max(1),
             norms[:, : max(1, norms.shape[1] // 2)].max(1),
+            source="paper",
+            statistic="mean",
         ),
         Finding(
             "with the penalty correct rollouts do not become less likely",
             "change of their log-likelihood by the steps on their batch (nats), against 0",
             mean(penalized, "change"),
             0.0,
+            source="paper",
         ),
         Finding(
             "fewer correct rollouts become less likely",
@@ -93,6 +94,7 @@ def llds(size: Size) -> Result:
             mean(penalized, "fell"),
             mean(grpo, "fell"),
             "lower",
+            source="paper",
         ),
         Finding(
             "the largest gradient is smaller",
@@ -100,6 +102,8 @@ def llds(size: Size) -> Result:
             penalized.curves["gradient_norm"].max(1),
             norms.max(1),
             "lower",
+            source="paper",
+            statistic="mean",
         ),
         no_loss_of_success(penalized, grpo),
     ]
@@ -134,33 +138,14 @@ def question_weights(key: PRNGKeyArray) -> dict[str, Array]:
     return measures
 
 
-class Sweep(NamedTuple):
-    """Curves `[seed, rate, update]` at each learning rate, and the place of the best rate."""
-
-    curves: dict[str, np.ndarray]
-    best: int
-
-    @property
-    def tuned(self) -> dict[str, np.ndarray]:
-        """Curves `[seed, update]` at the best rate."""
-        return {name: curve[:, self.best] for name, curve in self.curves.items()}
-
-
-def sweep(train: Train, size: Size) -> Sweep:
-    """Train at each learning rate; the best is found on seeds apart, as `tune_and_train` does."""
+def at_each_rate(train: Train, size: Size) -> dict[str, np.ndarray]:
+    """Curves `[seed, rate, update]` at the learning rates that tuning begins with."""
     program = jax.jit(jax.vmap(jax.vmap(train, in_axes=(None, 0)), in_axes=(0, None)))
-    rates = jnp.asarray(size.learning_rates)
-    # One program for both: seeds come in portions of as many as tuning takes.
-    portion = max(1, size.num_seeds // len(rates))
-
-    def curves_of(first_seed: int) -> dict[str, np.ndarray]:
-        return jax.tree.map(np.asarray, program(jax.vmap(jax.random.key)(first_seed + jnp.arange(portion)), rates))
-
-    tuning = curves_of(10_000)["success"]
-    scores = [interquartile_mean(final(tuning[:, i])) for i in range(len(rates))]
-    portions = [curves_of(first) for first in range(0, size.num_seeds, portion)]
-    curves = {name: np.concatenate([of[name] for of in portions])[: size.num_seeds] for name in portions[0]}
-    return Sweep(curves, int(np.nanargmax(scores)))
+    # Seeds come in portions of as many runs as tuning takes.
+    rates, portion = jnp.asarray(size.learning_rates), max(1, size.num_seeds // len(size.learning_rates))
+    seeds = [first + jnp.arange(portion) for first in range(0, size.num_seeds, portion)]
+    portions = [jax.tree.map(np.asarray, program(jax.vmap(jax.random.key)(some), rates)) for some in seeds]
+    return {name: np.concatenate([of[name] for of in portions])[: size.num_seeds] for name in portions[0]}
 
 
 def disco(size: Size) -> Result:
@@ -175,17 +160,23 @@ def disco(size: Size) -> Result:
     def measures(after: TabularBatch, logits: Array):
         return {"divergence": jnp.mean(kl_categorical(after.behavior_logits, after.logits))}
 
-    trained = lambda method: sweep(make_train(problem, method, num_updates=size.num_updates, measures=measures), size)
-    grpo, contrasted = trained(TabularMethod()), trained(TabularMethod(loss=contrast))
+    trains = {
+        name: make_train(problem, method, num_updates=size.num_updates, measures=measures)
+        for name, method in (("grpo", TabularMethod()), ("disco", TabularMethod(loss=contrast)))
+    }
+    grpo, contrasted = (
+        tune_and_train(train, num_seeds=size.num_seeds, learning_rates=size.learning_rates) for train in trains.values()
+    )
+    swept = {name: at_each_rate(train, size) for name, train in trains.items()}
     weights = jax.vmap(question_weights)(jax.vmap(jax.random.key)(jnp.arange(size.num_seeds)))
     of_question, on_hardest = ({name: np.asarray(w[:, i]) for name, w in weights.items()} for i in range(2))
-    last = lambda runs, name: final(runs.tuned[name])
+    last = lambda tuned, name: final(tuned.curves[name])
 
-    def sensitivity(runs: Sweep) -> np.ndarray:
-        reached = np.stack([final(runs.curves["success"][:, i]) for i in range(len(size.learning_rates))])
+    def sensitivity(name: str) -> np.ndarray:
+        reached = np.stack([final(swept[name]["success"][:, i]) for i in range(len(size.learning_rates))])
         return reached.max(0) - reached.min(0)
 
-    fastest = lambda runs: final(runs.curves["entropy"][:, -1])
+    fastest = lambda name: final(swept[name]["entropy"][:, -1])
     findings = [
         Finding(
             "easy and hard questions weigh the same",
@@ -193,54 +184,70 @@ def disco(size: Size) -> Result:
             of_question["disco"],
             of_question["grpo"],
             "lower",
+            source="paper",
         ),
         Finding(
             "among seven wrong rollouts the likeliest weighs more",
             "its share of their weight; the baseline has an infinite temperature",
             on_hardest["disco"],
             on_hardest["basic"],
+            source="paper",
         ),
-        Finding("entropy ends higher", "final entropy (nats)", last(contrasted, "entropy"), last(grpo, "entropy")),
+        Finding(
+            "entropy ends higher",
+            "final entropy (nats)",
+            last(contrasted, "entropy"),
+            last(grpo, "entropy"),
+            source="paper",
+            statistic="mean",
+        ),
         Finding(
             "entropy ends higher at the largest learning rate",
             "final entropy (nats) at the largest learning rate of the grid, for both",
-            fastest(contrasted),
-            fastest(grpo),
+            fastest("disco"),
+            fastest("grpo"),
+            source="prediction",
+            statistic="mean",
         ),
         Finding(
             "entropy does not collapse",
             "final entropy (nats), against a tenth of the initial one",
             last(contrasted, "entropy"),
             float(problems.token_entropy(problem, problem.logits)) / 10,
+            source="paper",
+            statistic="mean",
         ),
         Finding(
             "a batch moves the policy less",
             "largest KL(π_b ‖ π) after the steps on a batch (nats)",
-            contrasted.tuned["divergence"].max(1),
-            grpo.tuned["divergence"].max(1),
+            contrasted.curves["divergence"].max(1),
+            grpo.curves["divergence"].max(1),
             "lower",
+            source="paper",
         ),
         Finding(
             "the learning rate matters less",
             "largest less smallest final success over the grid of learning rates",
-            sensitivity(contrasted),
-            sensitivity(grpo),
+            sensitivity("disco"),
+            sensitivity("grpo"),
             "lower",
+            source="prediction",
         ),
         Finding(
             f"success does not fall by {MARGIN} or more",
             f"final success; the baseline is that of GRPO less {MARGIN}",
             last(contrasted, "success"),
             last(grpo, "success") - MARGIN,
+            source="prediction",
         ),
     ]
     return findings, {
-        "learning rate of GRPO": size.learning_rates[grpo.best],
-        "of DisCO": size.learning_rates[contrasted.best],
+        "learning rate of GRPO": grpo.learning_rate,
+        "of DisCO": contrasted.learning_rate,
         "final success of DisCO by learning rate": [
-            round(float(x), 3) for x in contrasted.curves["success"][..., -1].mean(0)
+            round(float(x), 3) for x in swept["disco"]["success"][..., -1].mean(0)
         ],
-        "of GRPO": [round(float(x), 3) for x in grpo.curves["success"][..., -1].mean(0)],
+        "of GRPO": [round(float(x), 3) for x in swept["grpo"]["success"][..., -1].mean(0)],
     }
 
 

@@ -58,15 +58,21 @@ def entropy_mechanism(size: Size) -> Result:
             "share of the updates with mixed groups that have a positive covariance, against 0.9",
             over_mixed(grpo, lambda covariance, fall: np.mean(covariance > 0)),
             0.9,
+            source="paper",
         ),
         Finding(
             "the covariance predicts how much entropy an update costs",
             "correlation of the two over the updates with mixed groups, against 0.5",
             over_mixed(grpo, lambda covariance, fall: np.corrcoef(covariance, fall)[0, 1]),
             0.5,
+            source="paper",
         ),
         Finding(
-            "success follows b − a·exp(entropy)", "R² of the fit to a run, against 0.9", np.asarray(explained), 0.9
+            "success follows b − a·exp(entropy)",
+            "R² of the fit to a run, against 0.9",
+            np.asarray(explained),
+            0.9,
+            source="paper",
         ),
         Finding(
             "the fit predicts the success at entropy 0",
@@ -74,6 +80,7 @@ def entropy_mechanism(size: Size) -> Result:
             np.abs(np.asarray(ceiling) - reached) / reached,
             0.05,
             "lower",
+            source="paper",
         ),
     ]
     return findings, {
@@ -107,12 +114,16 @@ def kl_cov(size: Size) -> Result:
             "entropy (nats), mean over updates; the baseline is twice GRPO's",
             penalized.curves["entropy"].mean(1),
             2 * grpo.curves["entropy"].mean(1),
+            source="paper",
+            statistic="mean",
         ),
         Finding(
             "entropy at the end is at least twice that of GRPO",
             "final entropy (nats); the baseline is twice GRPO's",
             final(penalized.curves["entropy"]),
             2 * final(grpo.curves["entropy"]),
+            source="paper",
+            statistic="mean",
         ),
         # KL-Cov differs from GRPO in having no clipping, too.
         Finding(
@@ -120,6 +131,8 @@ def kl_cov(size: Size) -> Result:
             "entropy (nats), mean over updates; the baseline is KL-Cov with coefficient 0",
             penalized.curves["entropy"].mean(1),
             unclipped.curves["entropy"].mean(1),
+            source="prediction",
+            statistic="mean",
         ),
         no_loss_of_success(penalized, grpo),
     ]
@@ -156,12 +169,16 @@ def clip_cov(size: Size) -> Result:
             "entropy (nats), mean over updates",
             dropped.curves["entropy"].mean(1),
             grpo.curves["entropy"].mean(1),
+            source="paper",
+            statistic="mean",
         ),
         Finding(
             "entropy at the end is higher",
             "final entropy (nats)",
             final(dropped.curves["entropy"]),
             final(grpo.curves["entropy"]),
+            source="paper",
+            statistic="mean",
         ),
         no_loss_of_success(dropped, grpo),
     ]

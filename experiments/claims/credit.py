@@ -76,12 +76,14 @@ def empg(size: Size) -> Result:
             solved(by_entropy),
             solved(uniform),
             "lower",
+            source="paper",
         ),
         Finding(
             "gradients of uncertain tokens are larger",
             "correlation of entropy and E‖∇log π‖ over softmaxes, against 0",
             np.asarray(jax.vmap(coupling)(jax.random.split(jax.random.key(0), size.num_seeds))),
             0.0,
+            source="paper",
         ),
         no_loss_of_success(by_entropy, uniform),
     ]
@@ -153,30 +155,35 @@ def scope(size: Size) -> Result:
             "success, mean over updates; of replacement against GRPO",
             mean(replaced),
             mean(grpo),
+            source="prediction",
         ),
         Finding(
             "splicing at the first error helps",
             "success, mean over updates; of the splice against GRPO",
             mean(spliced),
             mean(grpo),
+            source="paper",
         ),
         Finding(
             "splicing is not worse than replacing by 0.05 or more",
             "success, mean over updates; the baseline is replacement less 0.05",
             mean(spliced),
             mean(replaced) - 0.05,
+            source="prediction",
         ),
         Finding(
             "splicing finds more passwords than replacing",
             "distinct solutions in 64 samples at the end, of 4; against replacement",
             distinct(spliced),
             distinct(replaced),
+            source="paper",
         ),
         Finding(
             "splicing keeps more entropy than replacing",
             "entropy of a token given its prefix (nats), mean over updates; against replacement",
             spliced.curves["entropy"].mean(1),
             replaced.curves["entropy"].mean(1),
+            source="prediction",
         ),
     ]
     return findings, {
@@ -232,6 +239,7 @@ def dypo(size: Size) -> Result:
                 mixture["variance"],
                 surrogate["variance"],
                 "lower",
+                source="paper",
             )
             for place, d, mixture in (("at", nats[0], near), ("away from", nats[2], far))
         ),
@@ -241,6 +249,7 @@ def dypo(size: Size) -> Result:
             far["variance"],
             middle["variance"],
             "lower",
+            source="prediction",
         ),
         Finding(
             "the gradient varies less for its size",
@@ -248,6 +257,7 @@ def dypo(size: Size) -> Result:
             far["relative"],
             surrogate["relative"],
             "lower",
+            source="prediction",
         ),
         Finding(
             "routed to a teacher, failing groups are escaped sooner",
@@ -255,6 +265,7 @@ def dypo(size: Size) -> Result:
             escape(routed),
             escape(unrouted),
             "lower",
+            source="prediction",
         ),
     ]
     return findings, {

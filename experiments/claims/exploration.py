@@ -79,18 +79,21 @@ def ace(size: Size) -> Result:
             removed(asymmetric),
             removed(grpo),
             "lower",
+            source="paper",
         ),
         Finding(
             "pass@32 is higher",
             "pass@32, mean over updates",
             asymmetric.curves["pass_at_32"].mean(1),
             grpo.curves["pass_at_32"].mean(1),
+            source="paper",
         ),
         Finding(
             "other wrong strings lose less",
             "their probability once the attractive one has lost half of its own",
             others_when_halved(asymmetric),
             others_when_halved(grpo),
+            source="prediction",
         ),
     ]
     return findings, {
@@ -143,6 +146,7 @@ def copo(size: Size) -> Result:
             "share of responses with an advantage above 0.01, mean over updates",
             consistent.curves["taught"].mean(1),
             grpo.curves["taught"].mean(1),
+            source="paper",
         ),
         Finding(
             "half of the samples succeed after fewer updates",
@@ -150,9 +154,14 @@ def copo(size: Size) -> Result:
             half(consistent),
             half(grpo),
             "lower",
+            source="prediction",
         ),
         Finding(
-            "success is higher", "final success", final(consistent.curves["success"]), final(grpo.curves["success"])
+            "success is higher",
+            "final success",
+            final(consistent.curves["success"]),
+            final(grpo.curves["success"]),
+            source="paper",
         ),
     ]
     return findings, {
@@ -216,9 +225,14 @@ def dsdr(size: Size) -> Result:
             "distinct solutions in 64 samples at the end, of 4",
             final(diverse.curves["distinct_in_64"]),
             final(grpo.curves["distinct_in_64"]),
+            source="paper",
         ),
         Finding(
-            "groups without failure still teach", "mean absolute advantage in them", of_solved(diverse), of_solved(grpo)
+            "groups without failure still teach",
+            "mean absolute advantage in them",
+            of_solved(diverse),
+            of_solved(grpo),
+            source="paper",
         ),
         no_loss_of_success(diverse, grpo),
     ]
@@ -232,7 +246,15 @@ def dsdr(size: Size) -> Result:
 
 CLAIMS = {
     "ace": Claim("ACE", "(Xu et al., 2026, arXiv 2602.21420)", ("rlx.returns.confidence_penalty",), ace),
-    "copo": Claim("COPO", "(Han et al., 2025, arXiv 2508.04138)", ("rlx.returns.global_local",), copo),
+    "copo": Claim(
+        "COPO",
+        "(Han et al., 2025, arXiv 2508.04138)",
+        ("rlx.returns.global_local",),
+        copo,
+        right_bench="Prompts share no parameters here, so that one which always fails learns nothing from the "
+        "others. In a network the global term would raise what successful prompts have in common, and "
+        "prompts that always fail would begin to succeed sooner than with GRPO",
+    ),
     "dsdr": Claim(
         "DSDR",
         "(Wan et al., 2026, arXiv 2602.19895)",

@@ -26,4 +26,5 @@ def no_loss_of_success(method: Tuned, baseline: Tuned, name: str = "GRPO") -> Fi
         f"final success; the baseline is that of {name} less {MARGIN}",
         final(method.curves["success"]),
         final(baseline.curves["success"]) - MARGIN,
+        source="prediction",
     )

@@ -46,12 +46,19 @@ class Logged(NamedTuple):
         dataset: the log.
         minimum: mean return of random actions, score 0.
         maximum: mean return of the best behavior, score 100.
+        made: of what, in words.
     """
 
     environment: Environment
     dataset: data.Dataset
     minimum: float
     maximum: float
+    made: str
+
+    @property
+    def description(self) -> str:
+        """The environment, how many rows, and how they were made."""
+        return f"{self.environment.name}, {self.dataset.num_rows:,} rows: {self.made}"
 
     def write(self, path: str | Path) -> Path:
         """Save in D4RL's format with the reference scores, for learners that read a file."""
@@ -64,6 +71,7 @@ def log(
     environment: Environment,
     shares: Sequence[tuple[Controller, float]],
     *,
+    made: str,
     expert: Controller,
     num_steps: int,
     episodes_each: int = 4,
@@ -74,6 +82,7 @@ def log(
     Args:
         environment: one environment.
         shares: controllers, and the share of the steps that each makes.
+        made: the same in words.
         expert: whose mean return is score 100.
         num_steps: transitions in all, about: every environment logs a multiple of the time limit, so that where
             episodes always reach it none is cut. Where a reward is a cost a cut episode would pass for a good one.
@@ -92,6 +101,7 @@ def log(
         data.concatenate(parts),
         mean_return(environment, uniform_actions(environment.action_space)),
         mean_return(environment, expert),
+        made,
     )
 
 
@@ -136,15 +146,35 @@ def swing_up(observation: Float[Array, "env 3"], key: Key[Array, ""]) -> Float[A
 
 
 def pendulum(shares: Mapping[str, float], *, num_steps: int = 20_000, seed: int = 0) -> Logged:
-    """The pendulum under `random` actions, `noisy` and `expert` swing-ups, in given shares."""
+    """The pendulum under the controllers of `PENDULUM`, in given shares."""
     environment = envs.make("rlx:pendulum")
+    space = environment.action_space
+    weak = lambda observation, key: 0.4 * swing_up(observation, key)
     controllers = {
-        "random": uniform_actions(environment.action_space),
-        "noisy": noisy(swing_up, environment.action_space, std=1.0),
-        "expert": noisy(swing_up, environment.action_space, std=0.1),
+        "random": uniform_actions(space),
+        "noisy": noisy(swing_up, space, std=1.0),
+        "weak": noisy(weak, space, std=0.1),
+        "expert": noisy(swing_up, space, std=0.1),
     }
     given = [(controllers[name], share) for name, share in shares.items()]
-    return log(environment, given, expert=swing_up, num_steps=num_steps, seed=seed)
+    made = in_words({PENDULUM[name]: share for name, share in shares.items()})
+    return log(environment, given, made=made, expert=swing_up, num_steps=num_steps, seed=seed)
+
+
+PENDULUM = {
+    "random": "random actions",
+    "noisy": "a swing-up with noise of its whole torque",
+    "weak": "a swing-up with 40 % of the torque and little noise",
+    "expert": "a swing-up with little noise",
+}
+"""Behaviors of the pendulum, in words. Little is a standard deviation of a tenth of the torque: the actions at a state
+are nearly one, and what other actions would do is hardly in the data."""
+
+
+def in_words(shares: Mapping[str, float]) -> str:
+    """Shares of a log by what made them."""
+    total = sum(shares.values())
+    return ", ".join(f"{100 * share / total:.3g} % {name}" for name, share in shares.items())
 
 
 def to_cell(layout: Sequence[str], target: tuple[int, int], *, reach: int | None = None) -> Controller:
@@ -188,15 +218,21 @@ def maze_environment(layout: Sequence[str] = MAZE) -> Environment:
 def maze(
     controllers: Sequence[tuple[Controller, float]],
     *,
+    made: str,
     layout: Sequence[str] = MAZE,
     num_steps: int = 20_000,
     seed: int = 0,
 ) -> Logged:
     """A point maze under given controllers, in given shares; score 100 is a walk straight to the goal."""
     environment = maze_environment(layout)
-    (goal,) = np.argwhere([[cell == "G" for cell in row] for row in layout])
-    expert = to_cell(layout, tuple(int(x) for x in goal))
-    return log(environment, controllers, expert=expert, num_steps=num_steps, seed=seed)
+    expert = to_cell(layout, goal_of(layout))
+    return log(environment, controllers, made=made, expert=expert, num_steps=num_steps, seed=seed)
+
+
+def goal_of(layout: Sequence[str]) -> tuple[int, int]:
+    """Row and column of a maze's goal."""
+    ((row, column),) = np.argwhere([[cell == "G" for cell in row] for row in layout])
+    return int(row), int(column)
 
 
 def stitching(*, layout: Sequence[str] = MAZE, num_steps: int = 20_000, good: float = 0.3, seed: int = 0) -> Logged:
@@ -205,10 +241,12 @@ def stitching(*, layout: Sequence[str] = MAZE, num_steps: int = 20_000, good: fl
     Those who walk to the goal start to do so within seven cells of it, and all but `good` of the steps are random.
     """
     space = maze_environment(layout).action_space
-    (goal,) = np.argwhere([[cell == "G" for cell in row] for row in layout])
-    halves = (to_cell(layout, (0, 3)), to_cell(layout, tuple(int(x) for x in goal), reach=7))
+    halves = (to_cell(layout, (0, 3)), to_cell(layout, goal_of(layout), reach=7))
     shares = [(noisy(half, space, std=0.3), good / 2) for half in halves]
-    return maze([*shares, (uniform_actions(space), 1 - good)], layout=layout, num_steps=num_steps, seed=seed)
+    words = ("walks to the upper middle", "walks to the goal from within seven cells", "random actions")
+    made = in_words(dict(zip(words, (good / 2, good / 2, 1 - good), strict=True)))
+    controllers = [*shares, (uniform_actions(space), 1 - good)]
+    return maze(controllers, made=made, layout=layout, num_steps=num_steps, seed=seed)
 
 
 def hopper(
@@ -227,4 +265,5 @@ def hopper(
         make(environment, found, scores, level, num_steps=round(num_steps * share / total), seed=seed)[0]
         for level, share in shares.items()
     ]
-    return Logged(environment, data.concatenate(parts), scores.minimum, scores.maximum)
+    made = in_words({f"{level} policy": share for level, share in shares.items()})
+    return Logged(environment, data.concatenate(parts), scores.minimum, scores.maximum, made)

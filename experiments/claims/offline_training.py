@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from experiments.claims.logged import Logged
-from experiments.claims.verdicts import Size, best_of
+from experiments.claims.tuning import Setting, choose
+from experiments.claims.verdicts import Size
 from rlx import recipes
 from rlx.algorithms import Learner
 from rlx.recipes.settings import hyperparameters
@@ -32,6 +33,21 @@ NUM_EVALUATIONS = 10
 NUM_LAST = 3
 # Seeds that settings are chosen on are none of those that a claim is judged by.
 TUNING_SEEDS = 10_000
+LADDERS = {
+    # At the largest α nothing but the value counts, and TD3+BC is TD3; at the smallest the policy is a clone.
+    "alpha": (0.1, 0.4, 1.0, 2.5, 10.0, 40.0, 200.0, 1e3, 1e4, 1e6),
+    # From the mean of the values to all but their maximum, and from cloning to cloning of the best actions alone.
+    "expectile": (0.5, 0.7, 0.9, 0.97, 0.99),
+    "beta": (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
+    # From SAC to critics that do little but tell the data's actions from others.
+    "weight": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
+    # From steps too small to leave the initial policy in a run to steps of the size of a weight.
+    "learning_rate": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    # The two terms of O-DICE's value are weighed by λ and 1 − λ; without η its gradient is a semi-gradient.
+    "lambda_": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99),
+    "eta": (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+}
+"""Number of a learner's config -> all values that a claim may choose."""
 
 SMALL = {"hidden_sizes": (64, 64), "critic_hidden_sizes": (64, 64), "batch_size": 128}
 """Networks and minibatches for tasks of a few dimensions; what the paper prescribes beyond that stays."""
@@ -108,25 +124,28 @@ def train(
     )
 
 
-def tune_and_train(
-    name: str, logged: Logged, settings: Sequence[Mapping[str, Any]], *, size: Size, **options: Any
-) -> Trained:
-    """Choose one of the settings on seeds of its own, and train with it on others.
+def tune_and_train(name: str, logged: Logged, settings: Sequence[Setting], *, size: Size, **options: Any) -> Trained:
+    """Choose a setting on seeds of its own, and train with it on others.
 
-    Baseline and method go through here alike: as many settings for each, half as many seeds as the comparison has, and
-    the interquartile mean of the last scores decides.
+    Baseline and method go through here alike: as many settings to begin with, the same rule by which further ones are
+    tried, half as many seeds as the comparison has, and the interquartile mean of the last scores decides.
 
     Args:
         name: of the learner.
         logged: what it learns from.
-        settings: what to choose from; a single one is taken as it is.
+        settings: what is tried first; a single one is taken as it is. What differs among them has one of `LADDERS`.
         size: seeds and gradient steps.
         options: as for `train`.
     """
-    best = settings[0]
-    if len(settings) > 1 and size.num_seeds > 2:
-        tuning = {"num_seeds": size.num_seeds // 2, "num_steps": size.num_updates, "first_seed": TUNING_SEEDS}
-        best = best_of(settings, [train(name, logged, s, **tuning, **options).last for s in settings])
+    if size.num_seeds <= QUICK.num_seeds:
+        settings = settings[:1]
+    tuning = {"num_seeds": size.num_seeds // 2, "num_steps": size.num_updates, "first_seed": TUNING_SEEDS}
+    differing = {key for key, value in settings[0].items() if any(other[key] != value for other in settings)}
+    best = choose(
+        settings,
+        {key: LADDERS[key] for key in sorted(differing)},
+        lambda tried: [train(name, logged, setting, **tuning, **options).last for setting in tried],
+    )
     return train(name, logged, best, num_seeds=size.num_seeds, num_steps=size.num_updates, **options)
 
 

@@ -114,15 +114,20 @@ def hpt(size: Size) -> tuple:
     supervised = gated.metrics["supervised"]
     findings = [
         no_less_accurate(gated, mixture, "a fixed mixture"),
-        more_accurate(gated, mixture, "the gate beats a fixed mixture", "half of each loss at every prompt"),
-        more_accurate(gated, sequence, "the gate beats one after the other", "half of the updates each, SFT first"),
-        more_accurate(gated, alone, "demonstrations help", "the policy gradient alone"),
+        more_accurate(
+            gated, mixture, "the gate beats a fixed mixture", "half of each loss at every prompt", source="paper"
+        ),
+        more_accurate(
+            gated, sequence, "the gate beats one after the other", "half of the updates each, SFT first", source="paper"
+        ),
+        more_accurate(gated, alone, "demonstrations help", "the policy gradient alone", source="paper"),
         Finding(
             "fewer and fewer prompts need a demonstration",
             "share of supervised prompts in the last eighth of the updates; against the first",
             supervised[:, -1],
             supervised[:, 0],
             "lower",
+            source="paper",
         ),
     ]
     return findings, settings_of(runs), curves_of(runs, {"accuracy": "accuracy", "pass_at_k": "pass@8"})
@@ -185,19 +190,21 @@ def critique_grpo(size: Size) -> tuple:
     shaped, plain, without = runs.values()
     on_hard = "accuracy at the end on test prompts of which no sample was right before; against "
     findings = [
-        more_accurate(shaped, without, "refinements help", "the same loss without them"),
+        more_accurate(shaped, without, "refinements help", "the same loss without them", source="paper"),
         Finding(
             "they help where nothing was right before",
             on_hard + "no refinements",
             newly_solved(shaped),
             newly_solved(without),
+            source="paper",
         ),
-        more_accurate(shaped, plain, "shaping helps", "refinements with a ratio of 1"),
+        more_accurate(shaped, plain, "shaping helps", "refinements with a ratio of 1", source="paper"),
         Finding(
             "shaping helps where nothing was right before",
             on_hard + "refinements with a ratio of 1",
             newly_solved(shaped),
             newly_solved(plain),
+            source="prediction",
         ),
     ]
     settings = settings_of(runs) | {
@@ -215,6 +222,7 @@ CLAIMS = {
         SIZE,
         QUICK,
         "tokens",
+        data="addition@digits=2, 128 training prompts with a solution each",
     ),
     "critique_grpo": Claim(
         "Critique-GRPO",
@@ -224,5 +232,6 @@ CLAIMS = {
         SIZE,
         QUICK,
         "tokens",
+        data="addition@digits=2, prompts drawn anew",
     ),
 }

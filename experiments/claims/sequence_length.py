@@ -128,6 +128,7 @@ def hapo(size: Size) -> tuple:
             by_history.last("right_length"),
             grpo.last("right_length"),
             "lower",
+            source="paper",
         ),
         Finding(
             "they come within half a token of the shortest",
@@ -135,6 +136,7 @@ def hapo(size: Size) -> tuple:
             by_history.last("excess"),
             0.5,
             "lower",
+            source="prediction",
         ),
         no_less_accurate(by_history, grpo, "GRPO"),
         Finding(
@@ -142,12 +144,14 @@ def hapo(size: Size) -> tuple:
             "accuracy at the end; against the same penalty relative to a fixed budget",
             by_history.last("accuracy"),
             fixed.last("accuracy"),
+            source="paper",
         ),
         Finding(
             "wrong responses stay longer than where short ones are rewarded",
             "tokens of wrong responses at the end; against the variant",
             by_history.last("wrong_length"),
             unbounded.last("wrong_length"),
+            source="prediction",
         ),
     ]
     settings = settings_of(runs) | {"budget": f"{budget:.1f} tokens"}
@@ -164,5 +168,6 @@ CLAIMS = {
         SIZE,
         QUICK,
         "tokens",
+        data="path@size=3, 64 training prompts",
     ),
 }

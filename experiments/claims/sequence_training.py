@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from experiments.claims.verdicts import Curves, Finding, Size, best_of
+from experiments.claims.tuning import Setting, choose
+from experiments.claims.verdicts import Curves, Finding, Size
 from rlx import reduce
 from rlx.algorithms import grpo
 from rlx.algorithms.grpo import GRPOState, Method
@@ -35,7 +36,10 @@ SIZE = Size(num_seeds=8, num_updates=80)
 """Seeds, and updates of each, a multiple of the evaluations."""
 QUICK = Size(num_seeds=2, num_updates=2)
 LEARNING_RATES = (1e-4, 3e-4, 1e-3)
-"""What every side chooses from."""
+"""What tuning begins with."""
+LADDER = (1e-6, 3e-6, 1e-5, 3e-5, *LEARNING_RATES, 3e-3, 1e-2)
+"""All learning rates. AdamW moves a weight by about the rate in a step: at 1e-6 some hundred steps leave weights of 0.1
+as they are, and at 1e-2 ten steps are as large as the weights."""
 NUM_EVALUATIONS = 8
 NUM_LAST = 2
 # Seeds that a learning rate is chosen on are none of those that a claim is judged by.
@@ -258,17 +262,21 @@ class Trainer:
     def tuned(self, numbers: Mapping[str, float] | None = None) -> Run:
         """Choose the learning rate on seeds of its own, and train with it on others.
 
-        Every side goes through here alike: the rates are the same, the accuracy of the last evaluations decides, and
-        half as many seeds are tried as the comparison has.
+        Every side goes through here alike: it begins with the same rates and goes on by the same rule, the accuracy of
+        the last evaluations decides, and half as many seeds are tried as the comparison has.
 
         Args:
             numbers: that the side depends on, beside the learning rate.
         """
-        best, numbers = LEARNING_RATES[1], dict(numbers or {})
-        if not is_quick(self.laboratory.size):
-            runs = [self._runs(numbers | {"learning_rate": rate}, TUNING_SEEDS) for rate in LEARNING_RATES]
-            best = best_of(LEARNING_RATES, [run.last("accuracy") for run in runs])
-        return self._trained(numbers | {"learning_rate": best})
+        numbers, rates = dict(numbers or {}), LEARNING_RATES
+        if is_quick(self.laboratory.size):
+            rates = rates[1:2]
+
+        def scores(settings: Sequence[Setting]) -> list[np.ndarray]:
+            return [self._runs(numbers | dict(setting), TUNING_SEEDS).last("accuracy") for setting in settings]
+
+        best = choose([{"learning_rate": rate} for rate in rates], {"learning_rate": LADDER}, scores)
+        return self._trained(numbers | dict(best))
 
     def _trained(self, numbers: Mapping[str, float]) -> Run:
         """Runs of all seeds with given numbers, the learning rate among them."""
@@ -374,13 +382,18 @@ def no_less_accurate(method: Run, baseline: Run, name: str) -> Finding:
         f"accuracy at the end; the baseline is that of {name} less {MARGIN}",
         method.last("accuracy"),
         baseline.last("accuracy") - MARGIN,
+        source="prediction",
     )
 
 
-def more_accurate(method: Run, baseline: Run, statement: str, name: str) -> Finding:
-    """That a method's accuracy is above another's."""
+def more_accurate(method: Run, baseline: Run, statement: str, name: str, *, source: str) -> Finding:
+    """That a method's accuracy is above another's, as the `source` expects."""
     return Finding(
-        statement, f"accuracy at the end; against {name}", method.last("accuracy"), baseline.last("accuracy")
+        statement,
+        f"accuracy at the end; against {name}",
+        method.last("accuracy"),
+        baseline.last("accuracy"),
+        source=source,
     )
 
 

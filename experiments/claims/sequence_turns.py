@@ -147,12 +147,14 @@ def score_claim(size: Size) -> tuple:
             "accuracy of second less that of first attempts at the end; against 0",
             shaped.last("improvement"),
             0.0,
+            source="paper",
         ),
         Finding(
             "by more than where each attempt is rewarded by itself",
             "the same; against two rewarded turns",
             shaped.last("improvement"),
             plain.last("improvement"),
+            source="paper",
         ),
         Finding(
             "without the bonus second attempts become copies",
@@ -161,6 +163,7 @@ def score_claim(size: Size) -> tuple:
             plain.last("edited"),
             plain.first("edited"),
             "lower",
+            source="paper",
         ),
         Finding(
             "fewer right attempts are spoiled",
@@ -168,12 +171,14 @@ def score_claim(size: Size) -> tuple:
             shaped.last("spoiled"),
             plain.last("spoiled"),
             "lower",
+            source="paper",
         ),
         Finding(
             f"second attempts are no {MARGIN} less accurate",
             f"accuracy at the end; the baseline is that of two rewarded turns less {MARGIN}",
             shaped.last("accuracy"),
             plain.last("accuracy") - MARGIN,
+            source="prediction",
         ),
     ]
     first = {
@@ -306,15 +311,18 @@ def r3l(size: Size) -> tuple:
 
     of_gradient = "norm of the gradient of responses above the mean over that of those below, before training; "
     findings = [
-        Finding("amplified, successes lead the gradient", of_gradient + "against 1", balances(3.0), 1.0),
-        Finding("not amplified, failures do", of_gradient + "against 1", balances(1.0), 1.0, "lower"),
-        more_accurate(whole, plain, "amplification helps", "a factor of 1"),
-        more_accurate(whole, without, "the whole helps", "standardized advantages and no retries"),
+        Finding(
+            "amplified, successes lead the gradient", of_gradient + "against 1", balances(3.0), 1.0, source="paper"
+        ),
+        Finding("not amplified, failures do", of_gradient + "against 1", balances(1.0), 1.0, "lower", source="paper"),
+        more_accurate(whole, plain, "amplification helps", "a factor of 1", source="paper"),
+        more_accurate(whole, without, "the whole helps", "standardized advantages and no retries", source="paper"),
         Finding(
             "training does not collapse",
             "accuracy at the end; against the best of its evaluations less 0.1",
             whole.last("accuracy"),
             whole.evaluations["accuracy"].max(axis=1) - 0.1,
+            source="paper",
         ),
     ]
     return findings, settings_of(runs), curves_of(runs, {"accuracy": "accuracy", "entropy": "entropy (nats)"})
@@ -335,6 +343,7 @@ def empg_turns(size: Size) -> tuple:
             "accuracy, mean over evaluations; against GRPO",
             modulated.evaluations["accuracy"].mean(axis=1),
             uniform.evaluations["accuracy"].mean(axis=1),
+            source="paper",
         ),
         no_less_accurate(modulated, uniform, "GRPO"),
     ]
@@ -350,6 +359,7 @@ CLAIMS = {
         SIZE,
         QUICK,
         "tokens",
+        data="addition@digits=2 in two attempts, prompts drawn anew",
     ),
     "r3l": Claim(
         "R³L",
@@ -360,6 +370,7 @@ CLAIMS = {
         Size(num_seeds=8, num_updates=64),
         QUICK,
         "tokens",
+        data="tool@terms=3@keys=6, prompts drawn anew",
     ),
     "empg_turns": Claim(
         "EMPG, over turns",
@@ -369,5 +380,6 @@ CLAIMS = {
         SIZE,
         QUICK,
         "tokens",
+        data="tool@terms=3@keys=6, prompts drawn anew",
     ),
 }

@@ -6,7 +6,8 @@ curves = jax.jit(jax.vmap(train))(keys, learning_rates)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +18,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from experiments.claims import problems
 from experiments.claims.problems import Problem
+from experiments.claims.tuning import Setting, choose
 from rlx.algorithms.grpo import group_advantage, token_loss
 from rlx.regularizers import entropy as entropies
-from rlx.training.statistics import interquartile_mean
 
 
 class TabularBatch(NamedTuple):
@@ -83,7 +84,10 @@ class TabularMethod(NamedTuple):
     optimizer: Callable[[Any], optax.GradientTransformation] = optax.adam
 
 
-Train = Callable[[PRNGKeyArray, Any], dict[str, Float[Array, " update"]]]
+# Settings are chosen on seeds that a claim is not judged by.
+TUNING_SEEDS = 10_000
+
+Train = Callable[..., dict[str, Float[Array, " update"]]]
 
 
 def make_train(
@@ -177,13 +181,27 @@ def make_train(
 
 
 class Tuned(NamedTuple):
-    """Curves `[seed, update]` by name, and the learning rate that gave them."""
+    """Curves `[seed, update]` by name, and the learning rate and the numbers beside it that gave them."""
 
     curves: dict[str, np.ndarray]
     learning_rate: float
+    numbers: Mapping[str, float] = {}
 
 
+class Choices(NamedTuple):
+    """A number that is chosen together with the learning rate: what is tried first, and all its values."""
+
+    first: tuple[float, ...]
+    ladder: tuple[float, ...]
+
+
+NAME = "learning rate"
 LEARNING_RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+"""What tuning begins with."""
+LADDER = (1e-4, 3e-4, 1e-3, 3e-3, *LEARNING_RATES)
+"""All learning rates. Adam moves a logit by about the rate in a step: at 1e-4 the 800 steps of a run move it by less
+than 0.1 nats, and at 1 the first step on a batch takes a token's ratio to e, beyond the reach of any trust region. (Of
+six runs at 30, whose policies a single step makes deterministic, all may happen to be right.)"""
 
 
 def tune_and_train(
@@ -191,33 +209,57 @@ def tune_and_train(
     *,
     num_seeds: int,
     learning_rates: Sequence[float] = LEARNING_RATES,
+    numbers: Mapping[str, Choices] = {},
     score: Callable[[dict[str, np.ndarray]], np.ndarray] = lambda curves: curves["success"][:, -20:].mean(-1),
+    statistic: Callable[[np.ndarray], Any] = np.mean,
 ) -> Tuned:
     """Choose the learning rate on seeds of its own, and train with it on others.
 
-    Baseline and method go through here alike, with the same grid and budget.
+    Baseline and method go through here alike.
 
     Args:
-        train: as `make_train` returns it.
-        num_seeds: seeds of the comparison; tuning takes as many runs in all, a share for each learning rate.
-        learning_rates: the grid.
+        train: as `make_train` returns it; where there are `numbers` they are its third argument.
+        num_seeds: seeds of the comparison; tuning takes as many runs in all, a share for each of up to five settings,
+            and again as many each time that the best has the lowest or the highest value that was tried.
+        learning_rates: neighbors on the ladder that are tried first; one alone is taken as it is.
+        numbers: by name, what else is chosen, in all combinations.
         score: what is tuned for, `[run]`, from curves `[run, update]`: the final success by default.
+        statistic: of the scores of a setting. The mean by default, and not an interquartile mean, since runs that
+            settle on a wrong string are what many of the papers want to prevent.
     """
-    # The same number of runs both times, so that one program serves.
-    runs = max(num_seeds, len(learning_rates))
+    firsts = {NAME: learning_rates} | {name: of.first for name, of in numbers.items()}
+    ladders = {NAME: LADDER} | {name: of.ladder for name, of in numbers.items()}
+    settings = [dict(zip(firsts, values, strict=True)) for values in itertools.product(*firsts.values())]
+    # The same number of runs each time, so that one program serves.
+    at_once = min(len(settings), len(LEARNING_RATES))
+    runs = max(num_seeds, at_once)
     program = jax.jit(jax.vmap(train))
 
-    def curves_of(first_seed: int, rates: np.ndarray) -> dict[str, np.ndarray]:
-        keys = jax.vmap(jax.random.key)(first_seed + jnp.arange(runs))
-        return jax.tree.map(np.asarray, program(keys, jnp.asarray(rates, jnp.float32)))
+    def curves_of(seeds: np.ndarray, of_runs: Sequence[Setting]) -> dict[str, np.ndarray]:
+        keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+        values = {name: jnp.asarray([setting[name] for setting in of_runs], jnp.float32) for name in firsts}
+        rest = ({name: values[name] for name in numbers},) if numbers else ()
+        return jax.tree.map(np.asarray, program(keys, values[NAME], *rest))
 
-    rates = np.asarray(learning_rates, np.float32)
-    grid = np.repeat(rates, -(-runs // len(rates)))[:runs]
-    scores = score(curves_of(10_000, grid))
-    means = [interquartile_mean(scores[grid == rate]) for rate in rates]
-    best = learning_rates[int(np.nanargmax(means))]
-    curves = curves_of(0, np.full(runs, best))
-    return Tuned({name: curve[:num_seeds] for name, curve in curves.items()}, float(best))
+    def side_by_side(some: Sequence[Setting]) -> list[np.ndarray]:
+        each = runs // len(some)
+        of_runs = [setting for setting in some for _ in range(each)]
+        seeds = TUNING_SEEDS + np.resize(np.arange(each), runs)
+        scores = score(curves_of(seeds, [of_runs[i % len(of_runs)] for i in range(runs)]))
+        return list(scores[: len(of_runs)].reshape(len(some), each))
+
+    def scores_of(tried: Sequence[Setting]) -> list[np.ndarray]:
+        parts = [tried[i : i + at_once] for i in range(0, len(tried), at_once)]
+        return [scores for some in parts for scores in side_by_side(some)]
+
+    free = {name: ladder for name, ladder in ladders.items() if len(firsts[name]) > 1}
+    best = choose(settings, free, scores_of, at_once=4, statistic=statistic)
+    curves = curves_of(np.arange(runs), [best] * runs)
+    return Tuned(
+        {name: curve[:num_seeds] for name, curve in curves.items()},
+        float(best[NAME]),
+        {name: float(best[name]) for name in numbers},
+    )
 
 
 def _log_prob(logits: Array, token: Array) -> Array:

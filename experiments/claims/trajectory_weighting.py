@@ -16,7 +16,7 @@ from rlx.diagnostics import positive_sided_variance
 from rlx.training.interaction import uniform_actions
 
 MARGIN = 5.0
-"""Points of normalized score that "does not hurt" and "equals" allow."""
+"""Points of normalized score that "does not hurt" and "does not help" allow."""
 GOOD = 0.05
 """Share of the transitions that a good behavior made, counted as in the paper's mixtures; the rest is random."""
 NUM_STEPS = 32_000
@@ -36,7 +36,7 @@ class Learned(NamedTuple):
 
     Attributes:
         title: its name.
-        settings: what is chosen from, the same with and without weights: as its paper has it, and trusting values more,
+        settings: what is tried first, the same with and without weights: as its paper has it, and trusting values more,
             by which a learner may leave bad data behind without weights.
         options: other fields of its config.
         share: how much of the gradient steps it gets.
@@ -105,6 +105,8 @@ def trajectory_weighting(size: Size) -> tuple:
                 "points of normalized score that RW adds, mean over learners; the baseline on the expert's pendulum",
                 lifts["pendulum mixture"],
                 lifts["expert's pendulum"],
+                source="paper",
+                data="; ".join(tasks[name].source.description for name in ("pendulum mixture", "expert's pendulum")),
             )
         )
     settings = _chosen(runs) | {
@@ -128,16 +130,16 @@ def top_behavior_cloning(size: Size) -> tuple:
     settings = _chosen(runs) | {
         f"score of the best tenth of the {name}": f"{_best_tenth(task.source):.0f}" for name, task in tasks.items()
     }
-    return _compared(tasks, runs, equal=True), settings, _curves(runs, ("uniform", "top"))
+    return _compared(tasks, runs), settings, _curves(runs, ("uniform", "top"))
 
 
 def _mixtures() -> dict[str, Task]:
     with_advantage, returns = ("uniform", "return", "advantage"), ("uniform", "return")
     learners = {"td3_bc": with_advantage, "iql": with_advantage, "cql": returns}
     space = logged.maze_environment().action_space
-    (goal,) = np.argwhere([[cell == "G" for cell in row] for row in logged.MAZE])
-    walk = logged.noisy(logged.to_cell(logged.MAZE, tuple(int(x) for x in goal)), space, std=0.3)
-    maze = logged.maze([(uniform_actions(space), 1 - GOOD), (walk, GOOD)], num_steps=NUM_STEPS)
+    walk = logged.noisy(logged.to_cell(logged.MAZE, logged.goal_of(logged.MAZE)), space, std=0.3)
+    made = logged.in_words({"random actions": 1 - GOOD, "walks to the goal": GOOD})
+    maze = logged.maze([(uniform_actions(space), 1 - GOOD), (walk, GOOD)], made=made, num_steps=NUM_STEPS)
     shares = {"random": 1 - GOOD, "expert": GOOD}
     return {
         "pendulum mixture": Task(logged.pendulum(shares, num_steps=NUM_STEPS), learners, PENDULUM),
@@ -186,33 +188,35 @@ def _trained(tasks: Mapping[str, Task], size: Size) -> dict[str, dict[str, dict[
     }
 
 
-def _compared(tasks: Mapping[str, Task], runs: Runs, *, equal: bool = False) -> list[Finding]:
-    """That weights lift a learner on a mixture, and on an expert's log do not hurt, or change nothing."""
+def _compared(tasks: Mapping[str, Task], runs: Runs) -> list[Finding]:
+    """That weights lift a learner on a mixture; and the control that on an expert's log they change nothing."""
     findings = []
     for name, of_task in runs.items():
+        data = tasks[name].source.description
         for learner, of in of_task.items():
             title = LEARNERS[learner].title
             for weighting in list(of)[1:]:
                 method, baseline = of[weighting].last, of["uniform"].last
                 label, score = NAMES[weighting], f"normalized score; the baseline is {title} without weights"
-                higher = Finding(f"{label} lifts {title} on the {name}", score, method, baseline)
                 if tasks[name].is_mixed:
-                    findings.append(higher)
+                    lifts = f"{label} lifts {title} on the {name}"
+                    findings.append(Finding(lifts, score, method, baseline, source="paper", data=data))
                     continue
-                least = Finding(
-                    f"{label} does not hurt {title} on the {name}",
-                    f"{score}, less {MARGIN:g} points",
-                    method,
-                    baseline - MARGIN,
-                )
-                most = Finding(
-                    f"nor does {label} help {title} there",
-                    f"{score}, plus {MARGIN:g} points",
-                    method,
-                    baseline + MARGIN,
-                    "lower",
-                )
-                findings += [least, most if equal else higher]
+                findings += [
+                    Finding(
+                        f"control: {label} does not {verb} {title} on the {name}",
+                        f"{score}, {side} {MARGIN:g} points",
+                        method,
+                        baseline + shift,
+                        direction,
+                        source="prediction",
+                        data=data,
+                    )
+                    for verb, side, shift, direction in (
+                        ("hurt", "less", -MARGIN, "higher"),
+                        ("help", "plus", MARGIN, "lower"),
+                    )
+                ]
     return findings
 
 

@@ -182,14 +182,14 @@ def machine_name(record: Mapping[str, Any]) -> str:
 
 def machine(record: Mapping[str, Any]) -> list[str]:
     """What a record was measured on, as a list."""
+    listing = lambda versions: f"- {', '.join(f'{name} {version}' for name, version in versions.items())}"
     if "machine" not in record:
-        return ["The record does not hold them."]
+        return [listing(record["versions"])] if "versions" in record else ["The record does not hold them."]
     of = record["machine"]
-    versions = {"Python": of["python"], **of["versions"]}
     return [
         f"- {machine_name(record)}; JAX computes on {of['platform']}",
         f"- load average at the end (1, 5, 15 minutes): {', '.join(f'{x:.1f}' for x in of['load_average'])}",
-        f"- {', '.join(f'{name} {version}' for name, version in versions.items())}",
+        listing({"Python": of["python"], **of["versions"]}),
     ]
 
 

@@ -141,6 +141,22 @@ MEASURES = {
     "rejected_log_prob": "log π(rejected)",
 }
 """Measure of a record -> column; what a record does not hold is left out."""
+SETTINGS = (
+    "learning_rate",
+    "warmup_steps",
+    "warmup_batch_size",
+    "warmup_learning_rate",
+    "hidden_size",
+    "num_layers",
+    "num_prompts",
+    "group_size",
+    "minibatches",
+    "sampled_prompts",
+    "samples",
+    "batch_size",
+    "eval_prompts",
+)
+"""Settings of language models that their pages show; what a record does not hold is left out."""
 
 
 def language_methods(record: Record) -> Content:
@@ -193,7 +209,8 @@ def language_methods(record: Record) -> Content:
             "seeds": count,
             f"{unit} of each seed": record[unit],
             "samples of a problem (k)": k,
-        },
+        }
+        | {name: record["settings"][name] for name in SETTINGS if name in record.get("settings", {})},
     )
 
 

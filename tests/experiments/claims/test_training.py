@@ -60,3 +60,23 @@ def test_tuning_takes_the_best_rate_and_other_seeds():
     assert tuned.learning_rate == 0.1
     assert tuned.curves["success"].shape == (8, 30)
     assert len(np.unique(tuned.curves["success"][:, 0])) == 8
+
+
+def test_tuning_goes_on_beyond_the_rates_it_begins_with():
+    def train(key, rate):
+        return {"success": jnp.full(30, -jnp.abs(jnp.log10(rate) + 3)) + 1e-3 * jax.random.uniform(key)}
+
+    assert training.tune_and_train(train, num_seeds=8).learning_rate == 1e-3
+
+
+def test_numbers_are_tuned_together_with_the_rate():
+    def train(key, rate, numbers):
+        distance = jnp.abs(jnp.log10(rate / 0.3)) + jnp.abs(jnp.log2(numbers["bound"] / 16))
+        return {"success": jnp.full(30, -distance) + 1e-3 * jax.random.uniform(key)}
+
+    numbers = {"bound": training.Choices((1.0, 2.0, 4.0), (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0))}
+    tuned = training.tune_and_train(train, num_seeds=8, numbers=numbers)
+    assert tuned.learning_rate == 0.3 and tuned.numbers == {"bound": 16.0}
+    # Among the seeds of the comparison are none that anything was chosen by.
+    assert tuned.curves["success"].shape == (8, 30)
+    np.testing.assert_allclose(tuned.curves["success"].mean(), 0, atol=1e-3)
