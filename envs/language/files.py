@@ -111,6 +111,13 @@ def _filled(value: Any) -> Any:
     return [_filled(of) for of in value] if isinstance(value, list) else value
 
 
+def column(row: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """The object that a key is of, and its name there: `a.b` is `b` of the object `a`, unless the row has an `a.b`."""
+    outer, dot, inner = key.partition(".")
+    within = row.get(outer)
+    return column(within, inner) if dot and key not in row and isinstance(within, dict) else (row, key)
+
+
 def text_of(row: dict[str, Any], key: str, *, numbers: bool = False) -> str:
     """A text of a row; where numbers are allowed, a number as one.
 
@@ -123,7 +130,7 @@ def text_of(row: dict[str, Any], key: str, *, numbers: bool = False) -> str:
     if numbers and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         value = str(value)
     if not isinstance(value, str):
-        raise ValueError(f"{key!r} must be a text, got {value!r:.80}")
+        raise ValueError(f"{key!r} must be a text{' or a number' if numbers else ''}, got {value!r:.80}")
     try:
         value.encode()
     except UnicodeEncodeError as error:

@@ -164,12 +164,7 @@ def from_texts(
 
     def asked(row: Preference) -> list[int]:
         text = template.replace("{prompt}", row.prompt)
-        own, full = tokens.bare(text), tokens.whole(text)
-        if row.is_chat:
-            return own
-        # A text that a chat template wrote may begin with the token that the tokenizer puts in front of all.
-        added = next((n for n in range(len(full)) if full[n : n + len(own)] == own), 0)
-        return full[added:] if own[:added] == full[:added] else full
+        return tokens.bare(text) if row.is_chat else tokens.whole(text)
 
     def response(text: str) -> list[int]:
         own = tokens.bare(text)
@@ -179,17 +174,19 @@ def from_texts(
             return own[:last][:response_length]
         return [*own, ends[0]][:response_length]
 
+    kept: dict[str, list[Preference]] = {}
     tables: dict[str, list[tuple[list[int], list[int], list[int]]]] = {}
     for split, of in rows.items():
         found = [(asked(row), response(row.chosen), response(row.rejected)) for row in of]
-        tables[split] = [row for row in found if 0 < len(row[0]) <= prompt_length and row[1] != row[2]]
-        if not tables[split]:
+        fits = [at for at, row in enumerate(found) if 0 < len(row[0]) <= prompt_length and row[1] != row[2]]
+        kept[split], tables[split] = [of[at] for at in fits], [found[at] for at in fits]
+        if not fits:
             raise ValueError(
                 f"there must be pairs to train and to test on; of {len(of)} to {split} on none has a prompt of 1 to "
                 f"prompt_length={prompt_length} tokens and responses that differ within response_length="
                 f"{response_length} tokens"
             )
-        if left := len(of) - len(tables[split]):
+        if left := len(of) - len(fits):
             warnings.warn(
                 f"{left} of {len(of)} pairs to {split} on are left out: prompts with more than prompt_length="
                 f"{prompt_length} tokens, or responses that are the same within response_length={response_length}",
@@ -221,7 +218,7 @@ def from_texts(
         generate=lambda key: problem(jax.random.randint(key, (), 0, total)),
         solve=lambda problem: chosen[problem.content],
         verify=verify,
-        pairs=[(row.prompt, row.chosen) for of in rows.values() for row in of],
+        pairs=[(row.prompt, row.chosen) for of in kept.values() for row in of],
         counts={"train": count, "test": total - count},
         row=problem,
         to_tokens=tokens.bare,

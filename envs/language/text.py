@@ -128,7 +128,7 @@ def read_file(path: str | os.PathLike, *, prompt: str = "question", answer: str 
     Args:
         path: the file; its name ends with .parquet where it is one.
         prompt: key of the prompt, a text or a chat: a list of messages, each with the texts `role` and `content`.
-        answer: key of the answer, a text or a number.
+        answer: key of the answer, a text or a number; `reward_model.ground_truth` is a key of an object in the row.
 
     Raises:
         ValueError: there is no such file, it is damaged, a row lacks a key or has another value under it, or there is
@@ -137,9 +137,10 @@ def read_file(path: str | os.PathLike, *, prompt: str = "question", answer: str 
     pairs = []
     for where, row in files.read_rows(path):
         try:
-            is_chat = isinstance(row.get(prompt), list)
-            asked = chat.messages_of(prompt, row[prompt]) if is_chat else files.text_of(row, prompt)
-            pairs.append((asked, files.text_of(row, answer, numbers=True)))
+            of, key = files.column(row, prompt)
+            is_chat = isinstance(of.get(key), list)
+            asked = chat.messages_of(key, of[key]) if is_chat else files.text_of(of, key)
+            pairs.append((asked, files.text_of(*files.column(row, answer), numbers=True)))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
     if not pairs:
@@ -181,7 +182,7 @@ def from_texts(
         pairs: as `read_file` returns them.
         tokenizer: a `tokenizers.Tokenizer`, a tokenizer of transformers, or anything with `encode(text)`,
             `decode(ids)` and a length, the number of its tokens. A prompt that is a text gets the special tokens that
-            it adds; a chat has those of its template.
+            it adds, unless it begins with them already; a chat has those of its template.
         end_token: text or number of the token that ends a response, or several of which any does; the first of them
             ends solutions.
         prompt_length: most tokens of a prompt.

@@ -38,8 +38,10 @@ class Tokens:
         return _ids(_ask(text, self.tokenizer.encode, text, **self._bare))
 
     def whole(self, text: str) -> list[int]:
-        """Tokens of a text, with those."""
-        return _ids(_ask(text, self.tokenizer.encode, text))
+        """Tokens of a text, with those, unless it begins with them already, as one may that a chat template wrote."""
+        own, full = self.bare(text), _ids(_ask(text, self.tokenizer.encode, text))
+        added = next((n for n in range(len(full)) if full[n : n + len(own)] == own), 0)
+        return full[added:] if own[:added] == full[:added] else full
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens. Models may have more tokens than their tokenizers, for the sake of round numbers."""

@@ -20,7 +20,7 @@ from rlx.recipes.presets.language import DPO
 from rlx.recipes.settings import COUNT, POSITIVE, SettingError, setting
 from rlx.recipes.wiring import Recipe
 
-WITHOUT_VERIFIER = ("eval_episode_length", "eval_entropy", "eval_drift", "eval_num_prompts")
+WITHOUT_VERIFIER = ("eval_episode_length", "eval_entropy", "eval_drift")
 """What an evaluation tells where nothing judges responses."""
 
 
@@ -42,7 +42,9 @@ class Config(language.Language):
     pairs: str = setting(
         "",
         "File of pairs, FILE.jsonl, FILE.parquet or FILE.jsonl@OPTION=VALUE, with prompt, chosen and rejected in each "
-        "row, texts or chats, for --pretrained weights; empty for pairs of the policy's own responses to the task.",
+        "row, texts or chats, for --pretrained weights; empty for pairs of the policy's own responses to the task. Its "
+        "options are prompt_length and response_length, the most tokens (256 each), template, which is what the policy "
+        "sees with {prompt} in it, test_share and end_token.",
         group="data",
     )
     test_pairs: str = setting(
@@ -237,13 +239,13 @@ def make_source(config: Config, environment: Any, learner: Any, data: Any = None
 def make_evaluator(config: Config, environment: Any, learner: Any, data: Any = None) -> Callable:
     """Held-out pairs, and responses to held-out prompts, greedy and sampled.
 
-    Nothing judges responses to the prompts of a file: `eval_return_mean` is then the share of the held-out pairs that
-    the policy tells apart as the file does.
+    Nothing judges responses to the prompts of a file, so that some of them are enough: `eval_return_mean` is then the
+    share of all held-out pairs that the policy tells apart as the file does.
     """
     from rlx.algorithms import dpo
 
     structure, model = language.make_structure(config, environment), language.make_model(config, data)
-    on_responses = language.make_evaluator(config, environment, learner, data)
+    on_responses = language.make_evaluator(config, environment, learner, data, exact=not config.pairs)
     on_pairs = dpo.evaluator(structure, chosen_loss(config), model=model, batch_size=config.batch_size)
 
     def evaluate(learner_state: Any, key: Any) -> dict[str, Any]:

@@ -21,8 +21,14 @@ class Language(Config):
     task: str = setting(
         "addition@forgetful=0.8",
         "Task of tokens, NAME or NAME@OPTION=VALUE, such as addition@digits=4; `rlx methods` lists them. Or a file of "
-        "questions and answers, FILE.jsonl or FILE.parquet, for --pretrained weights: evaluations ask each of its "
-        "test prompts once, and training asks all of its training prompts before one comes again.",
+        "questions and answers, FILE.jsonl or FILE.parquet, for --pretrained weights: evaluations ask each of its test "
+        "prompts once, and training asks all of its training prompts before one comes again. Options of a file: prompt "
+        "and answer are its columns (question and answer; reward_model.ground_truth is one within another); "
+        "prompt_length and response_length the most tokens (256 each); test is a file to test on (otherwise an eighth "
+        "of the prompts); template is what the policy sees, a text with {prompt} in it; reward is a function "
+        "module:function of prompt, response and answer, and without it answers are compared, of a response the one in "
+        "\\boxed{…} or behind ####, with last_number=True else its last number; turn is a function module:function "
+        "that replies to the messages so far.",
         group="environment",
     )
     learning_rate: float = setting(3e-4, "AdamW's step size.", within=POSITIVE, swept=True)
@@ -88,7 +94,8 @@ class Language(Config):
     )
     eval_prompts: int = setting(
         128,
-        "Held-out prompts of an evaluation, drawn at random; those of a file are all evaluated, so many side by side.",
+        "Held-out prompts of an evaluation, drawn at random; those of a file of questions are all asked, this many at "
+        "a time.",
         group="reporting",
         within=COUNT,
     )
@@ -358,8 +365,10 @@ def initial_params(config: Language, task: Any, data: Loaded | None = None) -> C
     return lambda key: warm_up(config, task, key, data)
 
 
-def make_evaluator(config: Language, environment: Any, learner: Any, data: Loaded | None = None) -> Callable:
-    """Responses to held-out prompts, greedy and sampled."""
+def make_evaluator(
+    config: Language, environment: Any, learner: Any, data: Loaded | None = None, *, exact: bool = True
+) -> Callable:
+    """Responses to held-out prompts, greedy and sampled; to all of a file, unless it need not be `exact`."""
     from rlx.training import responses
 
     return responses.evaluator(
@@ -369,6 +378,7 @@ def make_evaluator(config: Language, environment: Any, learner: Any, data: Loade
         num_prompts=config.eval_prompts,
         num_samples=config.eval_samples,
         microbatch_size=config.microbatch_size or None,
+        exact=exact,
     )
 
 

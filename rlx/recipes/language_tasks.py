@@ -74,6 +74,8 @@ def make_environment(config: Any) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def _texts(task: str, pretrained: str, chat_template: str) -> Any:
+    import jax
+
     from rlx.envs import check_trusted
     from rlx.envs.language import text, tokens
     from rlx.policies import transformer
@@ -85,4 +87,6 @@ def _texts(task: str, pretrained: str, chat_template: str) -> Any:
     if "end_token" not in given:
         given["end_token"] = tokens.ends_of(pretrained)
     given = {"folder": pretrained, "chat_template": chat_template} | given
-    return text.from_file(path, transformer.load_tokenizer(pretrained), **given)
+    # What is remembered must outlive the trace that asks for it.
+    with jax.ensure_compile_time_eval():
+        return text.from_file(path, transformer.load_tokenizer(pretrained), **given)

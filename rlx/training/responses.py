@@ -214,6 +214,7 @@ def evaluator(
     num_prompts: int = 64,
     num_samples: int = 8,
     microbatch_size: int | None = None,
+    exact: bool = True,
 ) -> Callable[[PyTree, PRNGKeyArray], dict[str, Array]]:
     """An evaluator of a learner of language models: how its policy does on test prompts.
 
@@ -224,6 +225,7 @@ def evaluator(
         num_prompts: test prompts, drawn at random; of a `ListedTask`, which is asked all, those at a time.
         num_samples: responses to each.
         microbatch_size: static; responses that are scored at a time, as of `rlx.algorithms.grpo.learner`.
+        exact: static; False draws prompts at random from a `ListedTask` too.
 
     Returns:
         `(learner_state, key) -> metrics` of `evaluate_policy`, for states whose parameters have `"policy"`; the drift
@@ -245,6 +247,7 @@ def evaluator(
             num_samples=num_samples,
             microbatch_size=microbatch_size,
             first_params=None if first_params is None else model(first_params),
+            exact=exact,
         )
 
     return evaluate
@@ -286,6 +289,7 @@ def evaluate_policy(
     num_samples: int,
     microbatch_size: int | None = None,
     first_params: PyTree = None,
+    exact: bool = True,
 ) -> dict[str, Float[Array, ""]]:
     """How a policy does on test prompts: on all of a `ListedTask`, each once, or on some that are drawn at random.
 
@@ -299,14 +303,15 @@ def evaluate_policy(
         num_samples: responses to each.
         microbatch_size: static; responses that are scored at a time.
         first_params: a policy whose divergence from this one is told; None for none.
+        exact: static; False draws prompts at random from a `ListedTask` too.
 
     Returns:
         `eval_return_mean`: mean reward of greedy responses, which is their accuracy where rewards are 0 and 1;
         `eval_return_std` over prompts; `eval_episode_length`: their tokens; `eval_stochastic_return_mean`: mean reward
         at temperature 1, which is pass@1; `eval_pass_at_k` and `eval_majority_at_k` for k the number of samples and, as
         `…_half_k`, for half of it; `eval_entropy`: nats per sampled token; `eval_drift`: KL(policy ‖ first policy),
-        nats per sampled token. Of a `ListedTask` also `eval_accuracy`: the share of all test prompts whose greedy
-        response is right, and `eval_num_prompts`: how many there are.
+        nats per sampled token. Where all prompts of a `ListedTask` are asked, also `eval_accuracy`: the share of them
+        whose greedy response is right, and `eval_num_prompts`: how many there are.
     """
     draw_key, greedy_key, sample_key = jax.random.split(key, 3)
 
@@ -330,7 +335,7 @@ def evaluate_policy(
             divergence=divergence,
         )
 
-    if not isinstance(task, ListedTask):
+    if not (exact and isinstance(task, ListedTask)):
         return _figures(ask(draw(draw_key, task, "test", num_prompts), greedy_key, sample_key))
     count = task.num_problems("test")
     # Batches of one size, of which the last goes beyond the end as little as can be.

@@ -99,6 +99,8 @@ def test_a_run_on_a_file_learns_what_it_prefers(weights, tmp_path):
     assert float(after["eval_pair_accuracy"]) == 1.0 and float(after["eval_margin"]) > 1.0
     assert float(after["eval_return_mean"]) == float(after["eval_pair_accuracy"])
     assert float(after["eval_drift"]) > float(before["eval_drift"]) and "eval_pass_at_k" not in after
+    # Nothing judges the responses: there is no need to have one to each held-out prompt.
+    assert "eval_num_prompts" not in after
 
 
 def test_methods_are_named_or_given():

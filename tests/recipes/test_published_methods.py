@@ -53,6 +53,16 @@ def prepared(method, batch):
     return method.remember(batch._replace(advantage=method.advantage(batch)))
 
 
+def test_dapo_compares_rewards_of_minus_one_and_one_less_a_punishment_of_at_most_one(batch):
+    found = prepared(make_method("dapo", soft_room=0.4), batch)
+    length, room = np.array([[5, 3, 4], [2, 5, 5]], float), 0.4 * TIME
+    reward = np.where(batch.correct, 1.0, -1.0) + np.minimum((TIME - room - length) / room, 0.0)
+    standardized = (reward - reward.mean(-1, keepdims=True)) / reward.std(-1, keepdims=True)
+    ours = np.asarray(found.advantage)[..., 0]
+    ours = ours / ours.std(-1, keepdims=True)
+    np.testing.assert_allclose(ours, standardized, atol=1e-5)
+
+
 def slope(method, batch, name="log_prob"):
     """Of the loss in the tokens' log-probabilities, or in something else that is said of them."""
     return np.asarray(jax.grad(lambda x: method.loss(batch._replace(**{name: x})))(getattr(batch, name)))

@@ -85,6 +85,14 @@ def test_tasks_without_an_end_are_drawn_from():
     assert not {"eval_accuracy", "eval_num_prompts"} & set(jax.eval_shape(partial(evaluate, state), jax.random.key(0)))
 
 
+def test_prompts_of_a_list_may_be_drawn_too(task, params):
+    state = SimpleNamespace(params={"policy": params})
+    evaluate = responses.evaluator(task, CONFIG, num_prompts=1, num_samples=1, exact=False)
+    ASKED.clear()
+    found = jax.jit(partial(evaluate, state))(jax.random.key(0))
+    assert len(ASKED) <= 1 and not {"eval_accuracy", "eval_num_prompts"} & set(found)
+
+
 def test_pairs_are_made_of_each_prompt_once(task, params):
     draw = partial(sampled, config=CONFIG, task=task, split="test", num_prompts=COUNT, num_samples=6, at_once=3)
     found = jax.jit(draw)(jax.random.key(1), params=params)

@@ -160,6 +160,8 @@ def test_pairs_that_do_not_fit_or_differ_are_left_out(tokenizer):
     with pytest.warns(UserWarning, match="2 of 4 pairs to train on are left out"):
         task = files.from_texts(rows, tokenizer, end_token="<end>", prompt_length=3, response_length=2)
     assert len(task.pairs_of("train").prompt) == 2
+    # What is left out is none of the task's problems.
+    assert task.pairs == [("b", "good"), ("c", "good"), ("b c", "good")] and task.counts == {"train": 2, "test": 1}
     with pytest.raises(ValueError, match="of 4 to train on none has a prompt of 1 to prompt_length=3 tokens"):
         files.from_texts([rows[0]] * 4 + rows[3:4], tokenizer, end_token="<end>", prompt_length=3)
 

@@ -180,7 +180,7 @@ def load_tokenizer(path: str | os.PathLike):
         path: the folder that holds tokenizer.json, or that file.
 
     Returns:
-        The tokenizer.
+        The tokenizer, which neither cuts nor pads, whatever its file says.
 
     Raises:
         ImportError: if the library `tokenizers` is not installed.
@@ -213,6 +213,9 @@ def load_tokenizer(path: str | os.PathLike):
             f"{file} has tokens up to {last}, but the model has vocab_size={size} of them, as {CONFIG} says: tokenizer "
             "and weights must be of one model"
         )
+    # A file may hold both, of what its last user did; transformers passes over them too.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     return tokenizer
 
 

@@ -49,7 +49,8 @@ def dapo(*, clip_low: float = 0.2, clip_high: float = 0.28, soft_room: float = 0
 
     Prompts are sampled in rounds of --num-prompts times --oversample until all groups have answers of different reward;
     after `max_rounds` the groups that have none are left out. Only the first round counts as --total-steps. The
-    punishment falls linearly from 0 to −1 over the last `soft_room` of the room for a response.
+    punishment falls linearly from 0 to −½ over the last `soft_room` of the room for a response: to half of what lies
+    between a wrong and a right one, as in the paper, which rewards these by −1 and 1 and punishes by up to −1.
     """
     import jax.numpy as jnp
 
@@ -57,7 +58,7 @@ def dapo(*, clip_low: float = 0.2, clip_high: float = 0.28, soft_room: float = 0
 
     def reward(batch: Responses):
         room = batch.token.shape[-1]
-        return batch.reward + jnp.clip((1 - soft_room - batch.length / room) / soft_room, -1.0, 0.0)
+        return batch.reward + 0.5 * jnp.clip((1 - soft_room - batch.length / room) / soft_room, -1.0, 0.0)
 
     loss = partial(token_loss, clip_low=clip_low, clip_high=clip_high)
     return Method(reward=reward, loss=loss, max_rounds=max_rounds)

@@ -6,8 +6,9 @@ from rlx.recipes.presets.preset import Preset
 
 
 def _pretrained(source: str, learning_rate: float) -> Preset:
-    # What is loaded needs no warm-up on a task's own solutions, and one run of it is what a machine has room for.
-    overrides = dict(warmup_steps=0, learning_rate=learning_rate, measure_drift=False)
+    # What is loaded needs no warm-up on a task's own solutions, and one run of it is what a machine has room for. A
+    # file has so many test prompts that 16 responses to each, in every evaluation, would take longer than the training.
+    overrides = dict(warmup_steps=0, learning_rate=learning_rate, measure_drift=False, eval_samples=4)
     return Preset(source, overrides, options={"seeds": 1})
 
 

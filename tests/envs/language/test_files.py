@@ -46,6 +46,20 @@ def test_the_same_columns_are_the_same_problems(tmp_path):
     assert text.read_file(path) == text.read_file(in_json(tmp_path / "chats.jsonl", chats)) == [(CHAT, "-0.5")] * 3
 
 
+def test_an_answer_may_lie_in_an_object(tmp_path):
+    """As in files of verl: a chat, and the answer among what a reward needs."""
+    rows = [{"prompt": CHAT, "reward_model": {"ground_truth": str(n), "style": "rule"}, "a.b": n} for n in (2, 3)]
+    table = in_parquet(tmp_path / "verl.parquet", {key: [row[key] for row in rows] for key in rows[0]})
+    for path in (table, in_json(tmp_path / "verl.jsonl", rows)):
+        read = lambda answer, path=path: text.read_file(path, prompt="prompt", answer=answer)
+        # A column's own name comes first.
+        assert read("reward_model.ground_truth") == read("a.b") == [(CHAT, "2"), (CHAT, "3")]
+        with pytest.raises(ValueError, match="1: no 'truth'; it has|1: no 'truth'; did you mean ground_truth"):
+            read("reward_model.truth")
+        with pytest.raises(ValueError, match="1: 'reward_model' must be a text or a number, got {'ground_truth': '2'"):
+            read("reward_model")
+
+
 def test_pairs_are_read_alike(tmp_path):
     rows = [{"prompt": "a", "chosen": "b", "rejected": "c"}, {"prompt": "d", "chosen": "e", "rejected": "f"}]
     path = in_parquet(tmp_path / "pairs.parquet", {key: [row[key] for row in rows] for key in rows[0]})
@@ -58,8 +72,11 @@ def test_pairs_are_read_alike(tmp_path):
         ({"questions": ["a"], "answer": ["b"]}, "bad.parquet, row 1: no 'question'; did you mean questions"),
         ({"question": ["a", None], "answer": ["b", "c"]}, "bad.parquet, row 2: no 'question'; choose from answer"),
         ({"question": [b"\xff"], "answer": ["b"]}, r"bad.parquet, row 1: 'question' must be a text, got b'\\xff'"),
-        ({"question": ["a"], "answer": [True]}, "bad.parquet, row 1: 'answer' must be a text, got True"),
-        ({"question": ["a"], "answer": [float("nan")]}, "bad.parquet, row 1: 'answer' must be a text, got nan"),
+        ({"question": ["a"], "answer": [True]}, "bad.parquet, row 1: 'answer' must be a text or a number, got True"),
+        (
+            {"question": ["a"], "answer": [float("nan")]},
+            "bad.parquet, row 1: 'answer' must be a text or a number, got nan",
+        ),
         ({"question": [[1, 2]], "answer": ["b"]}, "row 1: each message of 'question' must be an object with the texts"),
         ({"question": [[]], "answer": ["b"]}, "row 1: 'question' must hold at least one message"),
         (

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from rlx.envs.language.text import from_file, from_texts, read_file
 from rlx.envs.language.tokens import ends_of
@@ -70,8 +70,8 @@ def test_a_file_is_read_line_by_line(tmp_path):
         (['{"question": "q", "answer": "a"}', '{"question": "q", '], "line 2: each line must be a JSON object: Expect"),
         (["[1, 2]"], r"line 1: each line must be a JSON object, got \[1, 2\]"),
         (["", '{"question": "q", "answr": "a"}'], "line 2: no 'answer'; did you mean answr"),
-        (['{"question": "q", "answer": [4]}'], r"line 1: 'answer' must be a text, got \[4\]"),
-        (['{"question": "q", "answer": true}'], "line 1: 'answer' must be a text, got True"),
+        (['{"question": "q", "answer": [4]}'], r"line 1: 'answer' must be a text or a number, got \[4\]"),
+        (['{"question": "q", "answer": true}'], "line 1: 'answer' must be a text or a number, got True"),
         (['{"question": 4, "answer": 4}'], "line 1: 'question' must be a text, got 4"),
         (["", ""], "bad.jsonl is empty; each of its rows must have 'question' and 'answer'"),
         (["[" * 100_000 + "]" * 100_000], "line 1: each line must be a JSON object: maximum recursion depth"),
@@ -107,6 +107,15 @@ def test_options_have_types(tmp_path, tokenizer, options, message):
     rows = [json.dumps({"question": question, "answer": answer}) for question, answer in PAIRS]
     with pytest.raises(ValueError, match=message):
         from_file(write(tmp_path / "train.jsonl", *rows), tokenizer, end_token=1, **options)
+
+
+@pytest.mark.parametrize("template", ["add {prompt}", "<begin> add {prompt}"])
+def test_a_prompt_begins_once(tokenizer, template):
+    """Whether its template writes the token that the tokenizer puts in front, or not."""
+    beginning = Tokenizer.from_str(tokenizer.to_str())
+    beginning.post_processor = processors.TemplateProcessing(single="<begin> $A", special_tokens=[("<begin>", 2)])
+    problem = from_texts(PAIRS, beginning, end_token="<end>", template=template, **LENGTHS).problem(0)
+    assert np.asarray(problem.prompt)[np.asarray(problem.where)].tolist()[:2] == [2, 7]
 
 
 def test_a_tokenizer_that_fails_is_told():

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tokenizers
 from safetensors.numpy import load_file, save_file
 
 from rlx.cli.errors import is_for_the_user, one_line
@@ -273,6 +274,15 @@ def test_a_tokenizer_has_no_more_tokens_than_the_model(tmp_path):
     (folder / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="tokenizer.json has tokens up to 8, but the model has vocab_size=8 of them"):
         load_tokenizer(folder)
+
+
+def test_a_tokenizer_neither_cuts_nor_pads(tmp_path):
+    """Those that were saved by a trainer often have both in their files."""
+    tokenizer = tokenizers.Tokenizer.from_file(str(GOLDEN / "qwen2" / "tokenizer.json"))
+    tokenizer.enable_truncation(2)
+    tokenizer.enable_padding(length=9)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizer(tmp_path).encode("1 2 + 3").ids == [2, 3, 11, 4]
 
 
 def test_tokenizers_are_those_of_the_folder(monkeypatch):
