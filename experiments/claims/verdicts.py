@@ -248,7 +248,8 @@ for the number of statements that a claim makes (Holm, 1979), and at least 0.000
 where p is below 0.05 and the difference lies on the expected side, **contradicted** where it is and lies on the other
 side, and **open** otherwise. A verdict says on which side a difference lies, not that it matters: read it with its
 size. "Expected by" tells what the paper says from what we predicted, such as a threshold, a comparison or a control of
-our own.
+our own. Where a dash stands there and under p, a claim was measured before settings were chosen in this way, and before
+its data were as they are described: its verdict counts for less.
 
 Of {count} statements {shown} are shown, {open} are open and {contradicted} are contradicted. {of_papers} of them are
 said by papers; of these {of_papers_shown} are shown and {of_papers_contradicted} contradicted.

@@ -16,7 +16,7 @@ from rlx.cli.parsing import parse
 from rlx.cli.side_by_side import by_seed, labels_of, plain, speed, train_all
 from rlx.cli.train import read_arguments
 from rlx.envs.registry import nearest
-from rlx.recipes import RECIPES, recipe
+from rlx.recipes import RECIPES, recipe, simulatorless
 from rlx.recipes.settings import COUNT, Setting, checked, settings
 from rlx.training import runs
 
@@ -26,8 +26,8 @@ NUM_LAST = 10
 BUDGETS = (1, 2, 5, 10, 20, 50, 100, 200)
 """Evaluations that whoever has to choose among trained policies may have."""
 
-NUM_BANDITS = 1000
-"""Bandits whose mean says what a budget is worth."""
+NUM_BANDITS, MOST_POLICIES = 1000, 20
+"""Bandits whose mean says what a budget is worth, and among how many policies each of them chooses at most."""
 
 DESCRIPTION = """\
 Train offline learners one after the other on one dataset, all seeds of a learner at once, and leave a folder
@@ -49,8 +49,8 @@ class Options:
     """File (D4RL's HDF5) or folder (Minari) of the data."""
     learners: str = "bc,td3_bc,iql"
     """Learners, by commas. The first is what the others are compared with."""
-    env: str | None = None
-    """Environment to evaluate in; None takes the one that the dataset names."""
+    env: str = ""
+    """Environment to evaluate in; by default the one that the dataset names."""
     updates: int = 100_000
     """Gradient steps of each learner and seed."""
     updates_per_step: int = 1000
@@ -100,6 +100,11 @@ def main(arguments: Sequence[str], name: str = "offline") -> int:
         checked(count, getattr(options, count), int, Setting("", "", COUNT, swept=False))
     if options.resume and options.run_dir is None:
         raise CommandError("--resume needs --run-dir")
+    if options.env == simulatorless.NONE:
+        raise CommandError(
+            "--env none evaluates nothing, so that there is nothing to compare: train each by rlx train LEARNER --env "
+            "none, and estimate its return by rlx evaluate"
+        )
     parent = Path(options.run_dir or f"runs/offline-{time.strftime('%Y%m%d-%H%M%S')}")
     # What is wrong with any of them shall be known before the first of them is trained.
     jobs = {label: _job(label, options, parent) for label in labels}
@@ -162,8 +167,9 @@ def summarize(
 def selection(scores: Mapping[str, LearnerScores]) -> dict[str, Any]:
     """What each method is worth to someone who may evaluate so many times, and takes what looks best.
 
-    Of all policies of a method, its settings and seeds together, a bandit finds the best (Jackson et al., 2025,
-    arXiv:2504.11453). The last evaluations of a policy stand for it; one that diverged is not among them.
+    Of the policies of a method, its settings and seeds together, a bandit finds the best; of many, each bandit has
+    some, drawn anew (Jackson et al., 2025, arXiv:2504.11453, whose code has these numbers). The last evaluations of a
+    policy stand for it; one that diverged is not among them.
     """
     import jax
     import jax.numpy as jnp
@@ -180,7 +186,8 @@ def selection(scores: Mapping[str, LearnerScores]) -> dict[str, Any]:
         rows = jnp.asarray(rows[np.isfinite(rows).all(axis=1)], float)
         if len(rows) < 2:
             continue
-        bandits = jax.jit(jax.vmap(lambda key: bandit_selection(key, rows, num_pulls=max(BUDGETS))))
+        options = {"num_pulls": max(BUDGETS), "num_policies": min(MOST_POLICIES, len(rows))}
+        bandits = jax.jit(jax.vmap(lambda key: bandit_selection(key, rows, **options)))
         curves = np.asarray(bandits(jax.random.split(jax.random.key(0), NUM_BANDITS)))[:, np.array(BUDGETS) - 1]
         low, high = bootstrap_interval(curves, statistic=np.mean, resamples=200)
         found[method] = {
@@ -201,8 +208,9 @@ def selection_table(summary: Mapping[str, Any]) -> str:
         return ""
     lines = [
         "",
-        "Score of the policy that a UCB bandit takes for the best of all settings and seeds of a method after so many "
-        f"evaluations of {summary['eval_episodes']} episodes; mean of {NUM_BANDITS:,} bandits (Jackson et al., 2025).",
+        "Score of the policy that a UCB bandit takes for the best of a method's settings and seeds, of "
+        f"{MOST_POLICIES} at random where there are more, after so many evaluations of {summary['eval_episodes']} "
+        f"episodes; mean of {NUM_BANDITS:,} bandits (Jackson et al., 2025).",
         "",
         f"| method | policies | {' | '.join(map(str, BUDGETS))} |",
         f"| --- | ---: |{' ---: |' * len(BUDGETS)}",
@@ -258,7 +266,7 @@ def _job(label: str, options: Options, parent: Path) -> tuple:
         *("--first-seed", str(options.first_seed), "--updates-per-step", str(options.updates_per_step)),
         *("--evaluations", str(options.evaluations), "--reports", str(options.evaluations)),
         *("--eval-episodes", str(options.eval_episodes), "--run-dir", str(folder), "--no-rollout"),
-        *(("--env", options.env) if options.env is not None else ()),
+        *(("--env", options.env) if options.env else ()),
         *(["--quiet"] if options.quiet else []),
         *(["--resume"] if options.resume and runs.RunFolder(folder).config.exists() else []),
     ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+import time
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import tyro
 
@@ -17,6 +19,7 @@ from rlx.cli.outputs import check_out
 from rlx.cli.parsing import parse
 from rlx.recipes import trained
 from rlx.recipes.settings import COUNT, SettingError, contains
+from rlx.training.progress import duration
 
 DESCRIPTION = """\
 Estimate the discounted return of a trained policy from a dataset of other policies' episodes, each estimate with a
@@ -24,8 +27,10 @@ Estimate the discounted return of a trained policy from a dataset of other polic
 decision) and the doubly robust estimate (WDR), for which the behavior's densities are those of the file
 (infos/action_log_probs of D4RL), or else estimated by cloning the dataset.
 All start where the dataset's episodes start, and use the rewards of the file. Beside them stands what the logged
-episodes earned themselves.
+episodes earned themselves. Where a time limit cut an episode, FQE and WDR add what would have followed; WIS and the
+logged episodes stop there, and so are worth less where rewards are positive.
 
+The defaults take some minutes on two cores; the time is in proportion to --steps and to --members.
 Importance weights of long episodes leave few of them: see how many before you believe the estimate. The best seed of a
 run is flattered by that choice: name one with --seed.
 
@@ -50,14 +55,16 @@ class Options(play.Choice):
     discount: Annotated[
         float | None, tyro.conf.arg(help="Discount γ, below 1; None takes the run's own, or 0.99 if it has none.")
     ] = None
-    steps: Annotated[int, tyro.conf.arg(help="Gradient steps of the fitted values.")] = 100_000
+    steps: Annotated[int, tyro.conf.arg(help="Gradient steps of the fitted values; a discount near 1 needs more.")] = (
+        20_000
+    )
     cloning_steps: Annotated[int, tyro.conf.arg(help="Gradient steps of the cloned behavior, with --stochastic.")] = (
         10_000
     )
     members: Annotated[
         int,
         tyro.conf.arg(help="Bootstrap replicates of the fitted values, for their interval; each costs as much as one."),
-    ] = 20
+    ] = 10
     batch_size: Annotated[int, tyro.conf.arg(help="Transitions of a minibatch.")] = 256
     learning_rate: Annotated[float, tyro.conf.arg(help="Adam's step size.")] = 3e-4
     hidden_sizes: Annotated[
@@ -110,6 +117,12 @@ def main(arguments: Sequence[str]) -> int:
         discount = member.setting.get("discount", getattr(record.config, "discount", 0.99))
     if not discount < 1:
         raise CommandError("the run's own discount is 1, at which fitted values need not end: add --discount")
+    if options.steps < (needed := off_policy_evaluation.steps_to_rest(discount)):
+        warnings.warn(
+            f"fitted values need about {needed:,} gradient steps at a discount of {discount:g} and may be far off "
+            f"after {options.steps:,}: add --steps {needed}",
+            stacklevel=2,
+        )
     found = off_policy_evaluation.evaluate(
         learner,
         learner_state,
@@ -120,7 +133,7 @@ def main(arguments: Sequence[str]) -> int:
         behavior_log_prob=behavior_log_prob,
         fitting=_fitting(options),
         seed=options.random_seed,
-        report=(lambda what, done, total: None) if options.quiet else _report,
+        report=(lambda what, done, total: None) if options.quiet else reporting(),
     )
     heading = play.heading(record, table, member, update, options)
     print(f"{heading} · {dataset.num_episodes:,} episodes of {path} · γ {discount:g}")
@@ -192,9 +205,35 @@ def _check_fit(environment: Any, dataset: Any, path: str) -> None:
     data.ActionRange.of(dataset).check(environment.action_space)
 
 
-def _report(what: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        end = "\n" if done == total else "\r"
-        print(f"  fitting {what}: {done:,} of {total:,} gradient steps", end=end, file=sys.stderr, flush=True)
-    elif done in (0, total):
-        print(f"  fitting {what}: {done:,} of {total:,} gradient steps", file=sys.stderr, flush=True)
+def reporting(
+    *, stream: TextIO | None = None, interval: float = 30.0, clock: Callable[[], float] = time.monotonic
+) -> Callable[[str, int, int], None]:
+    """A function that tells how far fits have come and how long they still take.
+
+    Args:
+        stream: where to; standard error by default. On a terminal one line is written over.
+        interval: seconds between lines elsewhere.
+        clock: seconds from any fixed origin.
+    """
+    stream = sys.stderr if stream is None else stream
+    is_terminal = stream.isatty()
+    # By what is fitted: when its first steps, before which it is compiled, were done, and how many these were.
+    begun: dict[str, tuple[float, int]] = {}
+    told = -math.inf
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal told
+        now, is_end = clock(), done in (0, total)
+        if done:
+            begun.setdefault(what, (now, done))
+        if not (is_terminal or is_end or now - told >= interval):
+            return
+        told = now
+        since, first = begun.get(what, (now, done))
+        left = (total - done) * (now - since) / (done - first) if first < done < total else math.nan
+        line = f"  fitting {what}: {done:,} of {total:,} gradient steps"
+        line += f", {duration(left)} left" if math.isfinite(left) else ""
+        print(f"\r{line:<78}" if is_terminal else line, end="" if is_terminal and done < total else "\n", file=stream)
+        stream.flush()
+
+    return report

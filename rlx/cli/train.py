@@ -246,7 +246,7 @@ def make_plan(
     """Everything that decides a run's numbers, as `config.json` keeps it."""
     # A run's reports stay where they were: its checkpoints lie on them.
     started = {} if resumed is None else resumed.plan
-    updates_per_report = started.get("updates_per_report") or max(1, config.num_updates // options.reports)
+    updates_per_report = started.get("updates_per_report") or report_length(config, options.reports)
     return (
         dataclasses.asdict(config)
         | plan_options(options)
@@ -256,6 +256,15 @@ def make_plan(
             "updates_per_report": updates_per_report,
         }
     )
+
+
+def report_length(config: Config, reports: int) -> int:
+    """Updates between two reports, for about so many reports; with several phases one that divides each of them."""
+    most = max(1, config.num_updates // reports)
+    if len(config.phases) == 1:
+        return most
+    common = math.gcd(*config.phases)
+    return max(count for count in range(1, min(most, common) + 1) if common % count == 0)
 
 
 def is_finished(resumed: trained.Record, plan: dict[str, Any], options: Options) -> bool:

@@ -160,7 +160,9 @@ def _shares(log_ratio: Array, counts: Array, *, weighted: bool, per_decision: bo
     log_weight = jnp.cumsum(log_ratio.astype(counts.dtype), axis=-1)
     log_weight = log_weight if per_decision else log_weight[..., -1:]
     if not weighted:
-        return counts * jnp.exp(log_weight) / jnp.sum(counts, axis=-2, keepdims=True)
+        # An episode that does not count may have a ratio beyond all numbers.
+        each = jnp.where(counts > 0, counts * jnp.exp(log_weight), 0)
+        return each / jnp.sum(counts, axis=-2, keepdims=True)
     # In logarithms: ratios of long episodes fit into no floating-point number.
     log_weight = log_weight + jnp.log(counts)
     peak = jnp.max(log_weight, axis=-2, keepdims=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from rlx.recipes import off_policy, offline, td3_bc
+from rlx.recipes import off_policy, offline, offline_actor_critic, td3_bc
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, setting
 
 
@@ -67,7 +67,7 @@ def make_learner(
 
     space = environment.action_space
     policy = policies.deterministic(space, config.hidden_sizes) if policy is None else policy
-    critic, bisimulation = offline.critics(config, critic)
+    critic, bisimulation = offline_actor_critic.critics(config, critic)
     value = offline.state_value(config.critic_sizes) if value is None else value
     autoencoder = policies.action_autoencoder(space, config.vae_hidden_sizes) if autoencoder is None else autoencoder
     arguments = dict(alpha=config.alpha, mask_scale=config.mask_scale, vae_weight=config.vae_weight)
@@ -80,7 +80,7 @@ def make_learner(
         offline.adam(config.critic_learning_rate, value_optimizer),
         offline.adam(config.vae_learning_rate, autoencoder_optimizer),
         added=(*bisimulation, *added),
-        **(offline.td3_settings(config, space) | arguments | slots),
+        **(offline_actor_critic.td3_settings(config, space) | arguments | slots),
     )
     return offline.normalized(config, learner, data)
 

@@ -42,5 +42,5 @@ RECIPE = offline.recipe(
         "rlx train cal_ql --dataset hopper.hdf5 --total-steps 2e5 --online-steps 1e5",
     ),
     about="Values keep to the scale of the data's returns, for the policy to go on learning online (--online-steps). A "
-    "truncated episode of the data counts as going on for ever with its mean reward.",
+    "truncated episode of the data counts as going on for ever with its mean reward. " + cql.COST,
 )

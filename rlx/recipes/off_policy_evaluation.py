@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
+from scipy import stats
 
 from rlx import data, diagnostics, policies
 from rlx.algorithms import bc, fqe
 from rlx.algorithms.learner import Learner
 from rlx.recipes import discrete
-from rlx.returns import return_to_go
 from rlx.training import sources
 from rlx.training.program import make_program
 from rlx.training.statistics import episode_interval
@@ -26,8 +27,8 @@ from rlx.training.statistics import episode_interval
 ROWS_AT_ONCE = 4096
 """Rows of a dataset that networks see at a time."""
 
-NORMAL = 1.96
-"""Half the width of a 95 % interval in standard deviations of a normal distribution."""
+SLOWEST, FASTEST, RESTS = 0.005, 0.1, 7.0
+"""Least and largest τ of the values' targets, and how many times their error shall fall by e within the steps."""
 
 PERCENTILES = "percentiles of 1,000 bootstrap resamples of the episodes"
 """What the intervals are that need no replicate of a fit."""
@@ -43,19 +44,33 @@ class Fitting:
         members: bootstrap replicates of the values, beside those of all episodes.
         batch_size: transitions of a minibatch.
         learning_rate: Adam's step size.
-        tau: how far the target critics move in an update.
+        tau: how far the target critics move in an update; None takes `target_step`.
         hidden_sizes: hidden layers of the critics and of the behavior's policy.
         updates_per_call: gradient steps between two signs of life.
     """
 
-    steps: int = 100_000
+    steps: int = 20_000
     cloning_steps: int = 10_000
-    members: int = 20
+    members: int = 10
     batch_size: int = 256
     learning_rate: float = 3e-4
-    tau: float = 0.005
+    tau: float | None = None
     hidden_sizes: tuple[int, ...] = (256, 256)
     updates_per_call: int = 1000
+
+
+def target_step(steps: int, discount: float) -> float:
+    """τ with which values come to rest within so many gradient steps, as far as that is wise.
+
+    Targets that move by τ in a step carry rewards back so slowly that the error of the values falls by e in
+    1 / (τ·(1 − γ)) steps, however well they are fitted: at γ = 0.99 and τ = 0.005 that is 20,000.
+    """
+    return float(np.clip(RESTS / max(steps * (1 - discount), 1e-6), SLOWEST, FASTEST))
+
+
+def steps_to_rest(discount: float) -> int:
+    """Gradient steps that values need to come to rest with the largest τ of `target_step`."""
+    return math.ceil(round(RESTS / (FASTEST * (1 - discount)), 6))
 
 
 class Estimate(NamedTuple):
@@ -137,14 +152,7 @@ def evaluate(
     )
     initial = np.asarray(fitted.value(dataset.observation[dataset.episode_start], action_key), np.float64)
     means = np.sum(counts * initial, axis=1) / np.sum(counts, axis=1)
-    spread = float(np.std(means[1:], ddof=1)) if fitting.members > 1 else float("nan")
-    what = f"normal, by {fitting.members} bootstrap replicates of the episodes"
-    estimates = {
-        "logged episodes": _logged(dataset, discount),
-        "fitted Q evaluation": Estimate(
-            float(means[0]), float(means[0] - NORMAL * spread), float(means[0] + NORMAL * spread), what
-        ),
-    }
+    estimates = {"logged episodes": _logged(dataset, discount), "fitted Q evaluation": _replicated(*means)}
     if not (stochastic and _has_density(learner, learner_state, dataset)):
         return Evaluation(estimates, None)
     if behavior_log_prob is None:
@@ -154,11 +162,11 @@ def evaluate(
 
 
 class FittedValues(NamedTuple):
-    """Values that were fitted; functions of rows, for all members `[member, row]`.
+    """Values that were fitted; functions of rows, for the first so many members `[member, row]`, None for all.
 
     Attributes:
-        value: `(observation, key) -> V(s)`.
-        q: `(observation, action) -> Q(s, a)`.
+        value: `(observation, key, members) -> V(s)`.
+        q: `(observation, action, members) -> Q(s, a)`.
     """
 
     value: Callable[..., Float[Array, "member row"]]
@@ -178,14 +186,15 @@ def fit_values(
 ) -> FittedValues:
     """Fitted Q evaluation of a policy; each member learns from the episodes as often as its counts say.
 
-    Observations are normalized by the dataset's statistics, and rewards by the spread of its returns-to-go, for the
-    fit alone.
+    Observations are normalized by the dataset's statistics, and rewards by the size of its returns-to-go, those of
+    episodes that were cut going on, for the fit alone.
     """
-    to_go = return_to_go(dataset.reward, discount=jnp.where(dataset.is_last, 0.0, discount))
-    scale = jnp.maximum(jnp.std(to_go), 1e-6)
+    to_go = data.returns_to_go(dataset, discount=discount, continued=discount < 1)
+    scale = jnp.maximum(jnp.sqrt(jnp.mean(to_go**2)), 1e-6)
     scaled = dataset._replace(reward=dataset.reward / scale)
     critic = _critic(dataset, action_space, fitting.hidden_sizes, len(counts))
-    learner = fqe.learner(critic, policy, optax.adam(fitting.learning_rate), discount=discount, tau=fitting.tau)
+    tau = target_step(fitting.steps, discount) if fitting.tau is None else fitting.tau
+    learner = fqe.learner(critic, policy, optax.adam(fitting.learning_rate), discount=discount, tau=tau)
     rows = scaled, jnp.asarray(counts.T, jnp.float32), dataset.episode_number
 
     def sample(rows: PyTree, key: Array, count: int) -> data.Batch:
@@ -194,12 +203,16 @@ def fit_values(
         return batch._replace(extras={fqe.COUNT: of_episode[number[batch.extras["index"]]]})
 
     params = _train(learner, rows, sample, key, fitting.steps, "values", fitting, report).params
-    value = lambda observation, key: scale * fqe.value(critic, params, policy, observation, key, num_actions=8)
-    q = lambda observation, action: scale * critic.apply(params, observation, action)
-    return FittedValues(
-        lambda observation, key: _by_rows(functools.partial(value, key=key), observation),
-        lambda observation, action: _by_rows(q, observation, action),
-    )
+    first = lambda members: jax.tree.map(lambda x: x[:members], params)
+
+    def value(observation: Array, key: Array, members: int | None = None) -> Array:
+        of_rows = lambda x: scale * fqe.value(critic, first(members), policy, x, key, num_actions=8)
+        return _by_rows(of_rows, observation)
+
+    def q(observation: Array, action: Array, members: int | None = None) -> Array:
+        return _by_rows(lambda *rows: scale * critic.apply(first(members), *rows), observation, action)
+
+    return FittedValues(value, q)
 
 
 def fit_behavior(
@@ -230,7 +243,8 @@ def _importance(
 ) -> tuple[dict[str, Estimate], float]:
     """The estimates that weight episodes by how likely the policy makes them, and how many episodes that leaves."""
     log_prob = _by_rows(functools.partial(learner.log_prob, learner_state), dataset.observation, dataset.action)
-    following = fitted.value(dataset.next_observation, key)[0]
+    # The first member alone has all episodes as they are.
+    following = fitted.value(dataset.next_observation, key, 1)[0]
     steps = _by_episode(dataset)
     lay_out = lambda rows: jnp.where(steps.where, rows[steps.index], 0.0)
     log_prob, behavior_log_prob, reward, q, next_value = map(
@@ -239,11 +253,11 @@ def _importance(
             log_prob,
             behavior_log_prob,
             dataset.reward,
-            fitted.q(dataset.observation, dataset.action)[0],
+            fitted.q(dataset.observation, dataset.action, 1)[0],
             jnp.where(dataset.terminated, 0.0, following),
         ),
     )
-    initial_value = fitted.value(dataset.observation[dataset.episode_start], key)[0]
+    initial_value = fitted.value(dataset.observation[dataset.episode_start], key, 1)[0]
     sampled, corrected = (log_prob, behavior_log_prob, reward), (q, next_value, initial_value)
     common = dict(discount=discount, where=steps.where)
     resampled = functools.partial(_resampled, num_episodes=dataset.num_episodes, **common)
@@ -273,10 +287,18 @@ def _resampled(
 
 def _logged(dataset: data.Dataset, discount: float) -> Estimate:
     """What those who acted earned."""
-    to_go = return_to_go(dataset.reward, discount=jnp.where(dataset.is_last, 0.0, discount))
+    to_go = data.returns_to_go(dataset, discount=discount)
     returns = np.asarray(to_go[dataset.episode_start], np.float64)
     low, high = episode_interval(lambda counts: counts @ returns / len(returns), len(returns))
     return Estimate(float(returns.mean()), low, high, PERCENTILES)
+
+
+def _replicated(value: float, *replicates: float) -> Estimate:
+    """An estimate, and its interval by the spread of its bootstrap replicates, few as they are."""
+    count = len(replicates)
+    half = stats.t.ppf(0.975, count - 1) * np.std(replicates, ddof=1) if count > 1 else math.nan
+    kind = f"Student's t, by {count} bootstrap replicates of the episodes"
+    return Estimate(float(value), float(value - half), float(value + half), kind)
 
 
 def _bootstrap_counts(num_episodes: int, members: int, seed: int) -> Float[np.ndarray, "member episode"]:
@@ -341,7 +363,8 @@ def _train(
     calls = -(-steps // each)
     for call in range(calls):
         report(what, call * each, calls * each)
-        state, _ = step(rows, state)
+        # Without the wait calls are queued, and the report says what is still to come.
+        state, _ = jax.block_until_ready(step(rows, state))
     report(what, calls * each, calls * each)
     return state.learner
 

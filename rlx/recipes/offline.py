@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from rlx import envs
 from rlx.recipes import acting, online, simulatorless
 from rlx.recipes.presets.dataset_names import named_in
-from rlx.recipes.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SHARE, STEPS, setting
+from rlx.recipes.settings import COUNT, FRACTION, POSITIVE, SHARE, STEPS, setting
 from rlx.recipes.wiring import Config, Recipe
 
 if TYPE_CHECKING:
@@ -117,50 +117,6 @@ class Valued(Feedforward):
     def critic_sizes(self) -> tuple[int, ...]:
         """Hidden layers of critics and values."""
         return self.hidden_sizes if self.critic_hidden_sizes is None else self.critic_hidden_sizes
-
-
-@dataclasses.dataclass(frozen=True)
-class ActorCritic(Valued):
-    """An actor-critic, whose critics may see observations through features that are as far apart as what follows."""
-
-    bisimulation_weight: float | None = setting(
-        None,
-        "Weight of the bisimulation loss of the critics' features; None for critics without an encoder. A sweep that "
-        "holds 0 compares at equal networks.",
-        within=NOT_NEGATIVE,
-        swept=True,
-    )
-    encoder_sizes: tuple[int, ...] = setting(
-        (256,), "Hidden layers of the encoder, with bisimulation.", group="network", within=COUNT
-    )
-    feature_size: int = setting(50, "Features of an observation, with bisimulation.", group="network", within=COUNT)
-    model_sizes: tuple[int, ...] = setting(
-        (256,),
-        "Hidden layers of the models of reward and next features, with bisimulation.",
-        group="network",
-        within=COUNT,
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Deterministic(ActorCritic):
-    """An actor-critic that is TD3 with a penalty."""
-
-    policy_delay: int = setting(
-        2, "Gradient steps of the critics for one of the policy; divides the gradient steps of an update.", within=COUNT
-    )
-    smoothing_std: float = setting(
-        0.2,
-        "Noise on the target policy's actions, in units of half the action's range.",
-        within=NOT_NEGATIVE,
-        swept=True,
-    )
-    smoothing_clip: float = setting(
-        0.5,
-        "Largest noise on the target policy's actions, in units of half the action's range.",
-        within=NOT_NEGATIVE,
-        swept=True,
-    )
 
 
 class Loaded(NamedTuple):
@@ -369,57 +325,6 @@ def normalized(config: Offline, learner: Learner, data: Loaded | None) -> Learne
 
     data = load(config) if data is None else data
     return learner if data.normalization is None else with_fixed_normalization(learner, *data.normalization)
-
-
-def critics(config: ActorCritic, critic: Any, **options: Any) -> tuple[Any, tuple]:
-    """The ensemble of critics, and the slots that the bisimulation of its features takes, if the config asks for it.
-
-    Args:
-        config: the config.
-        critic: in place of the config's, or None.
-        **options: those of `rlx.policies.action_critic` that the method prescribes.
-
-    Raises:
-        ValueError: bisimulation of a critic that is not the config's, whose encoder is not known.
-    """
-    import gymnasium
-    import numpy as np
-
-    from rlx import policies
-    from rlx.algorithms import bisimulation
-
-    if config.bisimulation_weight is None:
-        return policies.action_critic(config.critic_sizes, **options) if critic is None else critic, ()
-    if critic is not None:
-        raise ValueError("bisimulation_weight is of the config's critics: with another critic, give `added`")
-    encoded = policies.encoded_critic(
-        config.encoder_sizes, config.critic_sizes, feature_size=config.feature_size, **options
-    )
-    features = gymnasium.spaces.Box(-np.inf, np.inf, (config.feature_size,))
-    slots = bisimulation.slots(
-        encoded,
-        state_value(config.model_sizes),
-        gaussian(features, config.model_sizes, squash="identity", state_dependent_std=True),
-        adam(config.critic_learning_rate),
-        weight=config.bisimulation_weight,
-        discount=config.discount,
-    )
-    return encoded.critic, (slots,)
-
-
-def td3_settings(config: Deterministic, action_space: Any) -> dict[str, Any]:
-    """The settings of TD3 that are not a method's."""
-    import jax.numpy as jnp
-
-    return {
-        "discount": config.discount,
-        "tau": config.tau,
-        "policy_delay": config.policy_delay,
-        "smoothing_std": config.smoothing_std,
-        "smoothing_clip": config.smoothing_clip,
-        "low": jnp.asarray(action_space.low),
-        "high": jnp.asarray(action_space.high),
-    }
 
 
 def gaussian(action_space: Any, sizes: Sequence[int], **options: Any):

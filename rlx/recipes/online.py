@@ -80,7 +80,12 @@ class Online(Config):
     @property
     def num_updates(self) -> int:
         """Updates needed for `total_steps` and `online_steps`."""
-        return self.pretraining_updates + self.online_updates
+        return sum(self.phases)
+
+    @property
+    def phases(self) -> tuple[int, ...]:
+        """Updates from the dataset alone, and those that act first."""
+        return (self.pretraining_updates, self.online_updates) if self.online_steps else (self.pretraining_updates,)
 
     @property
     def asked_steps(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from rlx.recipes import off_policy, offline, td3_bc
+from rlx.recipes import off_policy, offline, offline_actor_critic, td3_bc
 from rlx.recipes.presets.offline import PRDC
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, setting
 
@@ -54,7 +54,7 @@ def make_learner(
     data = offline.load(config) if data is None else data
     space = environment.action_space
     policy = policies.deterministic(space, config.hidden_sizes) if policy is None else policy
-    critic, bisimulation = offline.critics(config, critic)
+    critic, bisimulation = offline_actor_critic.critics(config, critic)
     arguments = dict(alpha=config.alpha, beta=config.beta, k=config.neighbor, chunk=config.chunk)
     learner = prdc.learner(
         policy,
@@ -63,7 +63,7 @@ def make_learner(
         data.dataset.observation,
         data.dataset.action,
         added=(*bisimulation, *added),
-        **(offline.td3_settings(config, space) | arguments | slots),
+        **(offline_actor_critic.td3_settings(config, space) | arguments | slots),
     )
     return offline.normalized(config, learner, data)
 

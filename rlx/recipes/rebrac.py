@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from rlx.recipes import off_policy, offline
+from rlx.recipes import off_policy, offline, offline_actor_critic
 from rlx.recipes.presets.offline_data import REBRAC
 from rlx.recipes.settings import NOT_NEGATIVE, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(offline.Deterministic):
+class Config(offline_actor_critic.Deterministic):
     """Configuration of a ReBRAC run; both penalties want to be tuned for each dataset."""
 
     batch_size: int = offline.other_default(offline.Offline, "batch_size", 1024)
@@ -63,7 +63,7 @@ def make_learner(
     space = environment.action_space
     if policy is None:
         policy = policies.deterministic(space, config.hidden_sizes, hidden_bias=0.1, output_bound=1e-3)
-    critic, bisimulation = offline.critics(
+    critic, bisimulation = offline_actor_critic.critics(
         config, critic, layer_norm=True, normalize_after=True, hidden_bias=0.1, output_bound=3e-3
     )
     betas = {"actor_beta": config.actor_beta, "critic_beta": config.critic_beta}
@@ -72,7 +72,7 @@ def make_learner(
         critic,
         *off_policy.make_optimizers(config, optimizer, critic_optimizer),
         added=(*bisimulation, *added),
-        **(offline.td3_settings(config, space) | betas | slots),
+        **(offline_actor_critic.td3_settings(config, space) | betas | slots),
     )
     return offline.normalized(config, learner, data)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from rlx.recipes import off_policy, offline
+from rlx.recipes import off_policy, offline, offline_actor_critic
 from rlx.recipes.settings import COUNT, POSITIVE, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(offline.ActorCritic):
+class Config(offline_actor_critic.ActorCritic):
     """Configuration of a SAC-N run."""
 
     eta: ClassVar[float | None] = None
@@ -68,7 +68,9 @@ def make_learner(
             hidden_bias=0.1,
             output_bound=1e-3,
         )
-    critic, bisimulation = offline.critics(config, critic, num=config.num_critics, hidden_bias=0.1, output_bound=3e-3)
+    critic, bisimulation = offline_actor_critic.critics(
+        config, critic, num=config.num_critics, hidden_bias=0.1, output_bound=3e-3
+    )
     learner = edac.learner(
         policy,
         critic,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from rlx.recipes import off_policy, offline
+from rlx.recipes import off_policy, offline, offline_actor_critic
 from rlx.recipes.settings import NOT_NEGATIVE, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(offline.Deterministic):
+class Config(offline_actor_critic.Deterministic):
     """Configuration of a TD3+BC run."""
 
     alpha: float = setting(
@@ -53,13 +53,13 @@ def make_learner(
 
     space = environment.action_space
     policy = policies.deterministic(space, config.hidden_sizes) if policy is None else policy
-    critic, bisimulation = offline.critics(config, critic)
+    critic, bisimulation = offline_actor_critic.critics(config, critic)
     learner = td3_bc.learner(
         policy,
         critic,
         *off_policy.make_optimizers(config, optimizer, critic_optimizer),
         added=(*bisimulation, *added),
-        **(offline.td3_settings(config, space) | {"alpha": config.alpha} | slots),
+        **(offline_actor_critic.td3_settings(config, space) | {"alpha": config.alpha} | slots),
     )
     return offline.normalized(config, learner, data)
 

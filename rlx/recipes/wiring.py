@@ -57,6 +57,11 @@ class Config:
         return 0
 
     @property
+    def phases(self) -> tuple[int, ...]:
+        """Updates of each phase of a run; where there are several, none is rounded up to whole reports."""
+        return (self.num_updates,)
+
+    @property
     def asked_steps(self) -> int:
         """Steps of one seed that were asked for, before they are rounded up to whole updates."""
         return self.total_steps

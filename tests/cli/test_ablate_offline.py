@@ -71,6 +71,15 @@ def test_settings_and_seeds_of_a_method_are_the_policies_that_a_bandit_chooses_a
     assert "| iql | 3 |" in text and "10 episodes" in text and selection_table({"selection": {}}) == ""
 
 
+def test_each_bandit_has_some_of_many_policies():
+    """As unifloral's code has it; the best of 20 of 200 is worth less than the best of all."""
+    measured = np.repeat(np.arange(200.0)[:, None], 2, axis=1)
+    found = selection({"iql": LearnerScores(*[np.zeros(200)] * 3, 2, 2, measured)})
+    # Largest of 20 without replacement of 0 to 199: 20·201/21 − 1.
+    np.testing.assert_allclose(found["iql"]["score"][-1], 20 * 201 / 21 - 1, atol=2)
+    assert found["iql"]["policies"] == 200
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
@@ -78,6 +87,7 @@ def test_settings_and_seeds_of_a_method_are_the_policies_that_a_bandit_chooses_a
         (["--learners", "bc,bc"], "different learners"),
         (["--learners", "td3_bc@alpha"], "LEARNER@NAME=VALUE"),
         (["--learners", "bc", "--resume"], "--resume needs --run-dir"),
+        (["--learners", "bc", "--env", "none"], "estimate its return by rlx evaluate"),
         (["--learners", "bc", "--env", "rlx:point_maze", "--run-dir", "{}"], "name the environment"),
     ],
 )

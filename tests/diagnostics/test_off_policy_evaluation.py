@@ -193,3 +193,11 @@ def test_an_interval_passes_over_resamples_whose_estimate_is_undefined():
     assert 0 <= low < 1 < high <= 2
     with pytest.raises(ValueError, match="at least one run"):
         episode_interval(lambda counts: counts[:, 0], 0)
+
+
+def test_an_episode_that_does_not_count_may_have_any_ratio():
+    log_prob, behavior_log_prob = jnp.zeros((2, 1)), jnp.array([[0.0], [-200.0]])  # e^200 is no float32
+    found = importance_sampling(
+        log_prob, behavior_log_prob, jnp.ones((2, 1)), weighted=False, weight=jnp.array([1.0, 0.0])
+    )
+    assert float(found) == 1.0

@@ -1,5 +1,6 @@
 """What a dataset says about a policy: against the exact value of a small process, and from the command line."""
 
+import io
 import json
 
 import jax
@@ -10,6 +11,7 @@ from gymnasium import spaces
 
 from rlx import cli, data, envs
 from rlx.algorithms.learner import Learner
+from rlx.cli.evaluate import reporting
 from rlx.recipes import off_policy_evaluation as ope
 from rlx.recipes.datasets import collect
 from rlx.training.interaction import uniform_actions
@@ -96,6 +98,34 @@ def test_the_behavior_is_cloned():
     np.testing.assert_allclose(np.exp(found), BEHAVIOR[state, action], atol=0.15)
 
 
+def test_importance_weights_ask_no_replicate():
+    """Eleven networks on every row for the values of one."""
+    dataset, asked = logged(3), []
+
+    def value(observation, key, members=None):
+        asked.append((len(observation), members))
+        return jnp.zeros((1, len(observation)))
+
+    fitted = ope.FittedValues(value, lambda observation, action, members=None: value(observation, None, members))
+    zeros = jnp.zeros(dataset.num_rows)
+    ope._importance(learner_of(POLICY), (), dataset, zeros, fitted, None, DISCOUNT)
+    assert asked == [(12, 1), (12, 1), (3, 1)]
+    fitting = ope.Fitting(steps=1, members=2, batch_size=4, hidden_sizes=(4,))
+    policy, counts = learner_of(POLICY).mode, ope._bootstrap_counts(3, 2, 0)
+    fitted = ope.fit_values(
+        lambda observation, key: policy((), observation),
+        dataset,
+        spaces.Discrete(2),
+        counts,
+        jax.random.key(0),
+        discount=DISCOUNT,
+        fitting=fitting,
+    )
+    rows = dataset.observation, dataset.action
+    np.testing.assert_allclose(fitted.q(*rows, 1), fitted.q(*rows)[:1], rtol=1e-6)
+    assert fitted.value(rows[0], jax.random.key(0)).shape == (3, 12)
+
+
 def test_known_densities_of_the_behavior_are_not_estimated(monkeypatch):
     monkeypatch.setattr(ope, "fit_behavior", None)
     dataset = logged(40)
@@ -149,6 +179,50 @@ def test_rows_are_seen_some_at_a_time_and_laid_out_by_episode(monkeypatch):
     assert ope._by_episode(cut).where.sum(axis=1).tolist() == [2, 6, 4, 4]
 
 
+def test_values_come_to_rest_within_the_steps_there_are():
+    """Reward 1 for ever is worth 1 / (1 − γ); with a τ of 0.005 such values would have gone a third of the way."""
+    x, cut = np.ones((12, 1)), np.arange(12) % 4 == 3
+    for discount in (0.9, 0.5):
+        found = ope.evaluate(
+            learner_of(POLICY)._replace(mode=lambda state, observation: jnp.zeros(observation.shape[:-1], jnp.int32)),
+            (),
+            data.make_dataset(x, np.zeros(12, int), np.ones(12), x, np.zeros(12), cut),
+            spaces.Discrete(2),
+            discount=discount,
+            fitting=ope.Fitting(steps=800, members=2, batch_size=8, learning_rate=3e-3, hidden_sizes=(8,)),
+        )
+        np.testing.assert_allclose(found.estimates["fitted Q evaluation"].value, 1 / (1 - discount), rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    "steps, discount, expected", [(20_000, 0.99, 0.035), (10**6, 0.99, 0.005), (20_000, 0.999, 0.1), (9, 1.0, 0.1)]
+)
+def test_targets_move_as_fast_as_the_steps_ask(steps, discount, expected):
+    assert ope.target_step(steps, discount) == pytest.approx(expected)
+    error = (1 - expected * (1 - discount)) ** steps
+    assert error < 1.001 * np.exp(-7) or steps < (ope.steps_to_rest(discount) if discount < 1 else np.inf)
+
+
+def test_few_replicates_have_a_wider_interval():
+    value, low, high, kind = ope._replicated(1.0, 0.0, 2.0)
+    # Student's t with one degree of freedom has its 97.5 % quantile at tan(0.475 π).
+    np.testing.assert_allclose([low, high], 1 + np.array([-1, 1]) * np.tan(0.475 * np.pi) * np.sqrt(2), rtol=1e-6)
+    assert value == 1.0 and "2 bootstrap replicates" in kind
+
+
+def test_a_fit_says_how_long_it_takes():
+    stream, now = io.StringIO(), iter([0.0, 40.0, 50.0, 80.0, 100.0])
+    report = reporting(stream=stream, clock=lambda: next(now))
+    for done in (0, 1000, 2000, 3000, 4000):
+        report("values", done, 4000)
+    assert stream.getvalue().splitlines() == [
+        "  fitting values: 0 of 4,000 gradient steps",
+        "  fitting values: 1,000 of 4,000 gradient steps",
+        "  fitting values: 3,000 of 4,000 gradient steps, 20 s left",
+        "  fitting values: 4,000 of 4,000 gradient steps",
+    ]
+
+
 def test_a_policy_with_a_memory_is_refused():
     with pytest.raises(ValueError, match="memory cannot be evaluated"):
         ope.evaluate(learner_of(POLICY)._replace(memory=lambda n: None), (), logged(2), None, discount=0.9)
@@ -176,7 +250,8 @@ SMALL = ["--steps", "4", "--cloning-steps", "2", "--members", "2", "--hidden-siz
 def test_a_run_is_evaluated_on_its_own_dataset_from_the_command_line(run, tmp_path, capsys):
     out = tmp_path / "estimates.json"
     assert cli.main(["evaluate", str(run / "run"), "--stochastic", "--out", str(out), *SMALL]) == 0
-    printed = capsys.readouterr().out
+    printed, warned = capsys.readouterr()
+    assert "about 7,000 gradient steps at a discount of 0.99 and may be far off after 4: add --steps 7000" in warned
     assert "fitted Q evaluation" in printed and "effective episodes" in printed and "γ 0.99" in printed
     written = json.loads(out.read_text())
     assert len(written["estimates"]) == 5 and written["discount"] == 0.99

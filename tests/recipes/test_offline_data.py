@@ -45,7 +45,7 @@ def named(tmp_path):
 @pytest.mark.parametrize(
     "learner, name, rewards, expected",
     [
-        ("iql", "antmaze-medium-play-v2", {-1.0, 0.0}, {"expectile": 0.9, "beta": 10.0}),
+        ("iql", "antmaze-medium-play-v2", {-1.0, 0.0}, {"expectile": 0.9, "beta": 10.0, "mixing_ratio": None}),
         ("iql", "pen-human-v1", {0.0, 1.0}, {"expectile": 0.7, "beta": 0.5}),
         ("odice", "antmaze-medium-play-v2", {-3.0, 0.0}, {"num_values": 2, "value_layer_norm": False}),
         ("odice", "antmaze-large-play-v2", {-3.0, 0.0}, {"num_values": 1, "value_layer_norm": False}),

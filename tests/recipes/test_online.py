@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from rlx import cli, data, envs, recipes
+from rlx.cli.options import Options
+from rlx.cli.train import make_plan
 from rlx.data.reference_scores import MAXIMUM, MINIMUM
 from rlx.recipes import SettingError, offline, online
 from rlx.recipes.datasets import collect
@@ -79,6 +81,22 @@ def test_gradient_steps_follow_environment_steps_at_the_rate_that_is_asked_for()
     config = recipes.recipe("td3_bc").config()
     assert config.num_envs_per_seed == 0 and config.asked_steps == config.total_steps
     assert recipes.recipe("td3_bc").notes(config) == []
+
+
+@pytest.mark.parametrize(
+    "total_steps, online_steps, reports, expected",
+    [
+        (1_000_000, 10_000, 20, (1010, 10)),  # else 1,050 updates, five times the steps online that are asked for
+        (1_000_000, 200_000, 20, (1200, 50)),
+        (7_000, 3_000, 20, (10, 1)),
+        (1_000_000, 0, 300, (1002, 3)),
+    ],
+)
+def test_reports_round_up_no_steps_online(total_steps, online_steps, reports, expected):
+    config = recipes.recipe("td3_bc").config(total_steps=total_steps, online_steps=online_steps)
+    plan = make_plan(config, Options(reports=reports), {}, None)
+    assert (plan["num_updates"], plan["updates_per_report"]) == expected
+    assert not online_steps or plan["num_updates"] == config.num_updates
 
 
 def test_what_is_experienced_is_prepared_as_the_dataset_is(dataset):

@@ -45,13 +45,15 @@ CQL: Mapping[str, Preset] = {
 
 IQL: Mapping[str, Preset] = {
     "antmaze": Preset(
-        "configs/antmaze_config.py of ikostrikov/implicit_q_learning, without dropout, in the order of CORL",
+        "configs/antmaze_config.py of ikostrikov/implicit_q_learning, in the order of CORL; online, as its "
+        "train_finetune.py, all transitions are drawn alike",
         dict(
             expectile=0.9,
             beta=10.0,
             reward_scaling="none",
             reward_shift=-1.0,
             normalize_observation=False,
+            mixing_ratio=None,
             eval_episodes=100,
         ),
     )
