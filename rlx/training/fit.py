@@ -155,7 +155,11 @@ def fit(
                 start_time -= float(np.ma.max(table["wall_time"]))
             if update and not silent:
                 print(f"resumed at update {update} of {num_updates}", flush=True)
-        resumed_from, state = update, compiled.init() if state is None else state
+        resumed_from = update
+        if state is None:
+            # Random steps of a replay, or the warm-up of a language model, may take minutes.
+            progress.phase("initializing")
+            state = compiled.init()
         # Nothing in the folder has changed up to here, and from here on nothing is lost by a signal.
         stop = stack.enter_context(stop_requests())
         if record is not None:

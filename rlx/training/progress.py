@@ -70,7 +70,7 @@ class Progress:
             self._print(force=True)
 
     def phase(self, text: str) -> None:
-        """Say what the run is doing: compiling, training, evaluating, saving."""
+        """Say what the run is doing: compiling, initializing, training, evaluating, saving."""
         # The first update may take minutes: nobody shall read "compiling" all the while.
         begins = text == "training" and self._first is None and self._phase != text
         self._phase = text
