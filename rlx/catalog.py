@@ -44,6 +44,7 @@ MAKERS = (
     "rlx.policies.transformer.model",
     "rlx.policies.transformer.partition",
     "rlx.policies.transformer.pretrained",
+    "rlx.policies.transformer.refilling",
     "rlx.policies.transformer.scoring",
     "rlx.policies.distributions",
     "rlx.policies.recurrent",

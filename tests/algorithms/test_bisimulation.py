@@ -79,6 +79,7 @@ def numpy_loss(z, reward, mean, scale, other):
     return np.array(loss)
 
 
+@pytest.mark.slow
 def test_the_penalty_is_the_loss_of_every_member_over_random_pairs(step):
     found = slots(0.5).critic_penalty(step)
     other = np.asarray(jax.random.permutation(step.key, SIZE))
@@ -112,6 +113,7 @@ def test_its_gradient_reaches_the_encoder_through_the_features_alone(step):
         np.testing.assert_allclose(of_critic["encoder"]["params"]["Dense_0"]["kernel"][0][index], expected, rtol=2e-2)
 
 
+@pytest.mark.slow
 def test_the_models_are_trained_on_the_features_as_they_are(step):
     added = slots()
     models, notes, metrics = added.auxiliary.update(step.state.auxiliary, step)
@@ -175,6 +177,7 @@ def test_without_weight_a_learner_is_what_it_is_without_and_with_it_its_encoder_
     assert not np.allclose(*encoders, atol=1e-4) and np.isfinite(more["bisimulation"]).all()
 
 
+@pytest.mark.slow
 def test_features_come_to_be_as_far_apart_as_what_follows():
     """The loss falls by far where it counts, and not where it does not."""
     batch = make_batch(64)

@@ -44,6 +44,7 @@ def test_vmap_over_seeds_equals_a_loop(rng):
             np.testing.assert_array_equal(one, many[i])
 
 
+@pytest.mark.slow
 def test_a_large_rollout_is_valued_in_pieces():
     """The temporaries of one pass over 131,072 steps would be 128 MiB a layer of 256; values are the same."""
     time, env = 32, 4096

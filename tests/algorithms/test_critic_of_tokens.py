@@ -39,6 +39,7 @@ def test_a_reward_model_sees_the_token_that_it_judges(params, batch):
     assert changed(after, of(other, True))[:2].tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_a_critic_has_a_clipping_and_a_step_size_of_its_own(params, batch):
     """However large its gradient is, the policy goes as far as without it."""
 

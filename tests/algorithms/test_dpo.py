@@ -122,6 +122,7 @@ def test_a_state_has_a_copy_of_the_policy_only_where_the_loss_asks_for_it(params
     assert has_copy(alone, measure_drift=True)
 
 
+@pytest.mark.slow
 def test_a_reference_that_is_computed_anew_is_the_one_that_batches_tell(params, batch):
     learner = dpo.learner(CONFIG, optax.sgd(0.5), params=lambda key: params)
     update, key = jax.jit(learner.update), jax.random.key(3)

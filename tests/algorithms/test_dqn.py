@@ -125,6 +125,7 @@ def test_the_conservative_gap_is_added_in_float64(rng, float64):
     assert_close(metrics["conservative_gap"], gap(state.params))
 
 
+@pytest.mark.slow
 def test_log_probabilities_are_those_of_the_exploring_policy(rng):
     learner = dqn.learner(LINEAR, optax.sgd(RATE), epsilon=0.3)
     batch = on_device(make_batch(rng, 5))
@@ -142,6 +143,7 @@ def test_what_is_learned_from_a_dataset_alone_counts_no_environment_steps(rng):
     assert learner.observe(state, None) is state
 
 
+@pytest.mark.slow
 def test_double_q_learning_differs_where_the_networks_disagree(rng, float64):
     """Otherwise the oracle above could not tell them apart."""
     batch = make_batch(rng, SAMPLES)
@@ -229,6 +231,7 @@ class Counting:
         return state, out
 
 
+@pytest.mark.slow
 def test_the_replay_draws_neighbors_of_one_environment():
     environment, n_step = Counting(), 3
     learner = dqn.learner(policies.q_network(environment.action_space, (4,)), optax.sgd(0.0), epsilon=0.5)
@@ -321,6 +324,7 @@ def test_one_update_of_pqn_in_float64(rng, float64, lambda_):
     assert new_state.target_params is None and new_state.step == 1
 
 
+@pytest.mark.slow
 def test_targets_of_pqn_at_their_limits(rng):
     """λ = 0: one step and the value reached. λ = 1: the rewards up to the end, which a termination leaves alone."""
     batch = make_rollout(rng, 4, 1)._replace(

@@ -92,6 +92,7 @@ def test_one_step_is_a_step_of_policy_gradient(params, batch, distribution):
     assert state.behavior_params is None and state.sampling_params is state.params["policy"]
 
 
+@pytest.mark.slow
 def test_adapters_are_trained_and_nothing_else(params, batch):
     """A step is one of gradient descent in the adapters, of policy and critic alike."""
     adapters = transformer.lora.init(jax.random.key(5), params, rank=2, matrices=("value", "up"))
@@ -259,6 +260,7 @@ def test_diagnostics_count_the_policys_own_tokens_only(batch):
         np.testing.assert_allclose(found[f"entropy_quarter_{number + 1}"], np.mean(entropies), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_replayed_batch_is_corrected_for_the_policy_that_sampled_it(params, batch):
     """At a policy away from the one that sampled, the step is that of the ratio's gradient."""
     learner = learner_from(params, optax.sgd(0.1))
@@ -269,6 +271,7 @@ def test_a_replayed_batch_is_corrected_for_the_policy_that_sampled_it(params, ba
     np.testing.assert_allclose(metrics["behavior_kl"], np.exp(-0.1) - 1 + 0.1, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distribution", [False, True])
 def test_policies_are_scored_at_the_temperature_of_sampling(params, distribution):
     """What is learned is the policy that samples, π_T: a batch of it is on-policy, and its gradient that of log π_T."""

@@ -161,6 +161,7 @@ def test_rebrac_without_penalties_is_td3():
     assert_close(compiled(rebrac)[0], compiled(td3.learner(*td3_parts(), added=(smallest,)))[0])
 
 
+@pytest.mark.slow
 def test_rebrac_pays_for_the_next_action_within_an_episode_only():
     def targets(beta, batch):
         learner = algorithms.rebrac.learner(*td3_parts(), critic_beta=beta, policy_delay=1, smoothing_std=0.0, **BOUNDS)
@@ -201,6 +202,7 @@ def test_td3_bc_goes_from_behavior_cloning_to_the_direction_of_td3():
     assert cloning.shape == expected.shape
 
 
+@pytest.mark.slow
 def test_prdc_with_a_large_beta_clones_at_the_states_of_the_data():
     parts = deterministic(), critics(), optax.sgd(1.0), optax.sgd(1e-3)
     by_state = algorithms.prdc.learner(*parts, DATASET.observation, DATASET.action, beta=1e3, policy_delay=1)
@@ -211,6 +213,7 @@ def test_prdc_with_a_large_beta_clones_at_the_states_of_the_data():
     assert not np.allclose(actor_gradient(by_action, batch), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a2pr_keeps_what_it_trains_apart():
     # Above every value nothing is good: neither a penalty, nor reconstruction, and the actor's step is TD3's.
     learner = a2pr(mask_scale=0.0, policy_delay=1)

@@ -53,6 +53,7 @@ def test_no_two_tokens_share_a_slot(batch):
     assert not found.fit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.75, 0.1])
 def test_packing_changes_no_score_and_no_gradient(params, batch, share):
     """Where all fit, and where they do not and have a row each after all."""
@@ -69,6 +70,7 @@ def test_packing_changes_no_score_and_no_gradient(params, batch, share):
     jax.tree.map(partial(np.testing.assert_allclose, atol=2e-4, rtol=1e-4), same, gradient)
 
 
+@pytest.mark.slow
 def test_blocks_of_queries_stay_within_their_sequences(params, monkeypatch):
     """Longer rows attend block by block."""
     token = jax.random.randint(jax.random.key(3), (1, 11), 0, 7)

@@ -139,6 +139,7 @@ def test_one_update_is_the_gradient_of_the_objective_in_float64(batch, example, 
         np.testing.assert_allclose(step, -gradient, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_first_ratio_is_one_although_observations_are_normalized(example):
     """The update uses the moments that acted; the new ones are for the next rollout."""
     learner = with_running_normalization(make_learner(), on_policy=True)
@@ -193,6 +194,7 @@ def test_slots_replace_the_surrogate_and_add_regularizers(batch32, example):
     np.testing.assert_allclose(metrics["twice_loss"], 2 * (value**2).mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_hyperparameters_are_vmappable(batch32, example):
     """A sweep over every number at once equals the settings run one by one."""
 

@@ -145,6 +145,7 @@ def test_each_step_is_valued_with_the_memory_that_it_had(cell):
     np.testing.assert_allclose(seen["value"], seen["old"], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", policies.CELLS)
 def test_what_came_before_an_episode_changes_no_gradient_of_it(cell):
     """Only the losses of steps after a boundary are kept: other observations before it leave the update as it is."""

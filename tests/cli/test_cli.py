@@ -352,6 +352,7 @@ def make():
 """
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_trains_and_no_record_imports_it(tmp_path, capsys, monkeypatch):
     """`--env module:function` on the command line is what runs it; a folder that names it does not."""
     monkeypatch.chdir(tmp_path)

@@ -233,6 +233,7 @@ class TestCommand:
         quality = [float(text.partition("TQ")[2].split()[0]) for text in (own, shown)]
         assert abs(quality[0]) < 0.2 < 0.4 < quality[1]
 
+    @pytest.mark.slow
     def test_convert_there_and_back(self, files, tmp_path, capsys):
         there, back = str(tmp_path / "set-v0"), str(tmp_path / "back.hdf5")
         assert cli.main(["dataset", "convert", str(files / "expert.hdf5"), there]) == 0

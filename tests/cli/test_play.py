@@ -58,6 +58,7 @@ def run_dir(tmp_path_factory):
 
 
 class TestRollout:
+    @pytest.mark.slow
     def test_equals_an_environment_driven_by_hand(self):
         environment = envs.make("rlx:pendulum", max_episode_steps=5)
         played = watching.rollout(environment, POLICY, 0.5, jax.random.key(1), num_steps=8, num_episodes=3)
@@ -248,6 +249,7 @@ class TestResume:
 
 
 class TestPlay:
+    @pytest.mark.slow
     def test_writes_a_video_and_says_what_it_shows(self, run_dir, tmp_path, capsys):
         out = tmp_path / "a.gif"
         assert cli.main(["play", str(run_dir), "--seed", "6", "--episodes", "2", "--out", str(out)]) == 0
@@ -335,6 +337,7 @@ class TestPlay:
 
 
 class TestLoad:
+    @pytest.mark.slow
     def test_a_policy_in_two_lines(self, run_dir):
         policy = rlx.load(run_dir, seed=6, setting={"learning_rate": 1e-3})
         observation = np.array([[0.1, 0.9, 1.0], [-0.5, 0.5, 0.0]], np.float32)
@@ -345,6 +348,7 @@ class TestLoad:
         explored = [policy(observation, key=jax.random.key(i)) for i in range(2)]
         assert not np.allclose(*explored)
 
+    @pytest.mark.slow
     def test_all_seeds_side_by_side_are_each_alone(self, run_dir):
         setting = {"learning_rate": 1e-4}
         together = rlx.load(run_dir, seed="all", setting=setting, checkpoint="latest")

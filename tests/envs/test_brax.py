@@ -48,6 +48,7 @@ def test_transitions_are_braxs(run, simulator):
                 np.testing.assert_allclose(now.observation, state.obs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_pole_that_falls_terminates():
     env = envs.make("brax:inverted_pendulum")
 
@@ -81,6 +82,7 @@ def test_spaces_are_the_tasks(name, observations, actions):
     assert observation.shape == (observations,)
 
 
+@pytest.mark.slow
 def test_the_state_is_slim():
     state, _ = jax.eval_shape(envs.make("brax:ant").reset, jax.random.key(0))
     assert sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) < 1000
@@ -104,6 +106,7 @@ def test_loading_says_nothing(tmp_path, monkeypatch, capfd, recwarn):
     assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_swimmer_swims_in_its_one_backend():
     env = envs.make("brax:swimmer")
     assert env.observation_space.shape == (8,)

@@ -108,6 +108,7 @@ def test_nothing_was_downloaded():
     assert not mjx_env.MENAGERIE_PATH.exists()
 
 
+@pytest.mark.slow
 def test_it_may_be_made_within_a_trace():
     inside = jax.eval_shape(lambda key: envs.make("playground:CartpoleBalance").reset(key)[1], jax.random.key(0))
     assert inside.shape == (5,)

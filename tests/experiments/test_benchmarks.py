@@ -71,6 +71,7 @@ def test_save_names_the_device_and_keeps_the_record(tmp_path):
     assert saved["machine"]["versions"]["jax"] == jax.__version__
 
 
+@pytest.mark.slow
 def test_bare_gradients_take_the_steps_of_adam_on_the_ppo_loss(environment):
     init, steps = efficiency.bare_gradients(TINY, environment)
     batch = efficiency.resident_minibatch(jax.random.key(1), 16, (3,), (1,))
@@ -239,6 +240,7 @@ def test_sampling_and_learning_of_tokens_are_compared_with_bare_steps(monkeypatc
     assert result["bytes"].keys() == seconds.keys() and min(result["bytes"].values()) > 0
 
 
+@pytest.mark.slow
 def test_the_size_for_a_gpu_is_qwens_and_traces():
     size = tokens.qwen()
     program = tokens.make_program(size)

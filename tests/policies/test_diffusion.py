@@ -25,6 +25,7 @@ def test_guidance_schedule_oracle() -> None:
     np.testing.assert_allclose(later, [0, 0, 0, 1.25, 1, 0.75, 0.5, 0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_deterministic_sampling_transports_the_noise_as_the_exact_flow_does(float64) -> None:
     # dx/dσ = (x − D)/σ of a Gaussian is solved by (x − mean)/√(std² + σ²) = constant.
     key = jax.random.key(0)
@@ -69,6 +70,7 @@ def test_equals_karras_algorithm_2_with_guidance(float64, variant) -> None:
     np.testing.assert_allclose(actual, x, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_guidance_moves_the_actions_towards_the_policy_and_a_scale_of_0_does_not() -> None:
     toward_2 = lambda x: jnp.array([1.0, 0.0]) * (2 - x)  # the second entry is no action
     schedule = guidance_schedule(jnp.arange(12), num_steps=12)

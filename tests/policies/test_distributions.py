@@ -124,6 +124,7 @@ def test_wrong_spaces_and_kinds_are_named():
         policies.policy(BOX, kind="gauss")
 
 
+@pytest.mark.slow
 def test_layer_norm_and_torso_shapes():
     torso = policies.torso((16, 8), layer_norm=True, activation="relu")
     params = torso.init(jax.random.key(0), jnp.zeros(3))

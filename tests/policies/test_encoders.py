@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rlx import policies
 
@@ -16,6 +17,7 @@ def numpy_mlp(params, x):
     return np.maximum(x @ hidden["kernel"] + hidden["bias"], 0) @ output["kernel"] + output["bias"]
 
 
+@pytest.mark.slow
 def test_every_member_values_the_action_at_features_of_its_own():
     encoded = policies.encoded_critic((8,), (6,), feature_size=4, num=3)
     params = encoded.critic.init(jax.random.key(0), S[0], A[0, 0])

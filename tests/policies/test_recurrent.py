@@ -55,6 +55,7 @@ def test_an_unroll_is_its_steps(cell, sequences, float64):
         )
 
 
+@pytest.mark.slow
 def test_nothing_crosses_the_beginning_of_a_sequence(cell, sequences):
     """Other inputs and another carry before it change no bit after it, though they change what comes before."""
     xs, first = sequences
@@ -77,6 +78,7 @@ def test_the_carry_of_the_start_counts_where_no_sequence_begins(cell, sequences)
         np.testing.assert_array_equal(differs[0], [False, True, True])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", policies.CELLS)
 def test_gradients_are_those_of_finite_differences(cell, sequences, check_gradient):
     cell = make(cell)
@@ -128,6 +130,7 @@ def test_ssm_is_its_equation(sequences, float64):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_state_of_an_ssm_has_the_size_of_its_input():
     """√(1−|λ|²) keeps the variance of a long sequence of white noise, however slowly the state forgets."""
     cell = policies.ssm(64, min_radius=0.98, max_radius=0.99)

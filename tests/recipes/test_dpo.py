@@ -66,6 +66,7 @@ def weights(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_on_a_file_learns_what_it_prefers(weights, tmp_path):
     rows = [{"prompt": f"say {x} {y}", "chosen": f"{x} good", "rejected": f"{y} bad"} for x in "abcd" for y in "abcd"]
     path = tmp_path / "pairs.jsonl"

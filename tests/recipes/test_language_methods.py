@@ -181,6 +181,7 @@ def test_hpt_clones_the_solution_where_a_group_fails(judged):
     assert found[1, 0, 0] < 0
 
 
+@pytest.mark.slow
 def test_dypo_has_a_loss_for_hard_for_mixed_and_none_for_solved_groups(judged):
     method = make_method("dypo", alpha=0.25, demonstration_coefficient=0.5)
     solved = judged._replace(reward=judged.reward.at[1].set(1.0), correct=judged.correct.at[1].set(True))

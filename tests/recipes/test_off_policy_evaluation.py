@@ -98,6 +98,7 @@ def test_the_behavior_is_cloned():
     np.testing.assert_allclose(np.exp(found), BEHAVIOR[state, action], atol=0.15)
 
 
+@pytest.mark.slow
 def test_importance_weights_ask_no_replicate():
     """Eleven networks on every row for the values of one."""
     dataset, asked = logged(3), []
@@ -126,6 +127,7 @@ def test_importance_weights_ask_no_replicate():
     assert fitted.value(rows[0], jax.random.key(0)).shape == (3, 12)
 
 
+@pytest.mark.slow
 def test_known_densities_of_the_behavior_are_not_estimated(monkeypatch):
     monkeypatch.setattr(ope, "fit_behavior", None)
     dataset = logged(40)

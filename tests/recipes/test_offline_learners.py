@@ -68,6 +68,7 @@ def test_a_run_is_resumed_bit_for_bit_and_played(dataset, tmp_path, capsys):
     assert "5 steps" in capsys.readouterr().out and (tmp_path / "play.gif").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_it_is_the_same_in_any_company_and_asks_for_the_best_return_unless_told_otherwise(dataset):
     recipe = recipes.recipe("decision_transformer")
     config = recipe.configure(dataset=dataset, return_scale=1.0, total_steps=3, warmup_steps=1, **TINY)
@@ -189,6 +190,7 @@ def test_parts_of_ones_own_take_the_place_of_the_configs(dataset):
         recipes.make_train("td3_bc", dataset=dataset, critic=critic, bisimulation_weight=0.5)
 
 
+@pytest.mark.slow
 def test_slots_of_further_methods_are_added_to_the_methods_own(dataset):
     """A penalty of an amount that no parameter changes is seen in the metrics alone."""
     added = (Slots(critic_penalty=lambda step: 7.0 + 0.0 * step.q),)

@@ -36,6 +36,7 @@ def test_any_kind_of_observation_trains(env):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", ["gym:Pendulum-v1", "gym:CartPole-v1"])
 def test_environments_on_the_host_train_and_are_evaluated_for_many_seeds(env):
     config = ppo.Config(env=env, total_steps=2 * 4 * 8, **TINY)

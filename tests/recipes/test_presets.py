@@ -24,6 +24,7 @@ FEW = {"brax:ant", "playground:CartpoleBalance", *(env for env in TASKS if not e
 PRESETS = [env if env in FEW else pytest.param(env, marks=pytest.mark.slow) for env in TASKS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", PRESETS)
 def test_preset_builds(env):
     if env.startswith("playground:"):

@@ -72,6 +72,7 @@ def test_a_seed_alone_is_the_seed_in_company(whole):
     )
 
 
+@pytest.mark.slow
 def test_the_data_is_an_argument_of_the_program(monkeypatch):
     """As a constant, a million transitions would be compiled into it."""
     sizes = []

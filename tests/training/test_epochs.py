@@ -77,6 +77,7 @@ def grpo_program(task, **options):
     return make_program(sources.responses(task, CONFIG, group_size=2, **options), learner)
 
 
+@pytest.mark.slow
 def test_a_run_asks_all_prompts_before_one_comes_again_and_goes_on_so(task, tmp_path):
     """Side by side with another seed, and resumed from a checkpoint."""
     program = grpo_program(task, num_prompts=2)

@@ -74,6 +74,7 @@ def test_a_run_folder_holds_its_results(whole):
     assert any((path / "tensorboard").iterdir())
 
 
+@pytest.mark.slow
 def test_what_runs_begin_with_is_evaluated_where_that_is_asked_for(whole, tmp_path):
     path, _ = whole
     stopped = run(tmp_path / "run", evaluate_start=True, make_writers=stop_at_a_report(), reports_per_evaluation=1)
@@ -107,6 +108,7 @@ def test_a_signal_saves_and_stops_and_the_resumed_run_is_the_same(whole, tmp_pat
     assert_same_run(path, tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["everything", "arrays"])
 def test_a_damaged_checkpoint_is_skipped_with_a_warning(whole, tmp_path, damage):
     path, _ = whole
@@ -145,6 +147,7 @@ def folder_state(path):
     return {str(file): file.read_bytes() for file in files}
 
 
+@pytest.mark.slow
 def test_where_no_checkpoint_can_be_read_nothing_is_touched(whole, tmp_path):
     path = shutil.copytree(whole[0], tmp_path / "run")
     for file in path.glob("checkpoints/*/default/_METADATA"):
@@ -176,6 +179,7 @@ def test_damaged_metrics_are_set_aside_and_an_empty_checkpoint_too(whole, tmp_pa
     np.testing.assert_array_equal(np.unique(MetricsTable.read(path / "metrics.parquet")["update"]), [6])
 
 
+@pytest.mark.slow
 def test_each_start_is_recorded_and_a_change_of_numbers_needs_leave(whole, tmp_path):
     path = shutil.copytree(whole[0], tmp_path / "run")
     record = json.loads((path / "config.json").read_text())
@@ -194,6 +198,7 @@ def test_each_start_is_recorded_and_a_change_of_numbers_needs_leave(whole, tmp_p
         run(seeds=[2**32])
 
 
+@pytest.mark.slow
 def test_after_a_full_disk_the_resumed_run_is_the_same(whole, tmp_path, monkeypatch):
     write, count = MetricsTable.write, []
 
@@ -225,6 +230,7 @@ def test_a_diverged_run_is_named_and_spoils_no_other(whole):
     assert mixed.summary["final_return"]["num_finite"] == 2
 
 
+@pytest.mark.slow
 def test_a_resumed_run_remembers_what_diverged_before(tmp_path):
     rates = [1e-2, np.nan, 1e-2]
     with pytest.warns(RuntimeWarning, match="seed 1"):

@@ -70,6 +70,7 @@ def begun(method, params, source):
     return learner, state, source.init(jax.random.key(1), state)[0]
 
 
+@pytest.mark.slow
 def test_dapo_learns_from_no_group_without_signal(params):
     """A random policy sorts nothing: after the last round there is nothing to learn from, not even lengths."""
     method = make_method("dapo", max_rounds=3)
@@ -102,6 +103,7 @@ def test_a_source_fills_up_with_what_the_method_prefers(params):
     assert (length == length[:, :1]).all() and (length > 0).all()
 
 
+@pytest.mark.slow
 def test_rows_that_are_refilled_change_no_response(params):
     """Neither tokens nor verdicts, whatever the groups."""
     problems = responses.draw(jax.random.key(1), TASK, "train", 5)
@@ -113,6 +115,7 @@ def test_rows_that_are_refilled_change_no_response(params):
     jax.tree.map(np.testing.assert_array_equal, refilled, whole)
 
 
+@pytest.mark.slow
 def test_a_wrong_response_is_retried_from_its_first_error(params):
     problems = responses.draw(jax.random.key(1), TASK, "train", 6)
     right = responses.solutions(TASK, problems)

@@ -100,6 +100,7 @@ def test_the_share_of_the_dataset_in_each_minibatch_is_exact(states, ratio, shar
         assert (rest == rest.astype(int)).all() and (rest < LIMIT).all()
 
 
+@pytest.mark.slow
 def test_until_then_minibatches_are_those_of_the_dataset_alone(states):
     dataset = make_dataset(ROWS)
     alone = sources.dataset(dataset, make_learner(), batch_size=BATCH, updates_per_step=4, sampler=with_returns)

@@ -37,6 +37,7 @@ def params():
     return transformer.init(jax.random.key(0), CONFIG)
 
 
+@pytest.mark.slow
 def test_of_each_prompt_a_right_and_a_wrong_response_are_a_pair(params):
     draw = partial(sampled, config=CONFIG, task=EASY, split="train", num_prompts=20, num_samples=4, at_once=8)
     found = jax.jit(draw)(jax.random.key(1), params=params)
@@ -52,6 +53,7 @@ def test_of_each_prompt_a_right_and_a_wrong_response_are_a_pair(params):
     assert (np.asarray(found.win_rate) >= 0).all() and (np.asarray(found.win_rate) <= 1).all()
 
 
+@pytest.mark.slow
 def test_a_source_draws_pairs_with_what_the_first_policy_thinks_of_them(params):
     """KTO's, with a third response: the widest batch that there is."""
     loss = make_method("kto")
@@ -80,6 +82,7 @@ def test_a_source_draws_pairs_with_what_the_first_policy_thinks_of_them(params):
     assert float(told["eval_pair_accuracy"]) == 0.5 and abs(float(told["eval_margin"])) < 1e-5
 
 
+@pytest.mark.slow
 def test_pairs_that_are_given_are_no_part_of_the_state(params):
     given = tuple(
         sampled(jax.random.key(seed), CONFIG, params, EASY, split, count, num_samples=4)

@@ -86,6 +86,7 @@ def test_an_evaluation_on_the_host_has_the_same_result():
     assert " while[" not in str(jax.make_jaxpr(on_host)(keys))
 
 
+@pytest.mark.slow
 def test_the_advantage_estimator_is_told_where_time_ran_out():
     """Its `truncation` is True at the last step of each episode, and bootstraps come from before the reset."""
     observations = []

@@ -81,6 +81,7 @@ def test_the_newest_transitions_are_kept_in_order():
     np.testing.assert_array_equal(held.observation[:2, 1], held.observation[4:6, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warmup_policy", ["uniform", "untrained"])
 def test_the_random_start_acts_uniformly_or_by_the_policy_as_it_begins(warmup_policy):
     learner = make_learner()
@@ -95,6 +96,7 @@ def test_the_random_start_acts_uniformly_or_by_the_policy_as_it_begins(warmup_po
         assert len(np.unique(actions)) == 40 and actions.min() < -0.7 and actions.max() > 0.7
 
 
+@pytest.mark.slow
 def test_minibatches_come_from_what_is_there():
     """A replay that is far from full must not give its empty places."""
     seen = []
@@ -119,6 +121,7 @@ def test_minibatches_come_from_what_is_there():
     np.testing.assert_array_equal(truncated, time == LIMIT)
 
 
+@pytest.mark.slow
 def test_a_normalizing_learner_sees_every_transition_once():
     """Moments are those of all that the replay holds, the random steps included."""
     learner = with_running_normalization(make_learner())
@@ -157,6 +160,7 @@ def test_a_resumed_run_is_the_same_with_its_replay(whole, tmp_path):
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_a_replay_may_be_left_out_of_checkpoints(whole, tmp_path):
     """The learner comes back as it was; the replay begins anew, so the run goes on, but not as it would have."""
     path, fitted = whole
@@ -177,6 +181,7 @@ def test_a_replay_may_be_left_out_of_checkpoints(whole, tmp_path):
     np.testing.assert_array_equal(resumed.state.learner.step, fitted.state.learner.step)
 
 
+@pytest.mark.slow
 def test_a_seed_alone_is_the_seed_in_company(whole):
     _, fitted = whole
     alone = run(seeds=[1])

@@ -48,6 +48,7 @@ def test_a_greedy_response_that_is_resumed_ends_as_it_did(task, seed):
         np.testing.assert_array_equal(getattr(whole, field), getattr(again, field), field)
 
 
+@pytest.mark.slow
 def test_replayed_groups_keep_what_the_policy_that_sampled_them_said(params):
     """A learner that shifts the policy by a fixed amount tells from the age of a group what its policy was."""
     shift = lambda params, times: jax.tree.map(lambda x: x * 1.1**times, params)
@@ -111,6 +112,7 @@ def test_sources_show_the_shapes_of_what_they_give(params):
     assert bool(solved.correct.all())
 
 
+@pytest.mark.slow
 def test_an_evaluation_tells_the_drift_where_there_is_something_to_measure_it_from(params):
     moved = jax.tree.map(lambda x: 1.5 * x, params)
     source = sources.responses(TASK, CONFIG, num_prompts=2, group_size=2)

@@ -107,6 +107,7 @@ def test_programs_whose_threads_would_wait_for_each_other_take_one_device():
     assert done.stdout.split() == ["2", "1", "1"]
 
 
+@pytest.mark.slow
 def test_environments_on_several_devices_keep_their_samples():
     """Minibatches are taken without a sample leaving its device: nothing is gathered, exchanged or passed on."""
     program = """

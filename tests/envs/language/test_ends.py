@@ -69,6 +69,7 @@ def test_an_end_must_be_a_token(token):
         from_texts(PAIRS, tokenizer(), end_token=token, **LENGTHS)
 
 
+@pytest.mark.slow
 def test_sampling_stops_at_any_end_and_scores_what_ended():
     told = []
 

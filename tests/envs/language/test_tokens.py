@@ -92,6 +92,7 @@ def test_corrupted_solutions_are_refused_where_there_is_one_right_answer(drawn):
     assert not drawn.verify(drawn.problems, jnp.asarray(unended), jnp.asarray(unended != PAD)).correct.any()
 
 
+@pytest.mark.slow
 def test_splits_share_nothing_and_hold_what_they_should(drawn):
     task = drawn.task
     keys = jax.random.split(jax.random.key(1), 400)
@@ -103,6 +104,7 @@ def test_splits_share_nothing_and_hold_what_they_should(drawn):
     assert 0.02 < share < 0.3
 
 
+@pytest.mark.slow
 def test_addition_is_taught_and_judged_column_by_column():
     task = language.make("addition", digits=2)
     problem = task.generate(jax.random.key(0))._replace(content=(jnp.int32(95), jnp.int32(8)))
@@ -118,6 +120,7 @@ def test_addition_is_taught_and_judged_column_by_column():
     assert not judge("3101103<end>").correct and judge("3101103<end>").first_error == 4
 
 
+@pytest.mark.slow
 def test_countdown_agrees_with_an_evaluation_in_python():
     task = language.make("countdown")
     problem = task.sample(jax.random.key(3))
@@ -151,6 +154,7 @@ def test_countdown_agrees_with_an_evaluation_in_python():
     np.testing.assert_array_equal(verdict.answer, [-1 if value is None else value + 10_000 for value in values])
 
 
+@pytest.mark.slow
 def test_a_detour_arrives_and_a_shortest_way_is_the_solution():
     task = language.make("path", size=3, walls=0.0)
     problem = task.generate(jax.random.key(0))._replace(content=(jnp.zeros(9, bool), jnp.int32(0), jnp.int32(8)))
@@ -164,6 +168,7 @@ def test_a_detour_arrives_and_a_shortest_way_is_the_solution():
     assert not task.verify(walled, padded("RRDD<end>"), padded("RRDD<end>") != PAD).correct
 
 
+@pytest.mark.slow
 def test_a_tool_replies_to_single_keys_only():
     task = language.make("tool", keys=3, terms=2)
     problem = task.generate(jax.random.key(0))._replace(content=(jnp.array([4, 9, 2]), jnp.array([1, 2])))

@@ -86,6 +86,7 @@ def test_conversations_are_those_of_the_function(batch):
     assert kinds >= {(1, True), (1, False), (2, True), (3, True)}
 
 
+@pytest.mark.slow
 def test_replies_are_read_and_not_learned_from(batch):
     task, params, _, found = batch
     place = np.arange(task.response_length) % (TURN + REPLY)

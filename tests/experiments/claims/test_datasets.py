@@ -3,6 +3,7 @@
 from collections import deque
 
 import numpy as np
+import pytest
 
 from experiments.claims import logged, orthogonal_gradient
 from experiments.claims.orthogonal_gradient import RING, mirrored
@@ -22,6 +23,7 @@ def steps_to_goal(layout):
     return distance
 
 
+@pytest.mark.slow
 def test_what_half_a_ring_lacks_is_as_far_from_the_goal_as_what_it_has():
     source, states = orthogonal_gradient.half_ring(1_600)
     observation = np.asarray(source.dataset.observation)

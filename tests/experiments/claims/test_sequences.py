@@ -155,6 +155,7 @@ def test_refinements_have_a_shaped_probability():
     np.testing.assert_allclose(shaped[0], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_oreal_clones_one_and_pushes_one_away():
     rng = np.random.default_rng(2)
     log_prob = jnp.asarray(-rng.exponential(size=(3, 4, 5)), jnp.float32)

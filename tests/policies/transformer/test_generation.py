@@ -93,6 +93,7 @@ def test_filters_equal_numpy(rng, float64) -> None:
     np.testing.assert_allclose(np.exp(tied), [1 / 3, 1 / 3, 0, 1 / 3])
 
 
+@pytest.mark.slow
 def test_greedy_takes_the_argmax_of_the_whole(prompts) -> None:
     generation = generate(jax.random.key(0), parameters(), *prompts, temperature=0.0, stop_tokens=(99, 99))
     assert np.all(generation.where)
@@ -122,6 +123,7 @@ def test_log_probabilities_equal_those_of_a_full_pass(prompts) -> None:
         assert np.all(tokens[length:] == 10)
 
 
+@pytest.mark.slow
 def test_frequencies_are_those_of_the_distribution() -> None:
     """χ² of 4096 draws with each of three settings, which are an axis; a removed token is never drawn."""
     settings = np.array([[1.0, 1.0, 0.0], [1.5, 0.8, 0.0], [0.8, 1.0, 0.1]], np.float32)
@@ -168,6 +170,7 @@ def test_a_draw_inverts_the_cumulative_probability(rng, vocab) -> None:
     assert np.all(of_token(below) <= uniform + 1e-6) and np.all(uniform <= of_token(above) + 1e-6)
 
 
+@pytest.mark.slow
 def test_stops_early_and_at_the_end_of_the_cache(prompts) -> None:
     @functools.partial(jax.jit, static_argnames="capacity")
     def decode(stop_tokens, where, *, capacity):
@@ -222,6 +225,7 @@ def test_seeds_share_the_loop_and_the_slots_of_the_cache(prompts) -> None:
     assert jax.eval_shape(jax.vmap(jax.vmap(length, out_axes=None), out_axes=None), keys).shape == ()
 
 
+@pytest.mark.slow
 def test_samples_are_constants(prompts) -> None:
     """A loss may sample inside: without that, `while_loop` would refuse to be differentiated in reverse."""
     score = lambda params: jnp.sum(generate(jax.random.key(8), params, *prompts).log_prob)

@@ -25,6 +25,7 @@ def params():
     return jax.tree.map(lambda x: 2 * x, transformer.init(jax.random.key(0), CONFIG))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 3, 20])
 def test_the_tokens_are_those_of_sampling_all_at_once(prompts, params, rows):
     prompt, where = prompts
