@@ -174,6 +174,14 @@ def language_methods(record: Record) -> Content:
     for name in measured:
         low, high = measured[name]["accuracy"]["interval"]
         figures[f"interval_{name.replace('-', '_')}"] = f"{percent(low)} to {percent(high)}"
+    fallen = {
+        name: sum(end < begin for end, begin in zip(of["accuracy"]["per_seed"], start["accuracy"]["per_seed"]))
+        for name, of in measured.items()
+        if name != "warm-up"
+    }
+    worse = [f"{fell} of {count} seeds of {name}" for name, fell in fallen.items() if fell]
+    figures["worse"] = listed(worse) if worse else "no seeds"
+    figures["below"] = f"{listed(worse) if worse else 'No seed'} ended below {'their' if worse else 'its'} start."
     near = [name for name in methods if abs(reached(name) - reached(first)) <= 0.02]
     narrower = [name for name in methods if reached(name, "pass_at_k") < reached("warm-up", "pass_at_k")]
     seconds = [record[unit] * count / of[f"{unit}_per_second"] for of in methods.values()]
