@@ -297,7 +297,7 @@ lay inside. Where a method learns nothing, its best rate means nothing."""
         asked="Policies imitate worked additions of which four in five forget every carry, and are then told of their "
         "own answers only whether they are right. How far do methods of policy optimization get from there?",
         command="rlx ablate grpo --task addition@digits=3@forgetful=0.8 --methods "
-        "grpo,dr_grpo,dapo,ppo,rloo,clip_cov,siren --total-steps 15360 --learning-rate 2e-4 --seeds 8",
+        "grpo,dr_grpo,dapo,ppo --total-steps 15360 --learning-rate 2e-4 --seeds 8",
         commands={
             "_all_methods": "rlx ablate grpo --task addition@digits=3@forgetful=0.8 --total-steps 15360 "
             "--learning-rate 2e-4 --seeds 8",
@@ -323,9 +323,13 @@ lay inside. Where a method learns nothing, its best rate means nothing."""
         readings={
             "": """\
 The methods see {responses} responses of each of {seeds} seeds. GRPO goes from {accuracy_warm_up} % of held-out
-problems, answered greedily (95 % interval {interval_warm_up}), to {accuracy_grpo} % ({interval_grpo}). PPO with a
-token critic reaches {accuracy_ppo} % ({interval_ppo}), REINFORCE leave-one-out {accuracy_rloo} % ({interval_rloo}) and
-DAPO, which samples until every group has answers of different reward, {accuracy_dapo} % ({interval_dapo}). {below}""",
+problems, answered greedily (95 % interval {interval_warm_up}), to {accuracy_grpo} % ({interval_grpo}). Dr. GRPO
+reaches {accuracy_dr_grpo} % ({interval_dr_grpo}), PPO with a token critic {accuracy_ppo} % ({interval_ppo}) and DAPO,
+which samples until every group has answers of different reward and so takes more of them, {accuracy_dapo} %
+({interval_dapo}). {below}
+
+The earlier version below reached 98 % with GRPO from the same accuracy, and a lower entropy, at the start. Why the
+present one ends lower has not been found out.""",
             "_all_methods": EARLIER
             + """
 
