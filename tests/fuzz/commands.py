@@ -208,7 +208,7 @@ rlx train ppo --critic-hidden-sizes 64,0
 rlx train ppo --policy-sees
 rlx train ppo --distribution gausian
 rlx train ppo --activation tahn
-rlx train ppo --learning-rate-schedule cosine
+rlx train ppo --learning-rate-schedule cubic
 rlx train ppo --learning-rate fast
 rlx train ppo --learning-rate nan
 rlx train ppo --learning-rate inf
