@@ -20,6 +20,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Int
+
 from rlx.envs.registry import nearest, own_module
 
 MAX_HANGING = 16
@@ -89,6 +93,27 @@ def check_limits(timeout: float, workers: int) -> None:
         )
     if not 1 <= workers <= MAX_WORKERS:
         raise ValueError(f"workers must be at least 1 and at most {MAX_WORKERS}, got {workers}")
+
+
+def of_arrays(on_rows: Callable[..., tuple[np.ndarray, ...]], *results: jax.ShapeDtypeStruct) -> Callable[..., Any]:
+    """A function of rows on the host as one of arrays, to be jitted and vmapped; a batch is one call of the host.
+
+    Args:
+        on_rows: `(index of the prompt [row], tokens [row, time], where [row, time]) -> results`, each with an axis of
+            rows in front.
+        results: shapes and dtypes of one row's results.
+    """
+
+    def on_host(index, tokens, where):
+        index, tokens, where = map(np.asarray, (index, tokens, where))
+        rows = (x.reshape(-1, x.shape[-1]) for x in (tokens, where))
+        return tuple(x.reshape((*index.shape, *x.shape[1:])) for x in on_rows(index.ravel(), *rows))
+
+    def function(index: Int[Array, ""], tokens: Int[Array, " time"], where: Bool[Array, " time"]):
+        # Not `io_callback`: nothing depends on the order of calls, and what nobody reads need not be computed.
+        return jax.pure_callback(on_host, results, index, tokens, where, vmap_method="broadcast_all")
+
+    return function
 
 
 class TooManyHanging(RuntimeError):

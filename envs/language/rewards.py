@@ -14,10 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from rlx.envs.language import answers
-from rlx.envs.language.calls import Calls, check_function, check_limits
+from rlx.envs.language.calls import Calls, check_function, check_limits, of_arrays
 
 Reward = Callable[[Any, str, str], float]
 """`(prompt, response, answer) -> reward`; a prompt is a text, or the list of messages that a chat has."""
@@ -130,21 +130,13 @@ def text_reward(
         workers=workers,
     )
 
-    def on_host(index, tokens, where):
-        index, tokens, where = map(np.asarray, (index, tokens, where))
-        of_row, length = index.ravel(), tokens.shape[-1]
-        rows = zip(of_row, tokens.reshape(-1, length), where.reshape(-1, length), strict=True)
-        responses = [read(pairs[at][0], row, real) for at, row, real in rows]
+    def on_rows(index, tokens, where):
+        responses = [read(pairs[at][0], row, real) for at, row, real in zip(index, tokens, where, strict=True)]
         ended = [row for row, (_, response) in enumerate(responses) if response and response[-1] in ends]
         reward, answer = np.full(index.size, failed, np.float32), np.full(index.size, -1, np.int32)
-        texts = ((responses[row][0], decode(responses[row][1][:-1]), pairs[of_row[row]][1]) for row in ended)
+        texts = ((responses[row][0], decode(responses[row][1][:-1]), pairs[index[row]][1]) for row in ended)
         for row, outcome in zip(ended, calls(texts), strict=True):
             reward[row], answer[row] = outcome
-        return reward.reshape(index.shape), answer.reshape(index.shape)
+        return reward, answer
 
-    def score(index: Int[Array, ""], tokens: Int[Array, " response"], where: Bool[Array, " response"]):
-        results = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((), jnp.int32)
-        # Not `io_callback`: nothing depends on the order of calls, and a verdict that nobody reads need not be reached.
-        return jax.pure_callback(on_host, results, index, tokens, where, vmap_method="broadcast_all")
-
-    return score
+    return of_arrays(on_rows, jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((), jnp.int32))

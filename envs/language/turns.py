@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from rlx.envs.language import chat
-from rlx.envs.language.calls import Calls, check_function, check_limits
+from rlx.envs.language.calls import Calls, check_function, check_limits, of_arrays
 from rlx.envs.language.tokens import MAX_LENGTH, Tokens
 
 Turn = Callable[[chat.Chat], str | None]
@@ -210,25 +210,17 @@ def text_replies(
         workers=workers,
     )
 
-    def on_host(index, tokens, where):
-        index, tokens, where = map(np.asarray, (index, tokens, where))
-        of_row, length = index.ravel(), tokens.shape[-1]
-        rows = zip(of_row, tokens.reshape(-1, length), where.reshape(-1, length), strict=True)
+    def on_rows(index, tokens, where):
+        rows = zip(index, tokens, where, strict=True)
         asked = [conversation.ask(prompts[at], row, real) for at, row, real in rows]
         going = [row for row, messages in enumerate(asked) if messages is not None]
         token = np.full((index.size, conversation.reply_length), conversation.pad, np.int32)
         real = np.zeros(token.shape, bool)
         for row, reply in zip(going, calls((asked[row],) for row in going), strict=True):
-            own = [] if reply is None else conversation.write(prompts[of_row[row]], reply)
+            own = [] if reply is None else conversation.write(prompts[index[row]], reply)
             if own:
                 token[row, -len(own) :], real[row, -len(own) :] = own, True
-        shape = (*index.shape, conversation.reply_length)
-        return token.reshape(shape), real.reshape(shape)
+        return token, real
 
     shape = (conversation.reply_length,)
-    results = jax.ShapeDtypeStruct(shape, jnp.int32), jax.ShapeDtypeStruct(shape, jnp.bool_)
-
-    def reply(index: Int[Array, ""], tokens: Int[Array, " time"], where: Bool[Array, " time"]):
-        return jax.pure_callback(on_host, results, index, tokens, where, vmap_method="broadcast_all")
-
-    return reply
+    return of_arrays(on_rows, jax.ShapeDtypeStruct(shape, jnp.int32), jax.ShapeDtypeStruct(shape, jnp.bool_))

@@ -39,7 +39,7 @@ from rlx.algorithms.learner import Learner
 from rlx.envs.language.protocol import Problem, TokenTask, Verdict
 from rlx.policies import transformer
 from rlx.recipes import grpo as recipe
-from rlx.recipes import language
+from rlx.recipes import language, language_tasks
 from rlx.training import program, responses, sources
 
 TARGETS = {"sampling": 0.7, "learning": 0.85}
@@ -111,7 +111,7 @@ def medium() -> Size:
 def addition() -> Size:
     """One seed of the experiments by their defaults."""
     config = recipe.Config()
-    task = language.make_environment(config)
+    task = language_tasks.make_environment(config)
     model = language.make_structure(config, task)
     return Size(model, task, config.num_prompts, config.group_size, config.minibatches, config.remat)
 

@@ -28,7 +28,7 @@ from rlx.algorithms.responses import Responses
 from rlx.diagnostics import pass_at_k
 from rlx.envs.language.protocol import TokenTask
 from rlx.recipes import grpo as recipe
-from rlx.recipes import language
+from rlx.recipes import language, language_tasks
 from rlx.training import responses, sources
 from rlx.training.statistics import interquartile_mean
 
@@ -194,7 +194,7 @@ class Laboratory:
             measures: more to measure, from test problems and samples `[prompt, sample]`.
         """
         self.config = dataclasses.replace(config, **TINY) if is_quick(size) else config
-        self.task = language.make_environment(config) if task is None else task
+        self.task = language_tasks.make_environment(config) if task is None else task
         self.size, self.measures = size, measures
         self.structure = language.make_structure(self.config, self.task)
         # As many runs at once as there are seeds for tuning, so that one program serves; one after the other, which on

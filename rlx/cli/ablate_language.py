@@ -14,7 +14,7 @@ from rlx.cli.errors import CommandError
 from rlx.cli.options import Options
 from rlx.cli.side_by_side import by_seed, labels_of, plain, speed, train_all
 from rlx.cli.train import prepare_jax, read_arguments
-from rlx.recipes import language, recipe, trained
+from rlx.recipes import language_tasks, recipe, trained
 from rlx.recipes.language_methods.table import check_method
 from rlx.recipes.settings import setting
 from rlx.recipes.wiring import Config, Recipe
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str], name: str = "grpo") -> int:
     parent = Path(options.run_dir or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     # What is wrong with any of them shall be known before the first of them is trained.
     for label in labels:
-        check_method(known, *language.named(label))
+        check_method(known, *language_tasks.named(label))
     configs = {label: of_run(compared, common, method=label) for label in labels}
     start = warm_up(compared, common, options, parent)
     folders = {label: runs.RunFolder(parent / label) for label in labels}
@@ -195,7 +195,7 @@ def summarize(
             # A gradient's norm is noisy: the mean of the last fifth. Evaluations are what the policy is at the end.
             last = max(1, rows.shape[1] // 5) if name == "gradient_norm" else 1
             measures[name] = measured(rows[:, -last:].mean(axis=1))
-        paper = compared.recipe.methods()[language.named(label)[0]].paper
+        paper = compared.recipe.methods()[language_tasks.named(label)[0]].paper
         methods[label] = {"paper": paper, f"{config.steps_name}_per_second": speed(folder), "measures": measures}
     known = {name: column for name, (column, _) in MEASURES.items() if column in start}
     return {

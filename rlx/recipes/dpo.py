@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
-from rlx.recipes import language
+from rlx.recipes import language, language_tasks
 from rlx.recipes.language_methods.table import check_method
 from rlx.recipes.preference_methods import METHODS, make_method
 from rlx.recipes.presets.language import DPO
@@ -80,7 +80,7 @@ class Config(language.Language):
         super().__post_init__()
         # `rlx ablate` has another field for the names of its methods.
         if self.method:
-            check_method(METHODS, *language.named(self.method))
+            check_method(METHODS, *language_tasks.named(self.method))
         object.__setattr__(self, "method", given)
         if self.test_pairs and not self.pairs:
             raise SettingError("test_pairs", "needs --pairs to train on")
@@ -94,7 +94,7 @@ class Config(language.Language):
         Raises:
             SettingError: one is missing.
         """
-        for name, file in (("pairs", language.named(self.pairs)[0]), ("test_pairs", self.test_pairs)):
+        for name, file in (("pairs", language_tasks.named(self.pairs)[0]), ("test_pairs", self.test_pairs)):
             if file and not os.path.isfile(file):
                 raise SettingError(name, f"must be a file of pairs, got {file!r:.200}")
 
@@ -132,7 +132,7 @@ def chosen_loss(config: Config) -> Callable:
     """
     if callable(config.method):
         return config.method if config.beta is None else functools.partial(config.method, beta=config.beta)
-    name, options = language.named(config.method)
+    name, options = language_tasks.named(config.method)
     if config.beta is not None:
         if "beta" in options:
             raise SettingError("beta", f"is given by method={config.method!r} already")
@@ -147,7 +147,7 @@ def make_environment(config: Config) -> Any:
         ValueError: there is no such task, option or file of pairs.
     """
     if not config.pairs:
-        return language.make_environment(config)
+        return language_tasks.make_environment(config)
     config.check_files()
     return _preferences(config.pairs, config.test_pairs, config.pretrained, config.chat_template)
 
@@ -159,7 +159,7 @@ def _preferences(file: str, test: str, pretrained: str, chat_template: str) -> A
     from rlx.envs.language import pairs, tokens
     from rlx.policies import transformer
 
-    path, given = language.named(file)
+    path, given = language_tasks.named(file)
     tokenizer = transformer.load_tokenizer(pretrained)
     if "end_token" not in given:
         given["end_token"] = tokens.ends_of(pretrained)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from rlx.recipes import language
+from rlx.recipes import language, language_tasks
 from rlx.recipes.language_methods import METHODS, make_method
 from rlx.recipes.language_methods.table import check_method
 from rlx.recipes.presets.language import GRPO
@@ -76,7 +76,7 @@ class Config(language.Language):
         super().__post_init__()
         # `rlx ablate` has another field for the names of its methods.
         if self.method:
-            check_method(METHODS, *language.named(self.method))
+            check_method(METHODS, *language_tasks.named(self.method))
         object.__setattr__(self, "method", given)
 
     @property
@@ -98,7 +98,7 @@ def chosen_method(config: Config) -> Any:
     """
     if not isinstance(config.method, str):
         return config.method
-    name, options = language.named(config.method)
+    name, options = language_tasks.named(config.method)
     return make_method(name, **options)
 
 
@@ -171,7 +171,7 @@ RECIPE = Recipe(
     name="grpo",
     title="GRPO",
     config=Config,
-    make_environment=language.make_environment,
+    make_environment=language_tasks.make_environment,
     make_learner=make_learner,
     make_source=make_source,
     make_evaluator=language.make_evaluator,

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from rlx.recipes.language_tasks import check_task, make_environment, named  # noqa: F401  (`language.named` and so on)
+from rlx.recipes.language_tasks import check_task
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, SettingError, setting
 from rlx.recipes.wiring import Config
 

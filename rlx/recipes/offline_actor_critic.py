@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from rlx.recipes import offline
+from rlx.recipes import offline, td3
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, setting
 
 
@@ -33,24 +33,8 @@ class ActorCritic(offline.Valued):
 
 
 @dataclasses.dataclass(frozen=True)
-class Deterministic(ActorCritic):
+class Deterministic(ActorCritic, td3.Delayed):
     """An actor-critic that is TD3 with a penalty."""
-
-    policy_delay: int = setting(
-        2, "Gradient steps of the critics for one of the policy; divides the gradient steps of an update.", within=COUNT
-    )
-    smoothing_std: float = setting(
-        0.2,
-        "Noise on the target policy's actions, in units of half the action's range.",
-        within=NOT_NEGATIVE,
-        swept=True,
-    )
-    smoothing_clip: float = setting(
-        0.5,
-        "Largest noise on the target policy's actions, in units of half the action's range.",
-        within=NOT_NEGATIVE,
-        swept=True,
-    )
 
 
 def critics(config: ActorCritic, critic: Any, **options: Any) -> tuple[Any, tuple]:

@@ -12,14 +12,11 @@ from rlx.recipes.wiring import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(off_policy.ActorCritic):
-    """Configuration of a TD3 run."""
+class Delayed:
+    """What TD3 has wherever its experience comes from: a policy that learns more seldom, and smoothed targets."""
 
     policy_delay: int = setting(
         2, "Gradient steps of the critics for one of the policy; divides the gradient steps of an update.", within=COUNT
-    )
-    exploration_std: float = setting(
-        0.1, "Noise on actions, in units of half the action's range.", within=NOT_NEGATIVE, swept=True
     )
     smoothing_std: float = setting(
         0.2,
@@ -32,6 +29,15 @@ class Config(off_policy.ActorCritic):
         "Largest noise on the target policy's actions, in units of half the action's range.",
         within=NOT_NEGATIVE,
         swept=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(off_policy.ActorCritic, Delayed):
+    """Configuration of a TD3 run."""
+
+    exploration_std: float = setting(
+        0.1, "Noise on actions, in units of half the action's range.", within=NOT_NEGATIVE, swept=True
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt
 
 from rlx.algorithms.learner import Learner
-from rlx.recipes import language
+from rlx.recipes import language, language_tasks
 from rlx.recipes.settings import SettingError
 from rlx.training import program, responses
 from rlx.training.metrics import atomic_path
@@ -49,7 +49,7 @@ def save(
     Returns:
         What an evaluation says of each.
     """
-    task, loaded = language.make_environment(config) if task is None else task, language.load(config)
+    task, loaded = language_tasks.make_environment(config) if task is None else task, language.load(config)
     structure = language.make_structure(config, task)
 
     def begin(data: PyTree, seed: Int[Array, ""], key: UInt[Array, " data"]) -> tuple[PyTree, dict[str, Array]]:
@@ -82,7 +82,7 @@ def load(config: language.Language, task: Any = None) -> Policies:
         SettingError: no such file, one that is damaged or another, or policies of another shape.
     """
     seeds, leaves = _read(config.warm_start)
-    task = language.make_environment(config) if task is None else task
+    task = language_tasks.make_environment(config) if task is None else task
     shapes = jax.eval_shape(language.make_params(config, task), jax.random.key(0))
     if [leaf.shape for leaf in jax.tree.leaves(shapes)] != [leaf.shape[1:] for leaf in leaves]:
         raise SettingError(

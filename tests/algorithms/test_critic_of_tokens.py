@@ -10,7 +10,7 @@ from rlx import reduce
 from rlx.algorithms import grpo, scoring
 from rlx.policies import transformer
 from rlx.recipes import grpo as recipe
-from rlx.recipes import language
+from rlx.recipes import language_tasks
 from rlx.training import responses
 from tests.sorting_policy import CONFIG, TASK
 
@@ -65,7 +65,7 @@ def test_a_recipe_gives_the_critic_the_rate_that_its_method_says(batch):
     config = recipe.Config(
         task="sorting@length=3@symbols=4", method="ppo@critic_rate=5", learning_rate=1e-3, max_grad_norm=1e6, **sizes
     )
-    learner = recipe.make_learner(config, language.make_environment(config), num_updates=1)
+    learner = recipe.make_learner(config, language_tasks.make_environment(config), num_updates=1)
     state = learner.init(jax.random.key(0), batch)
     after, _ = jax.jit(learner.update)(state, batch, jax.random.key(3))
     moved = np.abs(np.asarray(after.params["critic"]["head"] - state.params["critic"]["head"]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlx import cli
-from rlx.recipes import grpo, language, make_build, warm_start
+from rlx.recipes import grpo, language_tasks, make_build, warm_start
 
 pytestmark = pytest.mark.long(minutes=0.7)
 
@@ -73,7 +73,7 @@ def test_methods_side_by_side_from_the_same_warm_up(tmp_path, capsys):
         place = list(first["seed"]).index(1)
         np.testing.assert_array_equal(first["leaf0"][place], again["leaf0"][0])
     with pytest.raises(ValueError, match="have another"):
-        warm_start.load(dataclasses.replace(given, hidden_size=8), language.make_environment(config))
+        warm_start.load(dataclasses.replace(given, hidden_size=8), language_tasks.make_environment(config))
 
 
 @pytest.mark.parametrize(

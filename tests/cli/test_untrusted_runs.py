@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 import rlx
 from rlx import cli, envs
 from rlx.envs import registry
-from rlx.recipes import language, language_tasks, recipe, trained
+from rlx.recipes import language_tasks, recipe, trained
 from tests.recipes.test_trained import write_run
 
 CODE = """
@@ -97,7 +97,7 @@ def test_nor_by_load(was_run, tmp_path):
 def test_nor_is_a_reward(was_run, task, tmp_path, reward):
     config = recipe("grpo").config(**task | {"task": f"sums.jsonl@reward={reward}"})
     with pytest.raises(envs.UntrustedCode, match="code of your own"):
-        language.make_environment(config)
+        language_tasks.make_environment(config)
     assert not was_run()
 
 
@@ -105,7 +105,7 @@ def test_nor_is_a_reward(was_run, task, tmp_path, reward):
 def test_nor_is_what_replies_to_turns(was_run, task, turn):
     config = recipe("grpo").config(**task | {"task": f"sums.jsonl@turn={turn}"})
     with pytest.raises(envs.UntrustedCode, match="code of your own"):
-        language.make_environment(config)
+        language_tasks.make_environment(config)
     assert not was_run()
 
 
@@ -113,10 +113,10 @@ def test_the_command_line_may_name_what_replies(was_run, task, tmp_path, capsys)
     """By the same words as the run's own command, or by those that the error gives."""
     folder = write_run(tmp_path / "run", "grpo", **task | {"task": "sums.jsonl@turn=evil_code:turn@response_length=4"})
     with pytest.raises(envs.UntrustedCode, match="add --turn evil_code:turn, of rlx train --task sums.jsonl@turn=evil"):
-        language.make_environment(trained.read(folder).config)
+        language_tasks.make_environment(trained.read(folder).config)
     assert cli.main(["export", "run", "out", "--turn", "evil_code:turn"]) == 2
     assert "no checkpoint" in capsys.readouterr().err
-    assert language.make_environment(trained.read(folder).config).num_turns == 4
+    assert language_tasks.make_environment(trained.read(folder).config).num_turns == 4
     assert was_run()
 
 
@@ -126,14 +126,14 @@ def test_the_command_line_may_name_it(was_run, task, tmp_path, words, capsys):
     folder = write_run(tmp_path / "run", "grpo", **task)
     assert cli.main(["export", "run", "out", *words]) == 2
     assert "no checkpoint" in capsys.readouterr().err
-    language.make_environment(trained.read(folder).config)
+    language_tasks.make_environment(trained.read(folder).config)
     assert was_run()
 
 
 def test_load_may_be_told_to_trust(was_run, task, tmp_path):
     record = trained.read(write_run(tmp_path / "run", "grpo", **task), trust_config=True)
     assert not was_run()  # reading a record imports nothing, whoever is trusted
-    language.make_environment(record.config)
+    language_tasks.make_environment(record.config)
     assert was_run()
 
 
@@ -143,7 +143,7 @@ def test_a_command_trusts_what_it_names_itself(was_run, task):
     _, config, _, _ = read_arguments(
         recipe("grpo"), ["--task", task["task"], "--pretrained", task["pretrained"], "--seeds", "1"]
     )
-    language.make_environment(config)
+    language_tasks.make_environment(config)
     assert was_run()
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from rlx.recipes import SettingError, dpo, grpo, language, warm_start
+from rlx.recipes import SettingError, dpo, grpo, language, language_tasks, warm_start
 from tests.fuzz import language_files
 
 MISTYPED = """
@@ -65,7 +65,7 @@ def test_a_file_that_is_there_needs_a_tokenizer(tmp_path):
 
 def test_sizes_of_policies_are_told_before_they_are_traced():
     config = grpo.Config(hidden_size=2_000_000_000)
-    task = language.make_environment(config)
+    task = language_tasks.make_environment(config)
     with pytest.raises(
         ValueError, match="hidden_size=2000000000 with num_layers=2 describes a model of 1.28e.20 param"
     ):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlx.cli import main
-from rlx.recipes import SettingError, grpo, language, make_program, make_train, recipe
+from rlx.recipes import SettingError, grpo, language_tasks, make_program, make_train, recipe
 from rlx.recipes.language_methods import METHODS, make_method
 
 pytestmark = pytest.mark.long(minutes=0.6)
@@ -29,7 +29,7 @@ TINY = dict(
 @pytest.mark.parametrize("method", ["grpo@beta=0.1", "siren", "ppo@beta=0.1", "oreal@freeze=0", "r2vpo", "hpt", "copo"])
 def test_a_method_takes_a_step(method):
     config = grpo.Config(**TINY, method=method, warmup_steps=0, total_steps=32, oversample=2)
-    task = language.make_environment(config)
+    task = language_tasks.make_environment(config)
     learner = grpo.make_learner(config, task, num_updates=2)
     uses = grpo.chosen_method(config).uses
     time = task.response_length
@@ -96,7 +96,7 @@ def judged():
     shape = (2, 3, 5)
     length = np.array([[5, 3, 4], [2, 5, 5]])
     where = jnp.asarray(np.arange(5) < length[..., None])
-    task = language.make_environment(grpo.Config(**TINY))
+    task = language_tasks.make_environment(grpo.Config(**TINY))
     batch = grpo_batch(task, where, jnp.array([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0]]), rng)
     log_prob = lambda *shape: jnp.asarray(-rng.uniform(0.1, 2.0, shape))
     return batch._replace(
@@ -325,10 +325,10 @@ def test_what_cannot_be_is_said(capsys):
     with pytest.raises(ValueError, match="dapo has no hyperparameter 'clip'; it has clip_low, clip_high, soft_room"):
         make_method("dapo", clip=0.1)
     with pytest.raises(ValueError, match="options are NAME@OPTION=VALUE, got 'addition@digits'"):
-        language.make_environment(grpo.Config(task="addition@digits"))
+        language_tasks.make_environment(grpo.Config(task="addition@digits"))
     with pytest.raises(SettingError, match="task must be a task or a file .*; there is no file 'some.jsonl'"):
         grpo.Config(task="some.jsonl")
-    assert language.named("tool@keys=4@word=x") == ("tool", {"keys": 4, "word": "x"})
+    assert language_tasks.named("tool@keys=4@word=x") == ("tool", {"keys": 4, "word": "x"})
     with pytest.raises(SettingError, match="num_prompts must be in \\[1, inf\\), got 0"):
         grpo.Config(num_prompts=0)
     with pytest.raises(SettingError, match="lora_rank must be 0 without pretrained weights, .* got 4"):

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from rlx import cli, recipes
 from rlx.cli import train
 from rlx.policies import transformer
-from rlx.recipes import language
+from rlx.recipes import language_tasks
 from rlx.training import runs
 
 WORDS = ["<pad>", "<end>", "+", "=", "####", *map(str, range(7))]
@@ -80,7 +80,7 @@ def test_pretrained_weights_are_treated_with_care_unless_told_otherwise(name, we
 
 def test_a_task_that_a_trace_asked_for_serves_afterwards(weights, sums):
     config = recipes.recipe("grpo").configure(task=sums, pretrained=str(weights))
-    prompt = lambda index: language.make_environment(config).problem(index).prompt
+    prompt = lambda index: language_tasks.make_environment(config).problem(index).prompt
     np.testing.assert_array_equal(jax.jit(prompt)(0), prompt(0))
 
 

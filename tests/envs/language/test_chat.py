@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rlx.envs.language import chat, text
-from rlx.recipes import SettingError, grpo, language
+from rlx.recipes import SettingError, grpo, language_tasks
 from tests.text_policy import tokenizer
 
 # In the manner of Qwen2.5: a system message of its own, and a line's end behind each turn.
@@ -149,7 +149,7 @@ def test_a_run_names_a_template(tmp_path):
         config = grpo.Config(
             task=f"{path}@prompt_length=5@test_share=0.5", pretrained=str(tmp_path), chat_template=template
         )
-        task = language.make_environment(config)
+        task = language_tasks.make_environment(config)
         shown[template] = task.decode(task.problem(0, "train").prompt).split()[3:]
     assert list(shown.values()) == [[], [], ["="]]
     with pytest.raises(SettingError, match="chat_template is for files of texts, which need pretrained weights"):

@@ -7,7 +7,7 @@ import pyarrow.parquet
 import pytest
 
 from rlx.envs.language import pairs, text
-from rlx.recipes import SettingError, grpo, language
+from rlx.recipes import SettingError, grpo, language_tasks
 
 CHAT = [{"role": "system", "content": "add"}, {"role": "user", "content": "1 + 2"}]
 QUESTIONS = [
@@ -118,4 +118,4 @@ def test_a_task_may_be_a_file_of_parquet(tmp_path):
     with pytest.raises(SettingError, match="pretrained must name a folder of weights whose tokenizer reads"):
         grpo.Config(task=path)
     with pytest.raises(SettingError, match="there is no file 'nowhere.parquet'"):
-        language.check_task("nowhere.parquet", "")
+        language_tasks.check_task("nowhere.parquet", "")

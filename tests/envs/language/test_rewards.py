@@ -15,7 +15,7 @@ import pytest
 from rlx.envs.language import calls
 from rlx.envs.language.rewards import final_answer, math_answer, text_reward
 from rlx.envs.language.text import from_file
-from rlx.recipes.language import named
+from rlx.recipes.language_tasks import named
 
 END, PAD, LENGTH = 1, 0, 4
 PAIRS = [("two", "2"), ("three", "3")]
