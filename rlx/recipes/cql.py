@@ -11,8 +11,8 @@ from rlx.recipes.presets.offline import CQL
 from rlx.recipes.settings import COUNT, NOT_NEGATIVE, POSITIVE, setting
 
 COST = (
-    "A gradient step asks the critics about thirty actions and more of each state and takes some thirty times as long "
-    "as one of TD3+BC: on a CPU, take few seeds and less than the default of --total-steps."
+    "A gradient step asks the critics about thirty actions and more of each state, where TD3+BC asks about two: on a "
+    "CPU, take few seeds and less than the default of --total-steps."
 )
 """What a person should know before a run on a CPU."""
 
